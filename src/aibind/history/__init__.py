@@ -1,0 +1,9 @@
+"""Conversations as trees of messages, saved as the JavaScript packages save them (contract §6)."""
+
+from __future__ import annotations
+
+from .chat import ChatHistory
+from .node import Message, Siblings, TreeNode, TreePath
+from .tree import GenerateId, MessageTree
+
+__all__ = ["ChatHistory", "GenerateId", "Message", "MessageTree", "Siblings", "TreeNode", "TreePath"]

@@ -1,0 +1,137 @@
+"""How a tree keeps one message: as the JSON text it will be saved as.
+
+A node never changes, apart from the list of its children. So its text is written once, when the node is made or read,
+and saving a conversation is no more than joining texts. Reading a message decodes it anew, which also makes it a copy:
+what a message reads like now is what it will read like after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from ..errors import HistoryError, MalformedTreeError
+from .json import decode_at, encode, encode_object, quote
+from .node import Message, TreeNode
+
+__all__ = ["Entry", "entry_from_data", "is_id_list", "new_entry", "now"]
+
+_MESSAGE = ',"message":'
+_METADATA = '],"metadata":'
+_CREATED_AT = ',"createdAt":'
+
+
+class Entry:
+    """Holds one node: ``head`` is its JSON text before the children's ids, ``tail`` the text after them.
+
+    Together they are a member of the saved tree's ``nodes``, from ``"ID":{"id":"ID","message":`` to ``}``, exactly as
+    ``JSON.stringify`` prints it. Two nodes are the same if, and only if, their heads and tails are.
+    """
+
+    __slots__ = ("children", "head", "id", "parent_id", "tail")
+
+    def __init__(self, node_id: str, parent_id: str | None, children: list[str], head: str, tail: str) -> None:
+        self.id = node_id
+        self.parent_id = parent_id
+        self.children = children
+        self.head = head
+        self.tail = tail
+
+    @property
+    def message(self) -> Message:
+        """Decode the message."""
+        # Inside a JSON string every quotation mark is escaped, so this is found where it is meant, whatever the id.
+        message: Message = self._decode(self.head, self.head.index(_MESSAGE) + len(_MESSAGE))[0]
+        return message
+
+    def to_node(self) -> TreeNode:
+        """Make the copy that callers get."""
+        metadata, end = self._decode(self.tail, len(_METADATA))
+        created_at, _ = self._decode(self.tail, end + len(_CREATED_AT))
+        return TreeNode(self.id, self.message, self.parent_id, tuple(self.children), metadata, created_at)
+
+    def without_children(self) -> Entry:
+        """Make the same node for another tree, where its children are yet to be added."""
+        return Entry(self.id, self.parent_id, [], self.head, self.tail)
+
+    def is_same_as(self, other: Entry) -> bool:
+        """Say whether both are the same node, whatever children each has."""
+        return self.head == other.head and self.tail == other.tail
+
+    def _decode(self, text: str, position: int) -> tuple[Any, int]:
+        try:
+            return decode_at(text, position)
+        except ValueError as error:  # it was valid when it came in: only the stack can be too short for it here
+            raise HistoryError(f'MessageTree: node "{self.id}" cannot be read: {error}') from error
+
+
+def new_entry(node_id: str, parent_id: str | None, message_json: str, metadata_json: str) -> Entry:
+    """Make a node that is created now, from what :func:`~aibind.history.json.encode_object` has written."""
+    return _entry(node_id, parent_id, [], message_json, metadata_json, f'"{now()}"')
+
+
+def now() -> str:
+    """Tell the time as JavaScript's ``toISOString`` prints it: UTC, in milliseconds, with a Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def entry_from_data(key: str, data: Any) -> Entry:
+    """Make a node from decoded JSON, the member ``key`` of ``nodes``.
+
+    Fields that this version does not know are kept, and saved again after the others. Raises MalformedTreeError for a
+    missing field, one of a wrong type, and an id that is not ``key``. Links are for the whole tree to check.
+    """
+    node = _checked(key, data)
+    try:
+        message_json = encode_object(node["message"], "message")
+        metadata_json = encode_object(node["metadata"], "metadata")
+        end = quote(node["createdAt"])
+        for name in node:
+            if name not in _FIELDS:
+                end += f",{quote(name)}:{encode(node[name], name)}"
+    except HistoryError as error:
+        raise _malformed(key, f"cannot be kept: {error}") from error
+    return _entry(key, node["parentId"], node["children"], message_json, metadata_json, end)
+
+
+def _checked(key: str, data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _malformed(key, "is not an object")
+    node = cast("dict[str, Any]", data)
+    for name, (type_name, is_valid) in _FIELDS.items():
+        if name not in node:
+            raise _malformed(key, f"has no {name}")
+        if not is_valid(node[name]):
+            raise _malformed(key, f"has {name} that is not {type_name}")
+    if node["id"] != key:
+        raise _malformed(key, f'has the id "{node["id"]}"')
+    return node
+
+
+def _malformed(key: str, problem: str) -> MalformedTreeError:
+    return MalformedTreeError(f'MessageTree: node "{key}" {problem}')
+
+
+def is_id_list(value: Any) -> bool:
+    """Say whether a decoded JSON value is an array of strings."""
+    return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value))
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "id": ("a string", lambda value: isinstance(value, str)),
+    "message": ("an object", lambda value: isinstance(value, dict)),
+    "parentId": ("a string or null", lambda value: value is None or isinstance(value, str)),
+    "children": ("an array of strings", is_id_list),
+    "metadata": ("an object", lambda value: isinstance(value, dict)),
+    "createdAt": ("a string", lambda value: isinstance(value, str)),
+}
+
+
+def _entry(
+    node_id: str, parent_id: str | None, children: list[str], message_json: str, metadata_json: str, end: str
+) -> Entry:
+    quoted = quote(node_id)
+    parent = "null" if parent_id is None else quote(parent_id)
+    head = f'{quoted}:{{"id":{quoted}{_MESSAGE}{message_json},"parentId":{parent},"children":['
+    return Entry(node_id, parent_id, children, head, f"{_METADATA}{metadata_json}{_CREATED_AT}{end}}}")

@@ -1,0 +1,293 @@
+"""MessageTree: every turn of a conversation, its alternatives included, and where the reader stands in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Self, TypeAlias
+from uuid import uuid4
+
+from ..errors import HistoryError, MalformedTreeError, NodeNotFoundError
+from .entry import Entry, new_entry
+from .json import decode_at, encode, encode_object
+from .links import check_links, walk
+from .merge import missing_from
+from .node import Siblings, TreeNode, TreePath
+from .reader import read_tree
+from .writer import write_tree
+
+__all__ = ["GenerateId", "MessageTree"]
+
+GenerateId: TypeAlias = Callable[[], str]
+"""Makes the id of the next message: a string that the tree does not have yet."""
+
+
+def random_id() -> str:
+    """Make a random id (UUID version 4), as JavaScript's ``crypto.randomUUID`` does."""
+    return str(uuid4())
+
+
+class MessageTree:
+    """Holds a forest of messages, of which one path, from a root to the active leaf, is the current conversation.
+
+    A message never changes once it is in the tree: another version of it is a sibling. Messages and metadata are any
+    JSON objects; they are copied on the way in and on the way out, so changing a dict outside changes nothing here. A
+    message that JSON cannot hold raises HistoryError, and the tree stays as it was.
+
+    A chain of 100,000 messages is as good as any other tree: nothing recurses, and adding, saving and restoring take
+    time in proportion to the number of messages.
+    """
+
+    def __init__(self, *, generate_id: GenerateId | None = None) -> None:
+        self._generate_id = generate_id or random_id
+        self._entries: dict[str, Entry] = {}
+        self._root_ids: list[str] = []
+        self._active_leaf_id: str | None = None
+        self._unknown = ""
+        self._replaced: set[str] = set()
+
+    # --- what is there ---
+
+    @property
+    def size(self) -> int:
+        """Count the messages, alternatives included."""
+        return len(self._entries)
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether there is no message at all."""
+        return not self._entries
+
+    @property
+    def root_ids(self) -> tuple[str, ...]:
+        """List the ids of the messages that begin a conversation, oldest first."""
+        return tuple(self._root_ids)
+
+    @property
+    def active_leaf_id(self) -> str | None:
+        """Tell where the current conversation ends; None when there is none.
+
+        It is nearly always a leaf; after :meth:`set_active_leaf` or :meth:`merge` it may have children.
+        """
+        return self._active_leaf_id
+
+    def has(self, node_id: str) -> bool:
+        """Say whether there is a message with this id."""
+        return node_id in self._entries
+
+    def __contains__(self, node_id: object) -> bool:
+        return node_id in self._entries
+
+    def get(self, node_id: str) -> TreeNode | None:
+        """Return a copy of a message and its place; None when there is no such message."""
+        entry = self._entries.get(node_id)
+        return entry.to_node() if entry else None
+
+    def get_leaves(self) -> tuple[TreeNode, ...]:
+        """Return the messages without children, depth first: the ends of all conversations in the tree."""
+        return tuple(entry.to_node() for entry in walk(self._entries, self._root_ids) if not entry.children)
+
+    def depth(self, node_id: str) -> int:
+        """Count the messages above this one: 0 for a root."""
+        return sum(1 for _ in self._upwards(self._entry(node_id))) - 1
+
+    def get_path_to(self, node_id: str, *, limit: int | None = None) -> TreePath:
+        """Return the messages from a root down to this one; only the last ``limit`` of them when it is given."""
+        entries = list(islice(self._upwards(self._entry(node_id)), limit))
+        entries.reverse()
+        return TreePath(tuple(entry.message for entry in entries), tuple(entry.id for entry in entries))
+
+    def get_active_path(self, *, limit: int | None = None) -> TreePath:
+        """Return the current conversation; only its last ``limit`` messages when it is given."""
+        if self._active_leaf_id is None:
+            return TreePath((), ())
+        return self.get_path_to(self._active_leaf_id, limit=limit)
+
+    def get_siblings(self, node_id: str) -> Siblings:
+        """Return a message and its alternatives (for a root: the roots), oldest first."""
+        ids = self.get_sibling_ids(node_id)
+        return Siblings(tuple(self._entries[sibling_id].to_node() for sibling_id in ids), ids.index(node_id))
+
+    def get_sibling_ids(self, node_id: str) -> tuple[str, ...]:
+        """List the ids of a message and its alternatives, as :meth:`get_siblings` does, without reading them."""
+        return tuple(self._children_of(self._entry(node_id).parent_id))
+
+    # --- adding ---
+
+    def append(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
+        """Add a message below the active leaf (a root when there is none), make it active and return its id."""
+        return self._activate(self._add(self._active_leaf_id, message, metadata))
+
+    def add_root(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
+        """Begin another conversation with this message, make it active and return its id."""
+        return self._activate(self._add(None, message, metadata))
+
+    def add_child(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
+        """Add a message below another, after its other children, and return its id; the active leaf stays."""
+        self._entry(parent_id)
+        return self._add(parent_id, message, metadata)
+
+    def branch(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
+        """Add a message below another, make it active and return its id."""
+        return self._activate(self.add_child(parent_id, message, metadata))
+
+    def add_sibling(self, node_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
+        """Add another version of a message (of a root: a root), make it active and return its id."""
+        return self._activate(self._add(self._entry(node_id).parent_id, message, metadata))
+
+    # --- moving about ---
+
+    def set_active_leaf(self, node_id: str) -> None:
+        """Make the path to this message the current conversation."""
+        self._activate(self._entry(node_id).id)
+
+    def next_sibling(self, node_id: str) -> str | None:
+        """Go to the next version of a message, then down its first children, and make the end of that active.
+
+        Returns the new active leaf's id; None, and nothing moves, when there is no next one.
+        """
+        return self._step(node_id, 1)
+
+    def prev_sibling(self, node_id: str) -> str | None:
+        """Go to the version before, as :meth:`next_sibling` goes to the next."""
+        return self._step(node_id, -1)
+
+    # --- removing ---
+
+    def remove(self, node_id: str) -> None:
+        """Remove a message and all below it.
+
+        When the active leaf was among them, the conversation goes on at the end of the parent's last remaining child,
+        following first children, or at the parent; after a root, at the end of the last remaining root.
+        """
+        parent_id = self._entry(node_id).parent_id
+        for entry in list(walk(self._entries, (node_id,))):
+            del self._entries[entry.id]
+        siblings = self._children_of(parent_id)
+        siblings.remove(node_id)
+        if self._active_leaf_id is not None and self._active_leaf_id not in self._entries:
+            self._active_leaf_id = self._first_leaf(siblings[-1]) if siblings else parent_id
+
+    def clear(self) -> None:
+        """Remove every message."""
+        self._entries.clear()
+        self._root_ids.clear()
+        self._active_leaf_id = None
+
+    def replace_all(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
+        """Begin anew with one message that stands for all others, and return its id.
+
+        The others are removed once the new one is in. As long as this object lives, :meth:`merge` does not bring them
+        back, except those that something new hangs from.
+        """
+        node_id = self.add_root(message, metadata)
+        entry = self._entries.pop(node_id)
+        self._replaced.update(self._entries)
+        self._entries, self._root_ids = {node_id: entry}, [node_id]
+        return node_id
+
+    # --- merging ---
+
+    def merge(self, other: MessageTree) -> int:
+        """Take over what only ``other`` has, and return how many messages that was; ``other`` stays as it is.
+
+        Nodes never change, so two copies of a conversation that grew apart have exactly one union, and no turn is
+        lost. Our children and roots keep their order, and theirs follow in their order. Our active leaf stays; an empty
+        tree takes theirs. Merging the same tree again changes nothing.
+
+        Removing leaves no trace: a message that one side removed comes back from the other. Only what
+        :meth:`replace_all` removed stays away, as it says.
+
+        Raises MalformedTreeError, and nothing is taken over, when a node is not the same in both trees.
+        """
+        missing = missing_from(self._entries, other._entries, self._replaced)
+        if self.is_empty and other._active_leaf_id in missing:
+            self._active_leaf_id = other._active_leaf_id
+        self._entries.update(missing)
+        self._root_ids += [root_id for root_id in other._root_ids if root_id in missing]
+        for entry in other._entries.values():
+            added = [child_id for child_id in entry.children if child_id in missing]
+            if added:
+                self._entries[entry.id].children += added
+        return len(missing)
+
+    # --- saving ---
+
+    def to_json(self) -> str:
+        """Write the tree, byte for byte as ``JSON.stringify`` prints the JavaScript one."""
+        return write_tree(self._entries, self._root_ids, self._active_leaf_id, self._unknown)
+
+    @classmethod
+    def from_json(cls, text: str, *, generate_id: GenerateId | None = None) -> Self:
+        """Read a tree that was written by :meth:`to_json`, or in JavaScript.
+
+        Raises MalformedTreeError when the text is not JSON or not a whole and consistent tree. Beyond what JavaScript
+        checks (see :func:`~aibind.history.links.check_links` for the links), the type of every field counts, ids must
+        match their keys, and nothing may be there twice. Fields that are unknown here are kept.
+        """
+        saved = read_tree(text)
+        check_links(saved.entries, saved.root_ids, saved.active_leaf_id)
+        tree = cls(generate_id=generate_id)
+        tree._entries = saved.entries
+        tree._root_ids = saved.root_ids
+        tree._active_leaf_id = saved.active_leaf_id
+        tree._unknown = saved.unknown
+        return tree
+
+    def serialize(self) -> dict[str, Any]:
+        """Return what :meth:`to_json` writes as a dict, to be put into a larger JSON value."""
+        data: dict[str, Any] = decode_at(self.to_json(), 0)[0]
+        return data
+
+    @classmethod
+    def deserialize(cls, data: Mapping[str, Any], *, generate_id: GenerateId | None = None) -> Self:
+        """Read a tree from what :meth:`serialize` returned. Raises MalformedTreeError as :meth:`from_json` does."""
+        try:
+            text = encode(data, "tree")
+        except HistoryError as error:
+            raise MalformedTreeError(f"MessageTree: {error}") from error
+        return cls.from_json(text, generate_id=generate_id)
+
+    # --- helpers ---
+
+    def _entry(self, node_id: str) -> Entry:
+        entry = self._entries.get(node_id)
+        if entry is None:
+            raise NodeNotFoundError(f'MessageTree: node "{node_id}" does not exist', node_id)
+        return entry
+
+    def _children_of(self, parent_id: str | None) -> list[str]:
+        return self._root_ids if parent_id is None else self._entries[parent_id].children
+
+    def _add(self, parent_id: str | None, message: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
+        # Whatever can fail comes first, so that nothing is half done.
+        message_json = encode_object(message, "message")
+        metadata_json = encode_object({} if metadata is None else metadata, "metadata")
+        node_id = self._generate_id()
+        if not isinstance(node_id, str):
+            raise HistoryError(f"MessageTree: generate_id returned {node_id!r}: an id must be a string")
+        if node_id in self._entries:
+            raise HistoryError(f'MessageTree: generate_id returned "{node_id}" again: every id must be new')
+        self._entries[node_id] = new_entry(node_id, parent_id, message_json, metadata_json)
+        self._children_of(parent_id).append(node_id)
+        return node_id
+
+    def _activate(self, node_id: str) -> str:
+        self._active_leaf_id = node_id
+        return node_id
+
+    def _step(self, node_id: str, offset: int) -> str | None:
+        siblings = self._children_of(self._entry(node_id).parent_id)
+        index = siblings.index(node_id) + offset
+        return self._activate(self._first_leaf(siblings[index])) if 0 <= index < len(siblings) else None
+
+    def _first_leaf(self, node_id: str) -> str:
+        while children := self._entries[node_id].children:
+            node_id = children[0]
+        return node_id
+
+    def _upwards(self, entry: Entry) -> Iterator[Entry]:
+        yield entry
+        while entry.parent_id is not None:
+            entry = self._entries[entry.parent_id]
+            yield entry
