@@ -1,0 +1,181 @@
+"""The interface of a place that keeps streams, and what travels through it (contract §3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from .events import StreamEvent, decode_chunk
+
+__all__ = ["FlushSchedule", "StreamChunk", "StreamEnd", "StreamPage", "StreamState", "StreamStatus", "StreamStore"]
+
+StreamState: TypeAlias = Literal["active", "done", "stopped", "error"]
+"""How a stream is: ``active`` until its first terminal state, which it keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChunk:
+    """Is one stored chunk. ``seq`` counts from 1 without gaps; ``data`` is the text of the row."""
+
+    seq: int
+    data: str
+
+    @property
+    def event(self) -> StreamEvent:
+        """Decode the chunk."""
+        return decode_chunk(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """Is how a stream is.
+
+    ``total_chunks`` counts what is stored; ``error`` is the message of state ``error``. ``expires_at``, in
+    milliseconds since the epoch, is the end of the producer's lease while the stream is active, and afterwards when
+    the stream may be swept.
+    """
+
+    state: StreamState
+    error: str | None
+    total_chunks: int
+    expires_at: int
+
+    @property
+    def is_active(self) -> bool:
+        """Say whether the stream still takes chunks."""
+        return self.state == "active"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """Is how a stream ended: its terminal state and, for ``error``, the message for its readers."""
+
+    state: StreamState
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """Is one consistent look at a stream: its state, and some of its chunks in order.
+
+    ``has_more`` says that the page was full, so that more may be stored past it.
+    """
+
+    status: StreamStatus
+    chunks: tuple[StreamChunk, ...]
+    has_more: bool = False
+
+    @property
+    def is_last(self) -> bool:
+        """Say whether the stream has ended and this page holds the last of it."""
+        return not self.has_more and not self.status.is_active
+
+
+@dataclass(frozen=True, slots=True)
+class FlushSchedule:
+    """Is how often a writer should store what has gathered.
+
+    The time between two writes is ``interval_ms``, stretching to a fortieth of the time since the stream began, but
+    not beyond ``longest_ms``. An interval of 0 stores each event before it is delivered.
+    """
+
+    interval_ms: float
+    longest_ms: float = 0
+
+    def wait_s(self, elapsed_s: float) -> float:
+        """Tell how long to wait after a write, in seconds, ``elapsed_s`` after the stream began."""
+        interval = self.interval_ms / 1000
+        return max(interval, min(elapsed_s / 40, self.longest_ms / 1000))
+
+
+class StreamStore(Protocol):
+    """Keeps streams of chunks.
+
+    Every method is atomic, and may be called concurrently, by several processes where the store allows it. The first
+    terminal state of a stream wins: ``stop``, ``complete``, ``fail`` and ``finish`` of an ended stream change nothing,
+    and nothing can be appended any more. An unknown stream, or one that ended and has expired,
+    raises StreamNotFoundError, except in ``get_status``. A store raises
+    TransientError when an operation may be tried again.
+
+    A store may have an attribute ``wakes``, False where one request must not wake another (a Worker): then followers
+    look into the store even when the producer is near.
+    """
+
+    @property
+    def schedule(self) -> FlushSchedule:
+        """Recommend how often to write here, after what a write costs."""
+        ...
+
+    @property
+    def lease_ms(self) -> int:
+        """Tell how long a producer's lease is: one that has not written or renewed for so long counts as lost."""
+        ...
+
+    async def create(self, stream_id: str) -> None:
+        """Begin a stream. Raises StreamExistsError when the id is taken."""
+        ...
+
+    async def append(self, stream_id: str, chunk: str) -> int:
+        """Store one chunk at the end and return its seq. Raises StreamNotActiveError once the stream has ended."""
+        ...
+
+    async def append_many(
+        self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
+    ) -> list[int]:
+        """Store chunks at the end, all or none, and return their seqs.
+
+        ``first_seq`` is the seq that the first must get: when it is taken, StreamConflictError is raised and nothing is
+        stored, so that a write whose answer was lost cannot be stored twice. ``renew`` starts the lease anew in the
+        same transaction. Raises StreamNotActiveError once the stream has ended.
+        """
+        ...
+
+    def read_from(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamChunk]:
+        """Yield what is stored past ``after_seq``, then what comes, until the stream ends.
+
+        Raises ProducerLostError when the lease ran out and nothing more arrives.
+        """
+        ...
+
+    def read_pages(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamPage]:
+        """Yield the same in pages of bounded size, the last of which has ``is_last`` and tells how it ended."""
+        ...
+
+    async def read_page(self, stream_id: str, after_seq: int = 0) -> StreamPage:
+        """Return one page of what is stored past ``after_seq``, without waiting."""
+        ...
+
+    async def get_status(self, stream_id: str) -> StreamStatus | None:
+        """Tell how a stream is, or None when it is unknown."""
+        ...
+
+    async def renew(self, stream_id: str) -> bool:
+        """Start the producer's lease anew; False when the stream is no longer active."""
+        ...
+
+    async def stop(self, stream_id: str) -> None:
+        """End a stream as ``stopped``. Its producer notices at its next write or renewal."""
+        ...
+
+    async def complete(self, stream_id: str) -> None:
+        """End a stream as ``done``."""
+        ...
+
+    async def fail(self, stream_id: str, error: str) -> None:
+        """End a stream as ``error``, with a message for its readers."""
+        ...
+
+    async def finish(
+        self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
+    ) -> StreamEnd:
+        """Store a stream's last chunks and its end in one transaction, and return how it really ended.
+
+        When it had ended before, nothing is stored and the earlier end is returned, so this is safe to repeat.
+        ``first_seq`` is as in ``append_many``.
+        """
+        ...
+
+    async def cleanup(self) -> int:
+        """Remove streams that have expired, ended or abandoned; return how many."""
+        ...

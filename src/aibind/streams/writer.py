@@ -1,0 +1,268 @@
+"""Writes one stream into a store: few writes, none twice, none lost silently."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from .._retry import insist
+from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
+from .events import StreamEvent
+from .log import MAX_CHUNK_CHARS, StreamLog
+from .store import FlushSchedule, StreamEnd, StreamStore
+
+__all__ = ["SHUT_DOWN", "StreamWriter"]
+
+EVENT_WAIT_S = 0.05
+"""A named event is stored this soon, in seconds: often it is what another reader waits for."""
+
+LOCAL_IDLE_S = 0.25
+REMOTE_IDLE_S = 1.0
+"""How often, in seconds, a writer with nothing to write asks whether it was stopped: less often where asking costs."""
+
+SHUT_DOWN = "The server was shut down"
+"""What readers are told when the event loop, or the server, ends before the source."""
+
+FAREWELL_S = 5.0
+"""How long, in seconds, a writer that is cancelled may take to store the end."""
+
+
+logger = logging.getLogger("aibind")
+
+
+class StreamWriter:
+    """Gathers a stream's events and stores them, a chunk or a few at a time, in the background.
+
+    ``write`` never waits for the store, unless ``max_unsaved_chars`` characters have gathered because the store does
+    not answer. The flush schedule is the store's recommendation, or ``flush_interval_ms``: the first chunk at once,
+    then at the interval; also at 64 Ki characters, soon after a named event, and at the end. The lease is renewed when
+    half of it has passed.
+
+    An operation that fails with TransientError is tried again for as long as a lease lasts; a chunk that the failed
+    attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by another
+    producer or cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written.
+    """
+
+    def __init__(
+        self,
+        store: StreamStore,
+        stream_id: str,
+        *,
+        flush_interval_ms: float | None = None,
+        max_unsaved_chars: int = 1_000_000,
+    ) -> None:
+        schedule = store.schedule
+        if flush_interval_ms is not None:
+            if flush_interval_ms < 0:
+                raise ValueError(f"flush_interval_ms is {flush_interval_ms}: use 0 or more milliseconds")
+            schedule = FlushSchedule(flush_interval_ms, schedule.longest_ms if flush_interval_ms else 0)
+        self.log = StreamLog(store_first=schedule.interval_ms == 0)
+        self.halted: StreamEnd | None = None
+        self.on_halt: Callable[[], object] | None = None
+        self._store = store
+        self._id = stream_id
+        self._schedule = schedule
+        self._max_unsaved = max_unsaved_chars
+        self._lease_s = store.lease_ms / 1000
+        self._idle_s = REMOTE_IDLE_S if store.schedule.longest_ms else LOCAL_IDLE_S
+        self._work = asyncio.Event()  # there is something to write, or the end has come
+        self._flushed = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._end: StreamEnd | None = None  # as asked for
+        self._actual: StreamEnd | None = None  # as stored
+        self._began = self._leased = 0.0
+        self._last_flush: float | None = None
+        self._event_since: float | None = None  # when a named event came that is not stored yet
+        self._task: asyncio.Task[None] | None = None
+
+    # --- the producer's side ---
+
+    async def open(self) -> None:
+        """Create the stream in its store. Raises StreamExistsError when the id is taken."""
+        self._began = self._leased = asyncio.get_running_loop().time()
+
+        async def create(again: bool) -> None:
+            try:
+                await self._store.create(self._id)
+            except StreamExistsError:
+                if not again:
+                    raise  # else the attempt whose answer was lost has created it
+
+        await insist(create, patience_s=self._lease_s)
+        self._task = asyncio.create_task(self._guard(self._run), name=f"aibind writer of {self._id}")
+        self._opened.set()
+
+    async def write(self, event: StreamEvent) -> None:
+        """Add an event: at once for the followers in this process, soon in the store.
+
+        With a flush interval of 0 this returns when the event is stored. Once ``halted`` is set it does nothing.
+        """
+        if not self._opened.is_set():
+            await self._opened.wait()
+        if self.halted is not None:
+            return
+        self.log.push(event)
+        if self.log.store_first:
+            await self._guard(self._flush)
+            return
+        if not event.grows and self._event_since is None:
+            self._event_since = asyncio.get_running_loop().time()
+        self._work.set()
+        while self.halted is None and self.log.unsaved_chars > self._max_unsaved:
+            self._flushed.clear()
+            await self._flushed.wait()
+
+    async def end(self, end: StreamEnd) -> StreamEnd:
+        """Store what is left and the end, in one transaction; return how the stream really ended.
+
+        The first end wins: a stream that was stopped elsewhere stays stopped. Followers are told by ``log.finish``.
+        """
+        await self._opened.wait()
+        assert self._task is not None
+        self._end = self._end or end
+        self._work.set()
+        await asyncio.shield(self._task)
+        return self.halted or self._actual or end
+
+    # --- the store's side ---
+
+    async def _run(self) -> None:
+        try:
+            while self._end is None:
+                await self._wait_until_due()
+                if self._end is None:
+                    await (self._flush() if self._may_flush() else self._check())
+            await self._finish(self._end)
+        except asyncio.CancelledError:  # the event loop is being shut down: say so to the readers of tomorrow
+            async with asyncio.timeout(FAREWELL_S):
+                await self._finish(self._end or StreamEnd("error", SHUT_DOWN))
+            raise
+
+    def _may_flush(self) -> bool:
+        return self.log.has_unsaved and not self.log.store_first  # else write() stores each event itself
+
+    async def _guard(self, operation: Callable[[], Awaitable[None]]) -> None:
+        """Do something with the store. Whatever goes wrong halts the writer."""
+        try:
+            await operation()
+        except StreamNotActiveError:
+            await self._yield_to_other_end()
+        except StreamNotFoundError:
+            self._halt(StreamEnd("error", "The stream was removed while it was being written"))
+        except StreamConflictError:
+            self._halt(StreamEnd("error", "Another producer writes to this stream"))
+        except Exception:  # whatever it was, followers must not wait for ever
+            logger.exception("Stream %s could not be stored", self._id)
+            self._halt(StreamEnd("error", "The reply could not be stored"))
+
+    def _halt(self, end: StreamEnd) -> None:
+        self.halted = end
+        self._flushed.set()
+        if self.on_halt is not None:
+            self.on_halt()
+
+    async def _wait_until_due(self) -> None:
+        """Wait until it is time to write, to ask whether the stream is still active, or to end."""
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        while self._end is None:
+            now = loop.time()
+            due = self._flush_due() if self._may_flush() else self._check_due(asked, now)
+            if due <= now:
+                return
+            self._work.clear()
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._work.wait()
+            except TimeoutError:
+                return
+
+    def _flush_due(self) -> float:
+        if self._last_flush is None or self.log.unsaved_chars >= MAX_CHUNK_CHARS:
+            return 0.0
+        due = self._last_flush + self._schedule.wait_s(self._last_flush - self._began)
+        return due if self._event_since is None else min(due, self._event_since + EVENT_WAIT_S)
+
+    def _check_due(self, asked: float, now: float) -> float:
+        idle_s = max(self._idle_s, self._schedule.wait_s(now - self._began))
+        return min(asked + idle_s, self._leased + self._lease_s / 2)
+
+    async def _flush(self) -> None:
+        now = self._last_flush = asyncio.get_running_loop().time()
+        self._event_since = None
+        chunks = self.log.unsaved_chunks()
+        first_seq = self.log.saved_seq + 1
+        renew = now - self._leased >= self._lease_s / 2
+
+        async def append(again: bool) -> None:
+            try:
+                await self._store.append_many(self._id, chunks, first_seq=first_seq, renew=renew)
+            except StreamConflictError:
+                if not again or await self._count_stored(chunks, first_seq) < len(chunks):
+                    raise
+
+        await insist(append, patience_s=self._lease_s)
+        if renew:
+            self._leased = now
+        self.log.mark_saved(first_seq + len(chunks) - 1)
+        self._flushed.set()
+
+    async def _count_stored(self, chunks: list[str], first_seq: int) -> int:
+        """Read back how many of these chunks are stored already, by an attempt whose answer was lost."""
+        count = 0
+        while count < len(chunks):
+            page = await self._store.read_page(self._id, first_seq - 1 + count)
+            stored = [chunk.data for chunk in page.chunks][: len(chunks) - count]
+            if stored != chunks[count : count + len(stored)]:
+                raise StreamConflictError(self._id, first_seq + count)
+            if not stored:
+                break
+            count += len(stored)
+        return count
+
+    async def _check(self) -> None:
+        """Ask whether the stream is still active, renewing the lease when half of it has passed."""
+        now = asyncio.get_running_loop().time()
+        if now - self._leased >= self._lease_s / 2:
+            if not await insist(lambda _again: self._store.renew(self._id), patience_s=self._lease_s):
+                raise StreamNotActiveError(self._id, "ended")
+            self._leased = now
+            return
+        status = await insist(lambda _again: self._store.get_status(self._id), patience_s=self._lease_s)
+        if status is None or not status.is_active:
+            raise StreamNotActiveError(self._id, "ended")
+
+    async def _finish(self, end: StreamEnd) -> None:
+        chunks = self.log.unsaved_chunks()
+        first_seq = self.log.saved_seq + 1
+
+        async def finish(_again: bool) -> StreamEnd:
+            nonlocal chunks, first_seq
+            try:
+                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
+            except StreamConflictError:
+                count = await self._count_stored(chunks, first_seq)
+                if not count:
+                    raise
+                chunks, first_seq = chunks[count:], first_seq + count
+                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
+
+        actual = await insist(finish, patience_s=self._lease_s)
+        if actual == end:
+            self.log.mark_saved(first_seq + len(chunks) - 1)
+        self._actual = actual
+        self._flushed.set()
+
+    async def _yield_to_other_end(self) -> None:
+        """Take over how somebody else has ended the stream."""
+        try:
+            status = await insist(lambda _again: self._store.get_status(self._id), patience_s=self._lease_s)
+        except Exception:  # it has ended in any case
+            logger.exception("How stream %s was ended could not be read", self._id)
+            self._halt(StreamEnd("stopped"))
+            return
+        if status is None:
+            self._halt(StreamEnd("error", "The stream was removed while it was being written"))
+        else:
+            self._halt(StreamEnd(status.state, status.error))

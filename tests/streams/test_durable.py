@@ -1,0 +1,371 @@
+"""A durable stream in one process: delivery, resuming at every place, stopping, failing, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aibind.errors import AibindError, StreamExistsError, StreamNotFoundError
+from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.streams import DurableStream, MemoryStreamStore, SseMessage, SseParser, StreamEnd, StreamEvent, StreamStore
+from tests.support.faulty import FaultyClient
+from tests.support.sources import Source, read_all, text_of, tokens
+
+
+@asynccontextmanager
+async def open_store(backend: str, folder: Path, **options: int) -> AsyncIterator[StreamStore]:
+    if backend == "memory":
+        yield MemoryStreamStore(**options)
+        return
+    async with wrap_sqlite3(folder / "streams.db") as client:
+        await migrate(client)
+        yield SqliteStreamStore(client if backend == "file" else FaultyClient(client), **options)
+
+
+backends = pytest.mark.parametrize("backend", ["memory", "file", "remote"])
+
+
+async def cut_and_resume(stream: DurableStream, store: StreamStore, messages: int) -> str:
+    """Follow until so many messages have come, leave, come back, and return all text that was seen."""
+    parser = SseParser()
+    body = stream.follow().body
+    seen = []
+    while len(seen) < messages:
+        try:
+            seen += parser.feed(await anext(body))
+        except StopAsyncIteration:
+            break
+    await body.aclose()  # type: ignore[attr-defined]
+    assert len({message.id for message in seen if message.id}) == len([message for message in seen if message.id])
+    if any(message.event == "done" for message in seen):
+        return text_of(seen)
+    resumed = await DurableStream.resume(store, stream.id, int(parser.last_event_id or 0))
+    return text_of(seen) + text_of(await read_all(resumed.body))
+
+
+@backends
+@pytest.mark.parametrize("flush_interval_ms", [None, 0, 30])
+async def test_every_cut_is_resumed_exactly(backend: str, flush_interval_ms: float | None, tmp_path: Path) -> None:
+    items = tokens(60)
+    async with open_store(backend, tmp_path) as store:
+        source = Source(items, rate=200)
+        stream = await DurableStream.create(store, source.stream(), flush_interval_ms=flush_interval_ms)
+        followers = [cut_and_resume(stream, store, cut) for cut in range(62)]
+        texts = await asyncio.gather(read_all(stream.response.body), *followers)
+        assert text_of(texts[0]) == "".join(items)
+        assert set(texts[1:]) == {"".join(items)}
+        # … and from the store alone, as another process would
+        for after in range(len([message for message in texts[0] if message.id]) + 2):
+            await read_all((await DurableStream.resume(store, stream.id, after)).body)
+        assert text_of(await read_all((await DurableStream.resume(store, stream.id)).body)) == "".join(items)
+
+
+async def test_every_id_that_was_sent_can_be_resumed_from(tmp_path: Path) -> None:
+    """Ids inside a chunk that was still growing are exact to the character, also when only the store is left."""
+    items = tokens(80)
+    async with open_store("remote", tmp_path) as store:
+        stream = await DurableStream.create(store, Source(items, rate=400).stream(), flush_interval_ms=40)
+        seen: list[tuple[int, str]] = [(0, "")]
+        parser = SseParser()
+        async for data in stream.response.body:
+            for message in parser.feed(data):
+                if not message.event:
+                    seen.append((int(message.id), seen[-1][1] + message.data))
+        assert any(last_id > 10**9 for last_id, _ in seen)
+        for last_id, text in seen:
+            rest = text_of(await read_all((await DurableStream.resume(store, stream.id, last_id)).body))
+            assert text + rest == "".join(items)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=12),
+            st.builds(StreamEvent, st.sampled_from(["usage", "tool_call", "x"]), st.text(max_size=9)),
+        ),
+        max_size=25,
+    ),
+    st.sampled_from([0.0, 1.0, 5.0]),
+    st.data(),
+)
+def test_any_source_arrives_whole(items: list[StreamEvent | str], interval_ms: float, data: st.DataObject) -> None:
+    async def run() -> None:
+        store = MemoryStreamStore()
+        stream = await DurableStream.create(store, Source(items).stream(), flush_interval_ms=interval_ms)
+        live = await read_all(stream.response.body)
+        stored = await read_all((await DurableStream.resume(store, stream.id)).body)
+        named = [item.event for item in items if isinstance(item, StreamEvent)]
+        for messages in (live, stored):
+            assert [message.event for message in messages if message.event not in {"", "stream-id", "done"}] == named
+        assert text_of(live) == text_of(stored)
+        ids = [int(message.id) for message in live if message.id and message.event != "stream-id"]
+        assert len(ids) == len(set(ids))
+        if ids:
+            cut = data.draw(st.integers(0, len(ids) - 1))
+            rest = await read_all((await DurableStream.resume(store, stream.id, ids[cut])).body)
+            before = [message for message in live if message.event not in {"stream-id", "done"}][: cut + 1]
+            assert text_of(before) + text_of(rest) == text_of(live)
+
+    asyncio.run(run())
+
+
+@backends
+async def test_followers_join_at_any_time(backend: str, tmp_path: Path) -> None:
+    items = tokens(50)
+    async with open_store(backend, tmp_path) as store:
+        stream = await DurableStream.create(store, Source(items, rate=250).stream(), flush_interval_ms=30)
+
+        async def join(delay: float) -> str:
+            await asyncio.sleep(delay)
+            return text_of(await read_all((await DurableStream.resume(store, stream.id)).body))
+
+        assert set(await asyncio.gather(*(join(number / 40) for number in range(10)))) == {"".join(items)}
+
+
+@backends
+async def test_a_follower_that_leaves_does_not_end_the_producer(backend: str, tmp_path: Path) -> None:
+    items = tokens(30)
+    async with open_store(backend, tmp_path) as store:
+        source = Source(items, rate=300)
+        stream = await DurableStream.create(store, source.stream())
+        body = stream.response.body
+        await anext(body)
+        await anext(body)
+        await body.aclose()  # type: ignore[attr-defined]
+        await stream.wait_closed()
+        assert source.given == 30
+        status = await store.get_status(stream.id)
+        assert status is not None
+        assert status.state == "done"
+
+
+@backends
+async def test_stop_closes_the_source_and_keeps_the_text(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path) as store:
+        source = Source(tokens(10_000), rate=200)
+        stream = await DurableStream.create(store, source.stream())
+        follower = asyncio.ensure_future(read_all(stream.response.body))
+        await asyncio.sleep(0.1)
+        await asyncio.gather(stream.stop(), stream.stop())
+        assert source.closed.is_set()
+        assert stream.end == StreamEnd("stopped")
+        live = await follower
+        assert [message.event for message in live[-2:]] == ["stopped", "done"]
+        stored = await read_all((await DurableStream.resume(store, stream.id)).body)
+        assert text_of(stored) == text_of(live) == "".join(tokens(source.given))
+        await stream.stop()
+
+
+@backends
+@pytest.mark.parametrize("rate", [200, 0.1])
+async def test_a_stop_in_the_store_reaches_the_source(backend: str, rate: float, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path) as store:
+        source = Source(tokens(10_000), rate=rate)
+        stream = await DurableStream.create(store, source.stream(), flush_interval_ms=20)
+        follower = asyncio.ensure_future(read_all(stream.response.body))
+        await asyncio.sleep(0.1)
+        await store.stop(stream.id)
+        async with asyncio.timeout(2):
+            await source.closed.wait()
+            live = await follower
+        assert [message.event for message in live[-2:]] == ["stopped", "done"]
+        assert DurableStream.find(store, stream.id) is None
+
+
+@backends
+async def test_a_source_that_fails_ends_as_error(backend: str, tmp_path: Path) -> None:
+    class ModelBrokeError(AibindError):
+        pass
+
+    async with open_store(backend, tmp_path) as store:
+        source = Source(["some ", "text", ModelBrokeError("it broke\nin two lines")])
+        stream = await DurableStream.create(store, source.stream())
+        live = await read_all(stream.response.body)
+        assert [(message.event, message.data) for message in live[-2:]] == [
+            ("error", "it broke\nin two lines"),
+            ("done", ""),
+        ]
+        assert text_of(live) == "some text"
+        assert source.closed.is_set()
+        assert text_of(await read_all((await DurableStream.resume(store, stream.id)).body)) == "some text"
+
+
+async def test_a_failure_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "aibind"):
+        stream = await DurableStream.create(MemoryStreamStore(), Source([ZeroDivisionError()]).stream())
+        await stream.wait_closed()
+    assert stream.end == StreamEnd("error", "ZeroDivisionError")
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["done", "stopped", "stream-id", "a\nb"])
+async def test_an_event_that_would_confuse_readers_is_an_error(name: str) -> None:
+    stream = await DurableStream.create(MemoryStreamStore(), Source([StreamEvent(name, "x")]).stream())
+    await stream.wait_closed()
+    assert stream.end is not None
+    assert stream.end.state == "error"
+    assert "Event name" in (stream.end.error or "")
+
+
+async def test_a_taken_id_closes_the_source() -> None:
+    store = MemoryStreamStore()
+    await store.create("s")
+    source = Source(tokens(5))
+    with pytest.raises(StreamExistsError):
+        await DurableStream.create(store, source.stream(), stream_id="s")
+    never_begun = source.stream()
+    with pytest.raises(StreamExistsError):
+        await DurableStream.create(store, never_begun, stream_id="s")
+    with pytest.raises(StopAsyncIteration):
+        await anext(never_begun)
+    assert DurableStream.find(store, "s") is None
+
+
+async def test_the_model_is_asked_while_the_row_is_made(tmp_path: Path) -> None:
+    async with open_store("remote", tmp_path) as store:
+        store._client._latency_s = 0.2  # type: ignore[attr-defined]
+        source = Source(["x"])
+        creating = asyncio.ensure_future(DurableStream.create(store, source.stream()))
+        await asyncio.sleep(0.05)
+        assert source.given == 1
+        assert not creating.done()
+        await (await creating).wait_closed()
+
+
+async def test_the_end_is_delivered_after_the_hook() -> None:
+    order: list[object] = []
+
+    async def on_end(end: StreamEnd) -> None:
+        await asyncio.sleep(0.05)
+        order.append(end)
+
+    stream = await DurableStream.create(MemoryStreamStore(), Source(["x"]).stream(), on_end=on_end)
+    messages = await read_all(stream.response.body)
+    order.append(messages[-1].event)
+    assert order == [StreamEnd("done"), "done"]
+
+
+async def test_a_hook_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async def on_end(end: StreamEnd) -> None:
+        raise RuntimeError("the hook broke")
+
+    stream = await DurableStream.create(MemoryStreamStore(), Source(["x"]).stream(), on_end=on_end)
+    messages = await read_all(stream.response.body)
+    assert [message.event for message in messages] == ["stream-id", "", "done"]
+    assert "the hook broke" in caplog.text
+
+
+async def test_keep_alive_is_given_the_producer() -> None:
+    given: list[asyncio.Future[None]] = []
+    stream = await DurableStream.create(
+        MemoryStreamStore(),
+        Source(tokens(5), rate=100).stream(),
+        keep_alive=lambda task: given.append(task),  # type: ignore[arg-type]
+    )
+    await given[0]
+    assert stream.end == StreamEnd("done")
+
+
+@backends
+async def test_a_silent_follower_gets_pings(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path) as store, open_store(backend, tmp_path) as other:
+        reader = store if backend == "memory" else other
+        stream = await DurableStream.create(store, Source(["a", "b"], rate=2.5).stream(), heartbeat_ms=60)
+        bodies = [stream.response.body, (await DurableStream.resume(reader, stream.id, heartbeat_ms=60)).body]
+        for body in bodies:
+            data = b"".join([piece async for piece in body])
+            assert data.count(b": ping\n\n") >= (3 if body is bodies[0] else 0)
+            assert text_of(SseParser().feed(data)) == "ab"
+
+
+@backends
+async def test_resume_of_an_unknown_stream_is_an_error(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path) as store:
+        with pytest.raises(StreamNotFoundError):
+            await DurableStream.resume(store, "none")
+        with pytest.raises(ValueError, match="out of range"):
+            await DurableStream.resume(store, "none", -1)
+
+
+@backends
+async def test_a_lost_producer_is_an_error_event(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path, lease_ms=300) as store:
+        await store.create("s")
+        await store.append("s", "\x01as far as it came")
+        messages = await read_all((await DurableStream.resume(store, "s")).body)
+        assert [(message.event, message.data) for message in messages] == [
+            ("", "as far as it came"),
+            ("error", "producer lost"),
+            ("done", ""),
+        ]
+
+
+async def test_a_follower_far_behind_reads_from_the_store(tmp_path: Path) -> None:
+    async with open_store("file", tmp_path) as store:
+        items = [f"{number:06} " + "x" * 500 for number in range(4000)]
+        stream = await DurableStream.create(store, Source(items).stream(), flush_interval_ms=1)
+        body = stream.response.body
+        parser = SseParser()
+        messages = parser.feed(await anext(body)) + parser.feed(await anext(body))
+        await asyncio.sleep(0.5)
+        log = stream._writer.log
+        assert sum(len(event.data) for event in log._chunks) < 1_700_000
+        async for data in body:
+            messages += parser.feed(data)
+        assert text_of(messages) == "".join(items)
+
+
+def test_a_shutdown_of_the_loop_ends_the_stream_in_its_store(tmp_path: Path) -> None:
+    path = tmp_path / "streams.db"
+
+    async def serve() -> str:
+        client = wrap_sqlite3(path)
+        await migrate(client)
+        stream = await DurableStream.create(SqliteStreamStore(client), Source(tokens(10_000), rate=200).stream())
+        await asyncio.sleep(0.1)
+        clients.append(client)
+        return stream.id
+
+    async def look(stream_id: str) -> None:
+        await clients[0].close()
+        async with wrap_sqlite3(path) as client:
+            page = await SqliteStreamStore(client).read_page(stream_id)
+            assert (page.status.state, page.status.error) == ("error", "The server was shut down")
+            assert page.chunks
+
+    clients: list[object] = []
+    stream_id = asyncio.run(serve())
+    asyncio.run(look(stream_id))
+
+
+async def test_reasoning_grows_like_text(tmp_path: Path) -> None:
+    """A thousand pieces of reasoning must not become a thousand rows; ids inside them are exact as well."""
+    pieces = [f"{number} " for number in range(300)]
+    items: list[StreamEvent | str | Exception] = [StreamEvent("reasoning", piece) for piece in pieces]
+    items += ["the ", "answer", StreamEvent("reasoning", "more")]
+    async with open_store("remote", tmp_path) as store:
+        stream = await DurableStream.create(store, Source(items, rate=600).stream(), flush_interval_ms=40)
+        live = await read_all(stream.response.body)
+        status = await store.get_status(stream.id)
+        assert status is not None
+        assert status.total_chunks < 30
+
+        def joined(messages: list[SseMessage], name: str) -> str:
+            return "".join(message.data for message in messages if message.event == name)
+
+        assert joined(live, "reasoning") == "".join(pieces) + "more"
+        assert text_of(live) == "the answer"
+        seen: list[SseMessage] = []
+        for message in live[1:-1]:
+            seen.append(message)
+            rest = await read_all((await DurableStream.resume(store, stream.id, int(message.id))).body)
+            assert joined(seen + rest, "reasoning") == joined(live, "reasoning")
+            assert text_of(seen + rest) == "the answer"
