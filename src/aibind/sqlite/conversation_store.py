@@ -1,0 +1,102 @@
+"""Conversations in SQLite, one row each (contract §7)."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Final, Literal
+
+from ..conversations.codec import decode_chat, encode_chat
+from ..history import ChatHistory
+from .client import LocalSqliteClient, SqliteClient
+from .schema import CONVERSATIONS_TABLE, quote_identifier
+
+__all__ = ["SqliteConversationStore"]
+
+_REMOTE_MAX_BYTES: Final = 2_000_000  # what a row holds on D1
+_SWEEP_SESSIONS: Final = 500
+
+
+class SqliteConversationStore:
+    """Keeps conversations in the table ``aibind_conversations``, or another of the same columns.
+
+    ``ttl_ms`` is how long one is kept after its last save, in milliseconds. ``max_bytes`` is the size from which one
+    is refused, None for no limit; unless given, 2,000,000 where a row holds no more (D1), and no limit on a local
+    file. The last save wins.
+
+    Besides what each method names, the ``Sqlite…`` errors are raised. Raises ValueError for a name that cannot be a
+    table's and for limits that are not positive.
+    """
+
+    def __init__(
+        self,
+        client: SqliteClient,
+        *,
+        table: str = CONVERSATIONS_TABLE,
+        ttl_ms: int = 1_800_000,
+        max_bytes: int | Literal["auto"] | None = "auto",
+    ) -> None:
+        if not ttl_ms > 0:
+            raise ValueError(f"ttl_ms must be positive, not {ttl_ms}")
+        if max_bytes == "auto":
+            max_bytes = None if isinstance(client, LocalSqliteClient) else _REMOTE_MAX_BYTES
+        if max_bytes is not None and not max_bytes > 0:
+            raise ValueError(f"max_bytes must be positive, or None for no limit, not {max_bytes}")
+        self._client = client
+        self._ttl_ms = ttl_ms
+        self._max_bytes = max_bytes
+        name = quote_identifier(table)
+        self._select = f"SELECT data FROM {name} WHERE session_id = ? AND expires_at > ?"
+        self._upsert = (
+            f"INSERT INTO {name} (session_id, data, expires_at) VALUES (?, ?, ?) ON CONFLICT (session_id) "
+            "DO UPDATE SET data = excluded.data, expires_at = excluded.expires_at"
+        )
+        self._remove = f"DELETE FROM {name} WHERE session_id = ?"
+        expired = f"SELECT session_id FROM {name} WHERE expires_at <= ?"
+        page = f"ORDER BY session_id LIMIT {_SWEEP_SESSIONS}"
+        self._first_expired = f"{expired} {page}"
+        self._next_expired = f"{expired} AND session_id > ? {page}"
+        self._remove_expired = (
+            f"DELETE FROM {name} WHERE session_id IN (SELECT value FROM json_each(?)) AND expires_at <= ? RETURNING 1"
+        )
+
+    async def load(self, session_id: str) -> ChatHistory:
+        """Load a conversation; an empty one when the session is unknown or has expired.
+
+        Raises CorruptConversationError when the row holds something else; it is left as it is.
+        """
+        rows = (await self._client.execute(self._select, (session_id, _now_ms()))).rows
+        return decode_chat(session_id, rows[0]["data"]) if rows else ChatHistory()
+
+    async def save(self, session_id: str, chat: ChatHistory) -> None:
+        """Store the whole conversation in one statement, and start its time to live anew.
+
+        Raises ConversationTooLargeError when it has more than ``max_bytes``; what was stored stays.
+        """
+        text = encode_chat(session_id, chat, self._max_bytes)
+        await self._client.execute(self._upsert, (session_id, text, _now_ms() + self._ttl_ms))
+
+    async def delete(self, session_id: str) -> None:
+        """Forget a conversation. Deleting an unknown one does nothing."""
+        await self._client.execute(self._remove, (session_id,))
+
+    async def cleanup(self) -> int:
+        """Remove conversations that have expired; return how many.
+
+        They are looked for outside any transaction, as that reads the whole table; one that is saved meanwhile stays.
+        """
+        now = _now_ms()
+        removed = 0
+        rows = (await self._client.execute(self._first_expired, (now,))).rows
+        while rows:
+            found = [row["session_id"] for row in rows if isinstance(row["session_id"], str)]
+            result = await self._client.execute(self._remove_expired, (json.dumps(found), now))
+            removed += len(result.rows)
+            if len(rows) < _SWEEP_SESSIONS:
+                break
+            rows = (await self._client.execute(self._next_expired, (now, rows[-1]["session_id"]))).rows
+        return removed
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

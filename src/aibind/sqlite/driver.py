@@ -1,0 +1,193 @@
+"""SQLite on this machine: a :class:`SqliteClient` over the standard library's sqlite3.
+
+::
+
+    async with wrap_sqlite3("chat.db") as client:
+        await client.execute("INSERT INTO notes VALUES (?)", ["hello"])
+
+One thread writes and commits everything that has gathered as one transaction; a few others read, and wait for nobody.
+The database is opened by the first call, which raises SqliteError when that fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from .client import SqliteResult, SqliteValue, Statement
+from .driver_connection import MEMORY, Settings, Synchronous, connect
+from .driver_errors import closed_error
+from .driver_jobs import Job, Mailbox
+from .driver_sql import Kind, Step, make_step
+from .driver_threads import Engine, InlineEngine, ThreadedEngine
+from .driver_watch import Watcher
+
+__all__ = ["Sqlite3Client", "wrap_sqlite3"]
+
+_MOST_READERS = 64
+
+
+def wrap_sqlite3(
+    path: str | os.PathLike[str],
+    *,
+    synchronous: Synchronous = "NORMAL",
+    busy_timeout_ms: float = 30_000,
+    readers: int = 4,
+    threads: bool | None = None,
+    watch_interval_ms: float = 4,
+    wal_limit_bytes: int = 64 * 1024 * 1024,
+    cached_statements: int = 256,
+) -> Sqlite3Client:
+    """Wrap the SQLite database at ``path``, which is made when it does not exist; ``":memory:"`` keeps it in memory.
+
+    ``synchronous``: with NORMAL a power cut may take the last commits, but never damages the file, and the end of the
+    process takes nothing; FULL waits for the disk at each commit.
+    ``busy_timeout_ms``: how long to wait for other processes before SqliteTransientError.
+    ``readers``: how many threads may read at once, 1 to 64; they start when they are needed.
+    ``threads``: False runs everything at once on the caller, which holds up its event loop; the default does so only
+    in Pyodide, where there are no threads.
+    ``watch_interval_ms``: how often ``wait_for_change`` looks for other processes' commits; once there were none for a
+    second, every 10 ms.
+    ``wal_limit_bytes``: the size from which the write-ahead log is shortened by force; SQLite itself keeps it at about
+    4 MB while no reader or other process is in the way.
+    ``cached_statements``: how many compiled statements each connection keeps.
+
+    Raises ValueError for an option that is out of range.
+    """
+    name = os.fspath(path)
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"path must be the path of a database file, or ':memory:', not {path!r}")
+    if name.startswith("file:"):
+        raise ValueError(f"{name!r} is a URI: give a plain path, and the options as arguments")
+    if synchronous not in ("OFF", "NORMAL", "FULL", "EXTRA"):
+        raise ValueError(f"synchronous must be OFF, NORMAL, FULL or EXTRA, not {synchronous!r}")
+    if not 1 <= readers <= _MOST_READERS:
+        raise ValueError(f"readers must be from 1 to {_MOST_READERS}, not {readers}")
+    for option, value, least in (
+        ("busy_timeout_ms", busy_timeout_ms, 0),
+        ("watch_interval_ms", watch_interval_ms, 0.1),
+        ("wal_limit_bytes", wal_limit_bytes, 0),
+        ("cached_statements", cached_statements, 0),
+    ):
+        if not value >= least:
+            raise ValueError(f"{option} must be at least {least}, not {value}")
+    if name != MEMORY:
+        name = os.path.abspath(name)  # noqa: PTH100 - connections are opened later, when the folder may be another
+    settings = Settings(name, synchronous, busy_timeout_ms / 1000, wal_limit_bytes, cached_statements)
+    watcher = Watcher(watch_interval_ms / 1000, None if settings.in_memory else partial(connect, settings, "watcher"))
+    if threads is None:
+        threads = sys.platform != "emscripten"
+    engine = ThreadedEngine(settings, watcher, readers) if threads else InlineEngine(settings, watcher)
+    return Sqlite3Client(settings, engine, watcher)
+
+
+class Sqlite3Client:
+    """Runs SQL on one local database; made by :func:`wrap_sqlite3`. A :class:`LocalSqliteClient`.
+
+    It may be used from any number of tasks, event loops and threads. A call that is cancelled while it waits has
+    happened nevertheless, or will, if it writes. Reads (SELECT, VALUES, EXPLAIN) run on connections of their own: use
+    RETURNING rather than ``last_insert_rowid()``. After ATTACH or CREATE TEMP, which only the writing connection sees,
+    that does the reading as well, in turn with the writes.
+
+    BEGIN, COMMIT and the like raise SqliteSyntaxError: use ``batch``. VACUUM, PRAGMA, ATTACH and DETACH run outside
+    transactions when given to ``execute``, on the writing connection.
+
+    Close it with ``await client.close()`` or use it in ``async with``. A client that was merely dropped is shut down
+    as well.
+    """
+
+    def __init__(self, settings: Settings, engine: Engine, watcher: Watcher) -> None:
+        self.path = settings.path
+        self._engine = engine
+        self._watcher = watcher
+        self._one_connection = settings.in_memory
+        self._mailboxes: dict[asyncio.AbstractEventLoop, Mailbox] = {}
+        self._closed = False
+        self._finalizer = weakref.finalize(self, engine.abandon)
+
+    def __repr__(self) -> str:
+        return f"<Sqlite3Client {self.path!r}{' closed' if self._closed else ''}>"
+
+    async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
+        """Run one statement and return its rows."""
+        return (await self._run((make_step(sql, args),)))[0]
+
+    async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
+        """Run several statements in ONE transaction, all or nothing, and return a result each, in order."""
+        if not statements:
+            if self._closed:
+                raise closed_error()
+            return []
+        return await self._run(tuple(make_step(statement.sql, statement.args) for statement in statements))
+
+    @property
+    def change_token(self) -> int:
+        """Tell where the changes have come to: take it BEFORE reading what ``wait_for_change`` is to wait for."""
+        return self._watcher.token
+
+    async def wait_for_change(self, since: int, timeout_s: float) -> int:
+        """Wait until anything was committed after the token ``since`` was taken, or the time is up; return the token.
+
+        It was the time when the token is still ``since``. This client's own commits wake at once, those of other
+        connections and processes at the next look. It may return early, but misses nothing.
+        """
+        if not self._watcher.is_open and not self._closed:
+            loop = asyncio.get_running_loop()
+            await self._submit(Job((), loop.create_future(), self._mailbox(loop), self._watcher.open), read=True)
+        token = await self._watcher.wait(since, timeout_s)
+        if self._closed:
+            raise closed_error()
+        return token
+
+    async def close(self) -> None:
+        """Wait for what was called before, fold the write-ahead log into the database and close it.
+
+        Calls made from now on raise SqliteError; closing again does nothing.
+        """
+        self._closed = True
+        self._finalizer.detach()
+        stopped: Future[None] = self._engine.stop()
+        if not stopped.done():
+            # Shielded, as cancelling one caller must not cancel what the others wait for.
+            await asyncio.shield(asyncio.wrap_future(stopped))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # --- ways to the threads -----------------------------------------------------------------------------------------
+
+    async def _run(self, steps: tuple[Step, ...]) -> list[SqliteResult]:
+        read = True
+        for step in steps:
+            if step.kind is not Kind.READ:
+                read = False
+                if step.kind is Kind.PRIVATE or step.kind is Kind.ALONE_PRIVATE:
+                    self._one_connection = True
+        loop = asyncio.get_running_loop()
+        job = Job(steps, loop.create_future(), self._mailbox(loop))
+        return await self._submit(job, read=read and not self._one_connection)
+
+    def _submit(self, job: Job, *, read: bool) -> asyncio.Future[list[SqliteResult]]:
+        self._engine.submit(job, read=read)
+        return job.future
+
+    def _mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
+        mailbox = self._mailboxes.get(loop)
+        if mailbox is None:
+            # Loops that were closed are let go; replacing the whole keeps other threads' look-ups safe.
+            kept = {old: box for old, box in list(self._mailboxes.items()) if not box.is_closed}
+            mailbox = kept[loop] = Mailbox(loop)
+            self._mailboxes = kept
+        return mailbox

@@ -1,0 +1,110 @@
+"""Opening connections: the settings every one of them gets, and clear words when it cannot be had."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias, TypeVar
+
+from ..errors import SqliteError
+from .driver_errors import is_busy, map_error
+
+__all__ = ["MEMORY", "Settings", "Synchronous", "connect", "retry_busy"]
+
+Synchronous: TypeAlias = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
+"""How hard SQLite tries to survive a power cut (https://sqlite.org/pragma.html#pragma_synchronous)."""
+
+T = TypeVar("T")
+
+MEMORY = ":memory:"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Is what the connections of one client have in common."""
+
+    path: str
+    synchronous: Synchronous = "NORMAL"
+    busy_timeout_s: float = 30.0
+    wal_limit_bytes: int = 64 * 1024 * 1024
+    cached_statements: int = 256
+
+    @property
+    def in_memory(self) -> bool:
+        """Say whether the database lives in its one connection."""
+        return self.path == MEMORY
+
+
+def retry_busy(action: Callable[[], T], timeout_s: float) -> T:
+    """Run ``action`` until nothing is in its way, or the time is up.
+
+    SQLite's own busy handler sleeps ever longer, up to 0.1 s, which starves whoever waits while others commit every
+    few milliseconds; short random sleeps share the lock more fairly.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return action()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(random.uniform(0.0005, 0.004))
+
+
+def connect(settings: Settings, role: Literal["writer", "reader", "watcher"]) -> sqlite3.Connection:
+    """Open a connection. May take the busy timeout; raises the ``Sqlite…`` errors.
+
+    Whichever role comes first makes the file and turns its journal into a WAL.
+    """
+    try:
+        connection = sqlite3.connect(
+            settings.path,
+            # The writer's waiting is done by retry_busy; a watcher must never wait.
+            timeout=settings.busy_timeout_s if role == "reader" else 0,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=settings.cached_statements,
+        )
+    except (sqlite3.Error, ValueError, UnicodeEncodeError) as error:
+        raise _open_error(settings, error) from error
+    try:
+        retry_busy(lambda: _configure(connection, settings, role), settings.busy_timeout_s)
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _open_error(settings, error) from error
+        raise
+    return connection
+
+
+def _configure(connection: sqlite3.Connection, settings: Settings, role: str) -> None:
+    with closing(connection.cursor()) as cursor:
+        if not settings.in_memory and sys.platform != "emscripten":  # WAL needs memory that processes share
+            cursor.execute("PRAGMA journal_mode = WAL")
+        else:
+            cursor.execute("SELECT 1 FROM sqlite_master").fetchall()  # shows at once whether this is a database
+        cursor.execute(f"PRAGMA synchronous = {settings.synchronous}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        # What a large transaction or a long reader made of the WAL is given back when the WAL starts anew.
+        cursor.execute(f"PRAGMA journal_size_limit = {settings.wal_limit_bytes // 4}")
+        if role != "writer":
+            cursor.execute("PRAGMA query_only = ON")
+
+
+def _open_error(settings: Settings, error: BaseException) -> SqliteError:
+    path = Path(settings.path)
+    try:
+        if path.is_dir():
+            return SqliteError(f'"{path}" is a folder: give the path of a database file')
+        if not path.absolute().parent.is_dir():
+            return SqliteError(f'The folder of "{path}" does not exist: make it first, or choose another path')
+    except (OSError, ValueError):
+        pass  # not even a path: the driver's own words must do
+    mapped = map_error(error)
+    return type(mapped)(f'"{path}" cannot be opened: {mapped}')

@@ -1,0 +1,236 @@
+"""Group commit: what has gathered becomes ONE transaction, in which each call succeeds or fails for itself.
+
+A transaction costs far more than a statement in it, so that many callers share one. None may notice the others:
+
+* a single statement undoes itself when it fails; several that belong together are kept in a savepoint;
+* where a failure touched more than the failing call - SQLite rolled the whole transaction back, COMMIT failed because
+  of a deferred constraint or a full disk, a statement kept a part of its changes (``OR FAIL``) - nobody has been told
+  anything yet, so the transaction is dropped and each call runs again in one of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from ..errors import SqliteError
+from .client import SqliteResult
+from .driver_connection import Settings, connect, retry_busy
+from .driver_errors import is_busy, map_error
+from .driver_jobs import Job
+from .driver_sql import Kind, Step
+
+__all__ = ["Committer", "fail_all", "run_steps"]
+
+_ALONE = frozenset({Kind.ALONE, Kind.ALONE_PRIVATE})
+_IDLE_WAL_BYTES = 1024 * 1024
+_WAL_LOOK_EVERY = 32  # commits
+_WAL_PATIENCE_S = 0.1
+_WAL_REST = 10  # times as long as the last attempt took, so that attempts that fail take a tenth of the time at most
+
+
+def _run_step(connection: sqlite3.Connection, cursor: sqlite3.Cursor, step: Step) -> SqliteResult:
+    """Run one statement and take all its rows, so that nothing stays open; raises the driver's own errors."""
+    before = connection.total_changes
+    cursor.execute(step.sql, step.args)
+    if cursor.description is None:
+        return SqliteResult([], 0, connection.total_changes - before)
+    names = [column[0] for column in cursor.description]
+    rows = [dict(zip(names, row, strict=False)) for row in cursor]  # strict would cost time for nothing
+    return SqliteResult(rows, len(rows), connection.total_changes - before)
+
+
+def run_steps(connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: Job) -> None:
+    """Run the statements of a job up to the first that fails, and leave their results or its error in it."""
+    for step in job.steps:
+        try:
+            job.results.append(_run_step(connection, cursor, step))
+        except Exception as error:
+            job.results, job.error = [], map_error(error, step.sql)
+            return
+
+
+def fail_all(jobs: list[Job], error: BaseException) -> None:
+    """Give each job an error of its own, made from what stopped all of them."""
+    for job in jobs:
+        mapped = map_error(error, job.steps[0].sql if job.steps else None)
+        job.error = mapped if mapped is not error else _copy(mapped, job)
+
+
+def _copy(error: SqliteError, job: Job) -> SqliteError:
+    copy = type(error)(str(error), job.steps[0].sql if job.steps else None)
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _is_plain_read(job: Job) -> bool:
+    return len(job.steps) == 1 and job.steps[0].kind is Kind.READ
+
+
+class Committer:
+    """Owns the one connection that writes. It belongs to one thread, or to whoever holds a lock.
+
+    ``on_commit`` is called after each transaction that may have changed something.
+    """
+
+    def __init__(self, settings: Settings, on_commit: Callable[[], None]) -> None:
+        self._settings = settings
+        self._on_commit = on_commit
+        self._connection: sqlite3.Connection | None = None
+        self._commits = 0
+        self._next_wal_look = 0.0
+        self.is_dirty = False
+        """Whether there were commits since the WAL was last looked after."""
+
+    def run(self, jobs: list[Job]) -> None:
+        """Run jobs in order, and leave in each its results or its error. Never raises on their behalf."""
+        try:
+            connection = self._connection or self._open()
+        except Exception as error:
+            fail_all(jobs, error)
+            return
+        if len(jobs) == 1 and _is_plain_read(jobs[0]):
+            self._run_alone(connection, jobs[0])
+            return
+        together: list[Job] = []
+        for job in jobs:
+            if job.call is not None or (len(job.steps) == 1 and job.steps[0].kind in _ALONE):
+                self._run_together(connection, together)
+                together = []
+                self._run_alone(connection, job)
+            else:
+                together.append(job)
+        self._run_together(connection, together)
+        self._keep_wal_small()
+
+    def look_after_wal(self) -> None:
+        """Use a pause: copy a WAL of some size into the database, and give its space back."""
+        self.is_dirty = False
+        if self._wal_bytes() > _IDLE_WAL_BYTES:
+            self._truncate_wal()
+
+    def close(self) -> None:
+        """Copy the WAL into the database and close the connection."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if not self._settings.in_memory:
+            with suppress(sqlite3.Error):  # another process may be using the WAL: it will do it
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(sqlite3.Error):
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        self._connection = connect(self._settings, "writer")
+        return self._connection
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    def _run_together(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
+        if jobs and not self._transaction(connection, jobs):
+            for job in jobs:
+                job.results, job.error = [], None
+                self._transaction(connection, [job])
+
+    def _transaction(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
+        """Run jobs in one transaction; False when each must run in its own, and nothing has happened yet."""
+        cursor = connection.cursor()
+        try:
+            return self._in_transaction(connection, cursor, jobs)
+        except Exception as error:  # not a job's own failure: BEGIN or COMMIT
+            if len(jobs) > 1 and not is_busy(error):
+                return False
+            fail_all([job for job in jobs if job.error is None], error)
+            return True
+        finally:
+            cursor.close()  # or a statement that failed between two rows would stay open
+            if connection.in_transaction:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+
+    def _in_transaction(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, jobs: list[Job]) -> bool:
+        reads_only = all(step.kind is Kind.READ for job in jobs for step in job.steps)
+        begin = "BEGIN" if reads_only else "BEGIN IMMEDIATE"
+        retry_busy(lambda: cursor.execute(begin), self._settings.busy_timeout_s)
+        shared = len(jobs) > 1
+        for job in jobs:
+            before = connection.total_changes
+            self._run_job(connection, cursor, job, shared)
+            if job.error is None:
+                continue
+            if not shared:
+                return True  # the transaction is rolled back, with everything that the job did
+            if not connection.in_transaction or (len(job.steps) == 1 and connection.total_changes != before):
+                return False
+        retry_busy(lambda: cursor.execute("COMMIT"), self._settings.busy_timeout_s)
+        if not reads_only:
+            self._commits += 1
+            self.is_dirty = True
+            self._on_commit()
+        return True
+
+    def _run_job(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: Job, shared: bool) -> None:
+        if not shared or len(job.steps) == 1:
+            run_steps(connection, cursor, job)
+            return
+        cursor.execute("SAVEPOINT job")
+        run_steps(connection, cursor, job)
+        if job.error is not None and connection.in_transaction:
+            cursor.execute("ROLLBACK TO job")
+        if connection.in_transaction:
+            cursor.execute("RELEASE job")
+
+    def _run_alone(self, connection: sqlite3.Connection, job: Job) -> None:
+        cursor = connection.cursor()
+        try:
+            if job.call is not None:
+                job.call()
+            for step in job.steps:
+                run = partial(_run_step, connection, cursor, step)
+                job.results.append(retry_busy(run, self._settings.busy_timeout_s))
+        except Exception as error:
+            job.error = map_error(error, job.steps[0].sql if job.steps else None)
+        finally:
+            cursor.close()
+        if job.steps and not _is_plain_read(job):
+            self.is_dirty = True
+            self._on_commit()
+
+    # --- the WAL -----------------------------------------------------------------------------------------------------
+
+    def _keep_wal_small(self) -> None:
+        """Shorten a WAL that has outgrown its limit although SQLite checkpoints every 1,000 pages.
+
+        That starts the WAL anew only when no reader uses it just then, which with several processes may never be.
+        """
+        if self._commits < _WAL_LOOK_EVERY:
+            return
+        self._commits = 0
+        began = time.monotonic()
+        if began >= self._next_wal_look and self._wal_bytes() > self._settings.wal_limit_bytes:
+            self._truncate_wal()
+            now = time.monotonic()
+            self._next_wal_look = now + (now - began) * _WAL_REST
+
+    def _truncate_wal(self) -> None:
+        """Wait for a moment for those who use the WAL, and start it anew, empty."""
+        connection = self._connection
+        if connection is None:
+            return
+        with suppress(sqlite3.Error):
+            connection.execute(f"PRAGMA busy_timeout = {int(_WAL_PATIENCE_S * 1000)}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA busy_timeout = 0")
+
+    def _wal_bytes(self) -> int:
+        if self._settings.in_memory:
+            return 0
+        try:
+            return os.stat(self._settings.path + "-wal").st_size  # noqa: PTH116 - once every few commits: keep it cheap
+        except OSError:
+            return 0

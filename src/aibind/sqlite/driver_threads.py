@@ -1,0 +1,222 @@
+"""Where the work is done: on threads of the client's own, or, where there are none (Pyodide), at once on the caller.
+
+A thread knows its engine but not the client, so that a client nobody holds any more is noticed and shut down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import closing
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from ..errors import SqliteError
+from .driver_connection import Settings, connect
+from .driver_errors import closed_error, map_error
+from .driver_group import Committer, fail_all, run_steps
+from .driver_jobs import Job, post_all
+from .driver_watch import Watcher
+
+__all__ = ["Engine", "InlineEngine", "ThreadedEngine"]
+
+_LARGEST_GROUP = 500
+_PAUSE_S = 1.0
+_EXIT_PATIENCE_S = 5.0
+
+
+class Engine(Protocol):
+    """Runs jobs and settles them."""
+
+    def submit(self, job: Job, *, read: bool) -> None:
+        """Take a job in; ``read`` says that it changes nothing. Raises SqliteError when closed."""
+        ...
+
+    def stop(self) -> Future[None]:
+        """Take nothing more in; what was taken in is done by the time the future is."""
+        ...
+
+    def abandon(self) -> None:
+        """Stop, because the client is gone or the interpreter exits. Waits only where that stops no event loop."""
+        ...
+
+
+class InlineEngine:
+    """Runs each job at once on its caller, with one connection for everything."""
+
+    def __init__(self, settings: Settings, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._committer = Committer(settings, watcher.committed)
+        self._lock = threading.Lock()
+        self._stopped: Future[None] = Future()
+
+    def submit(self, job: Job, *, read: bool) -> None:  # noqa: ARG002 - one connection: it is all the same
+        """Run a job."""
+        with self._lock:
+            if self._stopped.done():
+                raise closed_error(job.steps[0].sql if job.steps else None)
+            self._committer.run([job])
+        job.settle()
+
+    def stop(self) -> Future[None]:
+        """Close the connection."""
+        with self._lock:
+            if not self._stopped.done():
+                self._watcher.close()
+                self._committer.close()
+                self._stopped.set_result(None)
+        return self._stopped
+
+    def abandon(self) -> None:
+        """Close the connection."""
+        self.stop()
+
+
+class ThreadedEngine:
+    """Runs writes on one thread, in groups, and reads on a few others, which never wait for the writer.
+
+    All threads start when they are first needed.
+    """
+
+    def __init__(self, settings: Settings, watcher: Watcher, readers: int) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self._writes: SimpleQueue[Job | None] = SimpleQueue()
+        self._reads: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._writer: threading.Thread | None = None
+        self._readers: list[threading.Thread] = []
+        self._most_readers = readers
+        self._open_reads = 0  # queued or running
+        self._process: int | None = None
+        self._stopping = False
+        self._stopped: Future[None] = Future()
+
+    def submit(self, job: Job, *, read: bool) -> None:
+        """Queue a job for the thread that it belongs to."""
+        with self._lock:  # so that nothing is queued behind the mark that stops a thread
+            if self._stopping:
+                raise closed_error(job.steps[0].sql if job.steps else None)
+            if self._process is None:
+                self._writer = _start(self._write, "writer")  # at the latest it is needed to stop the others
+                self._process = os.getpid()
+            elif self._process != os.getpid():
+                raise SqliteError(
+                    "This SQLite client was used before the process forked, and its connections do not survive that: "
+                    "make a new one with wrap_sqlite3() in the child process"
+                )
+            if not read:
+                self._writes.put(job)
+                return
+            if len(self._readers) < min(self._open_reads + 1, self._most_readers):
+                self._readers.append(_start(self._read, f"reader-{len(self._readers) + 1}"))
+            self._open_reads += 1
+            self._reads.put(job)
+
+    def stop(self) -> Future[None]:
+        """Let the threads finish what is queued, and end."""
+        with self._lock:
+            if not self._stopping:
+                self._stopping = True
+                if self._process != os.getpid():  # never used, or used by the process that we forked from
+                    self._stopped.set_result(None)
+                    return self._stopped
+                for _ in self._readers:
+                    self._reads.put(None)
+                self._writes.put(None)
+        return self._stopped
+
+    def abandon(self) -> None:
+        """Stop the threads, and wait for a moment unless this is one of them or an event loop runs here."""
+        if self._process != os.getpid():
+            return
+        self.stop()
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            if self._writer is not None and threading.current_thread() not in (self._writer, *self._readers):
+                self._writer.join(_EXIT_PATIENCE_S)
+
+    # --- on the threads ----------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        committer = Committer(self._settings, self._watcher.committed)
+        try:
+            while (group := self._gather(committer)) is not None:
+                try:
+                    committer.run(group)
+                except BaseException as error:  # must not happen; but no caller may wait for ever
+                    fail_all(group, error)
+                post_all(group)
+                del group  # or the last results would be kept until there is more to do
+            for reader in self._readers:
+                reader.join()
+            self._watcher.close()
+            committer.close()
+        finally:
+            self._stopped.set_result(None)
+
+    def _gather(self, committer: Committer) -> list[Job] | None:
+        """Wait for work and take all that there is; None at the end. A pause is used to tidy up."""
+        try:
+            first = self._writes.get(timeout=_PAUSE_S if committer.is_dirty else None)
+        except Empty:
+            committer.look_after_wal()
+            first = self._writes.get()
+        if first is None:
+            return None
+        group = [first]
+        while len(group) < _LARGEST_GROUP and not self._writes.empty():
+            job = self._writes.get()
+            if job is None:
+                self._writes.put(None)  # nothing comes behind it: finish these first
+                break
+            group.append(job)
+        return group
+
+    def _read(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while (job := self._reads.get()) is not None:
+            try:
+                if job.future.cancelled():
+                    pass
+                elif job.call is not None:
+                    job.call()
+                else:
+                    connection = connection or connect(self._settings, "reader")
+                    _run_reads(connection, job)
+            except BaseException as error:  # whatever it is, the caller must not wait for ever
+                job.error = map_error(error, job.steps[0].sql if job.steps else None)
+            with self._lock:
+                self._open_reads -= 1
+            job.mailbox.post((job,))
+            del job  # or the last results would be kept until there is more to do
+        if connection is not None:
+            connection.close()
+
+
+def _run_reads(connection: sqlite3.Connection, job: Job) -> None:
+    """Run statements that only read; several of them see the same moment."""
+    with closing(connection.cursor()) as cursor:
+        if len(job.steps) == 1:
+            run_steps(connection, cursor, job)
+            return
+        cursor.execute("BEGIN")
+        try:
+            run_steps(connection, cursor, job)
+        finally:
+            cursor.execute("ROLLBACK")
+
+
+def _start(target: Callable[[], None], name: str) -> threading.Thread:
+    # A daemon, so that a program which forgot to close the client can end; see abandon().
+    thread = threading.Thread(target=target, name=f"aibind-sqlite-{name}", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise SqliteError(f"No thread can be started here ({error}): use wrap_sqlite3(…, threads=False)") from error
+    return thread

@@ -1,0 +1,280 @@
+"""The tables, made by us or by the JavaScript packages' SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aibind.errors import SqliteConstraintError, SqliteSyntaxError
+from aibind.sqlite.client import SqliteResult, SqliteValue, Statement
+from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.schema import Migration, _apply, migrate, migrations, quote_identifier, schema_sql
+
+SEED = """
+-- Stream tables (required for SqliteStreamStore)
+CREATE TABLE aibind_stream_chunks (
+id TEXT NOT NULL,
+seq INTEGER NOT NULL,
+data TEXT NOT NULL,
+PRIMARY KEY (id, seq)
+);
+CREATE TABLE aibind_stream_status (
+id TEXT PRIMARY KEY,
+state TEXT NOT NULL DEFAULT 'active',
+error TEXT,
+total_chunks INTEGER NOT NULL DEFAULT 0,
+expires_at INTEGER NOT NULL
+);
+-- Conversation table (required for SqliteConversationStore)
+CREATE TABLE aibind_conversations (
+session_id TEXT PRIMARY KEY,
+data TEXT NOT NULL,
+expires_at INTEGER NOT NULL
+);
+"""
+
+TABLES = ["aibind_stream_chunks", "aibind_stream_status", "aibind_conversations"]
+NAMES = ["0001_streams", "0002_conversations"]
+MINE = {"chunks_table": "my_chunks", "status_table": "my_status", "conversations_table": "my_chats"}
+
+
+def shape(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    """Name, type, NOT NULL, default and place in the key of each column."""
+    columns = [row[1:] for row in connection.execute(f"PRAGMA table_info({table})")]
+    # SQLite adds NOT NULL to the key of a table WITHOUT ROWID.
+    return [(name, kind, bool(required or key), default, key) for name, kind, required, default, key in columns]
+
+
+def test_the_columns_are_the_seeds() -> None:
+    ours, seed = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
+    ours.executescript(schema_sql())
+    seed.executescript(SEED)
+    for table in TABLES:
+        assert [(*column[:2], *column[3:]) for column in shape(ours, table)] == [
+            (*column[:2], *column[3:]) for column in shape(seed, table)
+        ]
+        assert len(shape(ours, table)) > 2
+        assert shape(ours, table) == shape(seed, table)
+    ours.close()
+    seed.close()
+
+
+def test_a_chunk_costs_one_row() -> None:
+    """No index beside the table, so that D1 bills an insert once."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(schema_sql())
+    roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
+    # A conversation has the index of its key beside it, as a large row is better off with a rowid.
+    assert roots == {"aibind_stream_chunks": 1, "aibind_stream_status": 1, "aibind_conversations": 2}
+    for table in ("aibind_stream_chunks", "aibind_stream_status"):
+        with pytest.raises(sqlite3.OperationalError, match="no such column"):
+            connection.execute(f"SELECT rowid FROM {table}")
+    connection.close()
+
+
+def test_migrations_are_numbered_and_split() -> None:
+    found = migrations()
+    assert [step.name for step in found] == NAMES
+    assert [step.number for step in found] == [1, 2]
+    assert [len(step.statements) for step in found] == [2, 1]
+    assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
+    assert found[1].tables == ("aibind_conversations",)
+    for step in found:
+        assert isinstance(step, Migration)
+        for statement in step.statements:
+            assert statement.startswith("CREATE TABLE IF NOT EXISTS")
+            assert "--" not in statement
+            assert ";" not in statement
+
+
+def test_the_files_suit_simple_splitters() -> None:
+    """Wrangler, and D1's exec, split SQL by simple rules: nothing in a comment may look like a statement's end."""
+    for line in schema_sql().splitlines():
+        if line.lstrip().startswith("--"):
+            assert not set(line) & set(";'\"`")
+        else:
+            assert "--" not in line
+    assert not re.search(r"\b(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b", schema_sql(), re.IGNORECASE)
+
+
+def test_the_schema_may_be_applied_twice_and_on_the_seeds() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SEED)
+    connection.execute("INSERT INTO aibind_conversations VALUES ('s', '{}', 1)")
+    connection.executescript(schema_sql())
+    connection.executescript(schema_sql())
+    assert connection.execute("SELECT * FROM aibind_conversations").fetchall() == [("s", "{}", 1)]
+    connection.close()
+
+
+def test_other_names() -> None:
+    sql = schema_sql(**MINE)
+    assert "aibind" not in re.sub(r"--.*", "", sql)
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(sql)
+    found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert found == set(MINE.values())
+    connection.close()
+
+
+def test_names_may_change_places() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(schema_sql(chunks_table="aibind_stream_status", status_table="aibind_stream_chunks"))
+    assert [column[0] for column in shape(connection, "aibind_stream_status")] == ["id", "seq", "data"]
+    connection.close()
+
+
+@pytest.mark.parametrize("name", ["a", "_", "A1", "select", "x" * 64, "sqlite", "aibind_stream_chunks"])
+def test_good_names(name: str) -> None:
+    assert quote_identifier(name) == f'"{name}"'
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"CREATE TABLE {quote_identifier(name)} (v)")
+    connection.close()
+
+
+BAD_NAMES = [
+    "",
+    "1a",
+    "a b",
+    "a-b",
+    "a.b",
+    'a"b',
+    'a"; DROP TABLE users; --',
+    "a\n",
+    "\na",
+    "a\0",
+    "é",
+    "٣",
+    "a１",
+    "sqlite_master",
+    "SQLite_x",
+    "x" * 65,
+    None,
+    5,
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+async def test_bad_names(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a table"):
+        quote_identifier(name)
+    async with wrap_sqlite3(":memory:") as client:
+        for option in MINE:
+            with pytest.raises(ValueError, match="cannot be the name of a table"):
+                schema_sql(**{option: name})
+            with pytest.raises(ValueError, match="cannot be the name of a table"):
+                await migrate(client, **{option: name})
+        assert (await client.execute("SELECT * FROM sqlite_master")).rows == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"chunks_table": "same", "status_table": "SAME"},
+        {"conversations_table": "aibind_stream_chunks"},
+        {"conversations_table": "aibind_migrations"},
+    ],
+)
+def test_names_must_differ(names: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="a name of its own"):
+        schema_sql(**names)
+
+
+async def test_migrate(any_client: Sqlite3Client) -> None:
+    assert await migrate(any_client) == NAMES
+    assert await migrate(any_client) == []
+    rows = (await any_client.execute("SELECT * FROM aibind_migrations ORDER BY name")).rows
+    assert [(row["name"], row["tables"]) for row in rows] == [
+        ("0001_streams", "aibind_stream_chunks aibind_stream_status"),
+        ("0002_conversations", "aibind_conversations"),
+    ]
+    assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
+
+
+async def test_migrate_tables_of_other_names_as_well(client: Sqlite3Client) -> None:
+    await migrate(client)
+    assert await migrate(client, **MINE) == NAMES
+    assert await migrate(client, **MINE) == []
+    assert await migrate(client, conversations_table="more_chats") == ["0002_conversations"]
+    for table in (*TABLES, *MINE.values(), "more_chats"):
+        assert (await client.execute(f"SELECT * FROM {table}")).rows == []
+
+
+async def test_migrate_the_seeds_tables(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+    outsider.executescript(SEED)
+    outsider.execute("INSERT INTO aibind_stream_chunks VALUES ('s', 1, 'x')")
+    assert await migrate(client) == NAMES
+    assert await migrate(client) == []
+    assert (await client.execute("SELECT seq FROM aibind_stream_chunks")).rows == [{"seq": 1}]
+
+
+@pytest.mark.parametrize("others", [0, 1, 7])
+async def test_migrate_at_once(path: Path, others: int) -> None:
+    clients = [wrap_sqlite3(path) for _ in range(others + 1)]
+    applied = await asyncio.gather(*(migrate(client) for client in clients for _ in range(3)))
+    assert sorted(name for names in applied for name in names) == NAMES
+    for client in clients:
+        await client.close()
+
+
+@pytest.mark.processes
+def test_migrate_in_several_processes_at_once(path: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from aibind.sqlite.driver import wrap_sqlite3\n"
+        "from aibind.sqlite.schema import migrate\n"
+        "async def main():\n"
+        "    async with wrap_sqlite3(sys.argv[1]) as client:\n"
+        "        print(*await migrate(client))\n"
+        "asyncio.run(main())\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(5)
+    ]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [err for _, err in outputs] == [""] * 5
+    assert sorted(name for out, _ in outputs for name in out.split()) == NAMES
+
+
+async def test_a_migration_that_fails_is_not_recorded(client: Sqlite3Client) -> None:
+    await migrate(client)
+    broken = Migration(3, "0003_broken", "", ("CREATE TABLE half (v)", "CREATE TABLE ("), ("half",))
+    with pytest.raises(SqliteSyntaxError):
+        await _apply(client, broken, "half")
+    assert (await client.execute("SELECT * FROM sqlite_master WHERE name = 'half'")).rows == []
+    assert (await client.execute("SELECT * FROM aibind_migrations WHERE name = '0003_broken'")).rows == []
+    picky = Migration(4, "0004_picky", "", ("INSERT INTO aibind_stream_chunks VALUES ('s', 1, NULL)",), ("x",))
+    with pytest.raises(SqliteConstraintError, match="NOT NULL"):  # a failure of its own, not another process
+        await _apply(client, picky, "x")
+
+
+class Late:
+    """A client that lets somebody else migrate just before the first migration."""
+
+    def __init__(self, client: Sqlite3Client) -> None:
+        self.client = client
+        self.batches = 0
+
+    async def execute(self, sql: str, args: tuple[SqliteValue, ...] = ()) -> SqliteResult:
+        return await self.client.execute(sql, args)
+
+    async def batch(self, statements: list[Statement]) -> list[SqliteResult]:
+        self.batches += 1
+        if self.batches == 2:
+            assert await migrate(self.client) == NAMES
+        return await self.client.batch(statements)
+
+
+async def test_somebody_else_is_first(client: Sqlite3Client) -> None:
+    late = Late(client)
+    assert await migrate(late) == []  # type: ignore[arg-type]
+    assert late.batches == 3
