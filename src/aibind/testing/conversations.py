@@ -1,0 +1,146 @@
+"""The contract of a conversation store, as checks (contract §7)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from ..conversations.store import ConversationStore
+from ..history import ChatHistory
+from .checks import Check, CheckList
+
+__all__ = ["ConversationStoreHarness", "conversation_store_checks"]
+
+
+class ConversationStoreHarness(Protocol):
+    """Makes stores over one set of data, which begins empty.
+
+    ``shortest_ttl_ms`` is the shortest time to live that the store takes; what would have to wait for longer than a
+    few seconds is not checked.
+    """
+
+    shortest_ttl_ms: int
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
+        """Make a store. Each call makes a new object over the same data, as another process would have."""
+        ...
+
+
+def conversation_store_checks() -> tuple[Check[ConversationStoreHarness], ...]:
+    """Return the checks that every conversation store must pass."""
+    return check.checks()
+
+
+check: CheckList[ConversationStoreHarness] = CheckList()
+
+
+def _chat(*texts: str) -> ChatHistory:
+    chat = ChatHistory()
+    for number, text in enumerate(texts):
+        chat.append({"role": "assistant" if number % 2 else "user", "content": text})
+    return chat
+
+
+def _texts(chat: ChatHistory) -> list[str]:
+    return [message["content"] for message in chat.messages]
+
+
+@check
+async def an_unknown_session_is_empty(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = await store.load("none")
+    assert chat.is_empty
+    chat.append({"role": "user", "content": "mine alone"})
+    assert (await store.load("none")).is_empty
+
+
+@check
+async def what_was_saved_is_loaded(harness: ConversationStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    chat = _chat("héllo 👋\n\0 \u2028", "two", "three")
+    chat.edit(chat.node_ids[1], {"role": "assistant", "content": "another two", "n": 1.5, "list": [None, True]})
+    await store.save("s", chat)
+    loaded = await other.load("s")
+    assert loaded.to_json() == chat.to_json()
+    assert loaded.messages == chat.messages
+    assert loaded.size == 4
+
+
+@check
+async def a_loaded_chat_goes_on(harness: ConversationStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    await store.save("s", _chat("one"))
+    for text in ("two", "three", "four"):
+        chat = await other.load("s")
+        chat.append({"role": "user", "content": text})
+        await other.save("s", chat)
+    assert _texts(await store.load("s")) == ["one", "two", "three", "four"]
+
+
+@check
+async def sessions_do_not_mix(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    ids = ["a", "A", "a:b", "a'b", 'a"b', "a;--", "ü 👋", "1", "1.0", "%", "a_b", "../x", "x" * 200]
+    for session_id in ids:
+        await store.save(session_id, _chat("chat of " + session_id))
+    for session_id in ids:
+        assert _texts(await store.load(session_id)) == ["chat of " + session_id]
+
+
+@check
+async def a_deleted_session_is_empty(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    await store.save("a", _chat("a"))
+    await store.save("b", _chat("b"))
+    await store.delete("a")
+    await store.delete("a")
+    await store.delete("never there")
+    assert (await store.load("a")).is_empty
+    assert _texts(await store.load("b")) == ["b"]
+    await store.save("a", _chat("again"))
+    assert _texts(await store.load("a")) == ["again"]
+
+
+@check
+async def a_long_conversation_is_kept(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = _chat(*(f"{number} " + "word " * 40 for number in range(2000)))
+    await store.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
+@check
+async def saving_the_same_twice_changes_nothing(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = _chat("one", "two")
+    await store.save("s", chat)
+    await store.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
+@check
+async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    await store.save("s", _chat("one", "two", "three"))
+    chat = await store.load("s")
+    chat.compact({"role": "system", "content": "what was said"})
+    await store.save("s", chat)
+    assert _texts(await store.load("s")) == ["what was said"]
+
+
+@check
+async def time_to_live_counts_from_the_last_save(harness: ConversationStoreHarness) -> None:
+    if harness.shortest_ttl_ms > 1000:
+        return
+    store = await harness.open(ttl_ms=600)
+    await store.save("s", _chat("one"))
+    await asyncio.sleep(0.4)
+    chat = await store.load("s")
+    chat.append({"role": "user", "content": "two"})
+    await store.save("s", chat)
+    await asyncio.sleep(0.4)
+    assert _texts(await store.load("s")) == ["one", "two"]
+    await asyncio.sleep(0.4)
+    assert (await store.load("s")).is_empty
+    await store.save("s", _chat("anew"))
+    assert _texts(await store.load("s")) == ["anew"]

@@ -1,0 +1,530 @@
+"""The contract of a stream store, as checks (contract §3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import Protocol
+
+from ..errors import (
+    ProducerLostError,
+    StreamConflictError,
+    StreamExistsError,
+    StreamNotActiveError,
+    StreamNotFoundError,
+)
+from ..streams.store import StreamEnd, StreamStore
+from .checks import Check, CheckList, gather_items, raises
+
+__all__ = ["StreamStoreHarness", "stream_store_checks"]
+
+PATIENCE_S = 20.0
+
+
+class StreamStoreHarness(Protocol):
+    """Makes stores over one set of data, which begins empty."""
+
+    async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
+        """Make a store. Each call makes a new object over the same data, as another process would have."""
+        ...
+
+
+def stream_store_checks() -> tuple[Check[StreamStoreHarness], ...]:
+    """Return the checks that every stream store must pass."""
+    return check.checks()
+
+
+check: CheckList[StreamStoreHarness] = CheckList()
+
+TEXTS = (
+    "",
+    " ",
+    "plain",
+    "\x01with a name missing",
+    "name\x01data",
+    "a\x01b\x01c",
+    "two\nlines\n",
+    "\r\n\r",
+    "tab\t and NUL \0 in the middle",
+    "\0",
+    "quotes \" and \\ and ' and `",
+    '{"json": [1, null]}',
+    "null",
+    "123",
+    "1.0",
+    "héllo 👋🏽 日本語 \u2028 \u2029 \ufeff \x7f",
+    "'); DROP TABLE aibind_stream_chunks; --",
+    "x" * 70_000,
+    "é" * 40_000,
+)
+
+
+# --- beginning ---
+
+
+@check
+async def a_new_stream_is_active_and_empty(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    before = time.time() * 1000
+    await store.create("s")
+    status = await store.get_status("s")
+    assert status is not None
+    assert (status.state, status.error, status.total_chunks, status.is_active) == ("active", None, 0, True)
+    assert before - 2000 <= status.expires_at - store.lease_ms <= time.time() * 1000 + 2000
+
+
+@check
+async def an_id_is_taken_once(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    await store.append("s", "kept")
+    with raises(StreamExistsError) as raised:
+        await store.create("s")
+    assert raised.error is not None
+    assert raised.error.stream_id == "s"
+    with raises(StreamExistsError):
+        await (await harness.open()).create("s")
+    await store.complete("s")
+    with raises(StreamExistsError):
+        await store.create("s")
+    assert [chunk.data for chunk in await gather_items(store.read_from("s"))] == ["kept"]
+
+
+@check
+async def of_many_who_create_one_wins(harness: StreamStoreHarness) -> None:
+    stores = [await harness.open() for _ in range(4)]
+    results = await asyncio.gather(*(store.create("s") for store in stores), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["StreamExistsError"] * 3
+
+
+@check
+async def ids_are_any_text(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    ids = ["a'b", 'a"b', "a;--", "ü 👋", "1", "1.0", "%", "a_b", "x" * 200]
+    for stream_id in ids:
+        await store.create(stream_id)
+        await store.append(stream_id, "chunk of " + stream_id)
+        await store.complete(stream_id)
+    for stream_id in ids:
+        assert [chunk.data for chunk in await gather_items(store.read_from(stream_id))] == ["chunk of " + stream_id]
+
+
+# --- appending ---
+
+
+@check
+async def seqs_count_from_one(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    assert [await store.append("s", text) for text in "abc"] == [1, 2, 3]
+    assert await store.append_many("s", ["d", "e"]) == [4, 5]
+    assert await store.append_many("s", []) == []
+    assert await store.append_many("s", ["f"], first_seq=6) == [6]
+    status = await store.get_status("s")
+    assert status is not None
+    assert status.total_chunks == 6
+
+
+@check
+async def streams_do_not_mix(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    for stream_id in ("a", "b"):
+        await store.create(stream_id)
+    for number in range(3):
+        assert await store.append("a", f"a{number}") == number + 1
+        assert await store.append("b", f"b{number}") == number + 1
+    for stream_id in ("a", "b"):
+        await store.complete(stream_id)
+        chunks = await gather_items(store.read_from(stream_id))
+        assert [chunk.data for chunk in chunks] == [f"{stream_id}{number}" for number in range(3)]
+
+
+@check
+async def every_text_comes_back_as_it_was(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    for text in TEXTS:
+        await store.append("s", text)
+    await store.append_many("s", TEXTS)
+    await store.complete("s")
+    chunks = await gather_items(store.read_from("s"))
+    assert [chunk.seq for chunk in chunks] == list(range(1, 2 * len(TEXTS) + 1))
+    for chunk, text in zip(chunks, TEXTS * 2, strict=True):
+        assert chunk.data == text, (chunk.data[:80], text[:80])
+
+
+@check
+async def an_expected_seq_is_kept_to(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    await store.append_many("s", ["a", "b", "c"], first_seq=1)
+    for first_seq in (1, 2, 3):
+        with raises(StreamConflictError):
+            await store.append_many("s", ["x", "y", "z"], first_seq=first_seq)
+    await store.complete("s")
+    assert [chunk.data for chunk in await gather_items(store.read_from("s"))] == ["a", "b", "c"]
+
+
+@check
+async def many_chunks_go_in_at_once(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    chunks = [f"{number} " + "y" * 300 for number in range(2000)]
+    assert await store.append_many("s", chunks, first_seq=1) == list(range(1, 2001))
+    await store.complete("s")
+    assert [chunk.data for chunk in await gather_items(store.read_from("s"))] == chunks
+
+
+@check
+async def concurrent_appends_all_arrive(harness: StreamStoreHarness) -> None:
+    stores = [await harness.open() for _ in range(3)]
+    await stores[0].create("s")
+
+    async def append(writer: int) -> list[int]:
+        return [await stores[writer].append("s", f"{writer}:{number}") for number in range(10)]
+
+    seqs = await asyncio.gather(*(append(writer) for writer in range(3)))
+    assert sorted(seq for some in seqs for seq in some) == list(range(1, 31))
+    await stores[0].complete("s")
+    chunks = await gather_items(stores[1].read_from("s"))
+    for writer in range(3):
+        own = [chunk.data for chunk in chunks if chunk.data.startswith(f"{writer}:")]
+        assert own == [f"{writer}:{number}" for number in range(10)]
+
+
+@check
+async def an_unknown_stream_is_an_error(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    assert await store.get_status("none") is None
+    for operation in (
+        store.append("none", "x"),
+        store.append_many("none", ["x"], first_seq=1),
+        store.stop("none"),
+        store.complete("none"),
+        store.fail("none", "e"),
+        store.finish("none", StreamEnd("done"), chunks=["x"], first_seq=1),
+        store.renew("none"),
+        store.read_page("none"),
+        gather_items(store.read_from("none")),
+        gather_items(store.read_pages("none")),
+    ):
+        with raises(StreamNotFoundError):
+            await operation
+    await store.create("none")
+    assert [chunk.data for chunk in (await store.read_page("none")).chunks] == []
+
+
+# --- ending ---
+
+
+@check
+async def each_end_is_told(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    error = "it broke:\nline two – 👋"
+    for stream_id in ("done", "stopped", "error"):
+        await store.create(stream_id)
+        await store.append(stream_id, "x")
+    await store.complete("done")
+    await store.stop("stopped")
+    await store.fail("error", error)
+    for stream_id in ("done", "stopped", "error"):
+        status = await store.get_status(stream_id)
+        assert status is not None
+        assert (status.state, status.total_chunks, status.is_active) == (stream_id, 1, False)
+        assert status.error == (error if stream_id == "error" else None)
+        assert status.expires_at > time.time() * 1000 + 200_000
+        page = await store.read_page(stream_id)
+        assert page.is_last
+        assert page.status.state == stream_id
+        assert page.status.error == status.error
+
+
+@check
+async def nothing_is_appended_after_the_end(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    for state, end in (("done", store.complete), ("stopped", store.stop)):
+        await store.create(state)
+        await store.append(state, "kept")
+        await end(state)
+        for operation in (
+            store.append(state, "late"),
+            store.append_many(state, ["late"], first_seq=2),
+            store.append_many(state, ["late", "\0later"], renew=True),
+        ):
+            with raises(StreamNotActiveError) as raised:
+                await operation
+            assert raised.error is not None
+            assert raised.error.state == state
+        assert await store.renew(state) is False
+        assert [chunk.data for chunk in await gather_items(store.read_from(state))] == ["kept"]
+
+
+@check
+async def no_chunk_lands_after_a_stop_from_elsewhere(harness: StreamStoreHarness) -> None:
+    producer, other = await harness.open(), await harness.open()
+    for attempt in range(5):
+        stream_id = f"s{attempt}"
+        await producer.create(stream_id)
+        written = 0
+
+        async def produce(stream_id: str = stream_id) -> None:
+            nonlocal written
+            with contextlib.suppress(StreamNotActiveError):
+                while True:
+                    written = await producer.append(stream_id, "x")
+                    await asyncio.sleep(0)
+
+        task = asyncio.ensure_future(produce())
+        await asyncio.sleep(0.002 * attempt)
+        await other.stop(stream_id)
+        status = await other.get_status(stream_id)
+        assert status is not None
+        await task
+        assert len(await gather_items(other.read_from(stream_id))) == status.total_chunks
+        assert written <= status.total_chunks
+
+
+@check
+async def the_first_end_wins(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    ends = {"done": StreamEnd("done"), "stopped": StreamEnd("stopped"), "error": StreamEnd("error", "first")}
+    for first, end in ends.items():
+        await store.create(first)
+        assert await store.finish(first, end) == end
+        await other.complete(first)
+        await other.stop(first)
+        await other.fail(first, "second")
+        assert await other.finish(first, StreamEnd("error", "third"), chunks=["late"], first_seq=1) == end
+        status = await other.get_status(first)
+        assert status is not None
+        assert (status.state, status.error, status.total_chunks) == (end.state, end.error, 0)
+
+
+@check
+async def the_last_chunks_and_the_end_are_one(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    await store.append("s", "a")
+    with raises(StreamConflictError):
+        await store.finish("s", StreamEnd("done"), chunks=["x"], first_seq=1)
+    status = await store.get_status("s")
+    assert status is not None
+    assert status.is_active
+    end = StreamEnd("error", "broke")
+    assert await store.finish("s", end, chunks=["b", "\0", "c"], first_seq=2) == end
+    assert await store.finish("s", end, chunks=["b", "\0", "c"], first_seq=2) == end
+    page = await store.read_page("s")
+    assert page.is_last
+    assert [chunk.data for chunk in page.chunks] == ["a", "b", "\0", "c"]
+    assert page.status.total_chunks == 4
+
+
+# --- reading ---
+
+
+@check
+async def reading_begins_where_one_was(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    await store.append_many("s", list("abcde"))
+    await store.complete("s")
+    for after in range(8):
+        chunks = await gather_items(store.read_from("s", after))
+        assert [(chunk.seq, chunk.data) for chunk in chunks] == list(enumerate("abcde", 1))[after:]
+    for operation in (gather_items(store.read_from("s", -1)), store.read_page("s", -1)):
+        with raises(ValueError):
+            await operation
+
+
+@check
+async def a_long_stream_comes_in_pages(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    count = 2_345
+    await store.append_many("s", [str(number) for number in range(count)])
+    first = await store.read_page("s")
+    assert 0 < len(first.chunks) < count
+    assert first.has_more
+    assert not first.is_last
+    await store.complete("s")
+    pages = await gather_items(store.read_pages("s"))
+    assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
+    assert max(len(page.chunks) for page in pages) <= 1000
+    assert [chunk.data for page in pages for chunk in page.chunks] == [str(number) for number in range(count)]
+
+
+@check
+async def a_page_that_ends_with_the_stream_is_followed_by_its_end(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    for count in (499, 500, 501, 999, 1000, 1001):
+        stream_id = str(count)
+        await store.create(stream_id)
+        await store.append_many(stream_id, ["x"] * count)
+        await store.fail(stream_id, "e")
+        pages = await gather_items(store.read_pages(stream_id))
+        assert pages[-1].is_last
+        assert pages[-1].status.error == "e"
+        assert sum(len(page.chunks) for page in pages) == count
+
+
+@check
+async def followers_see_what_comes(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    await store.create("s")
+    await store.append("s", "0")
+    followers = [
+        asyncio.ensure_future(gather_items(reader.read_from("s", after)))
+        for reader in (store, other)
+        for after in (0, 0, 3, 7)
+    ]
+    for number in range(1, 10):
+        await store.append("s", str(number))
+        await asyncio.sleep(0.005)
+    await store.complete("s")
+    async with asyncio.timeout(PATIENCE_S):
+        results = await asyncio.gather(*followers)
+    for chunks, after in zip(results, (0, 0, 3, 7) * 2, strict=True):
+        assert [chunk.data for chunk in chunks] == [str(number) for number in range(after, 10)]
+
+
+@check
+async def followers_end_with_the_stream(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    for stream_id, end in (("done", store.complete), ("stopped", other.stop), ("removed", None)):
+        await store.create(stream_id)
+        followers = [
+            asyncio.ensure_future(gather_items(reader.read_pages(stream_id))) for reader in (store, other, other)
+        ]
+        await asyncio.sleep(0.02)
+        if end is None:
+            await store.fail(stream_id, "gone")
+        else:
+            await end(stream_id)
+            assert await store.renew(stream_id) is False  # when a producer notices, so do its followers
+        async with asyncio.timeout(PATIENCE_S):
+            for pages in await asyncio.gather(*followers):
+                assert pages[-1].is_last
+                assert pages[-1].status.state == ("error" if end is None else stream_id)
+
+
+@check
+async def a_follower_may_leave(harness: StreamStoreHarness) -> None:
+    store = await harness.open()
+    await store.create("s")
+    await store.append_many("s", ["a", "b"])
+    pages = store.read_pages("s")
+    assert len((await anext(pages)).chunks) == 2
+    waiting = asyncio.ensure_future(anext(pages))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await waiting
+    assert await store.append("s", "c") == 3
+
+
+# --- leases and expiry ---
+
+
+@check
+async def a_silent_producer_is_lost(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(lease_ms=400), await harness.open(lease_ms=400)
+    await store.create("s")
+    await store.append("s", "a")
+    began = time.monotonic()
+
+    async def follow(reader: StreamStore) -> list[str]:
+        chunks = reader.read_from("s")
+        seen = [(await anext(chunks)).data]
+        with raises(ProducerLostError) as raised:
+            await anext(chunks)
+        assert raised.error is not None
+        assert (str(raised.error), raised.error.stream_id) == ("producer lost", "s")
+        return seen
+
+    async with asyncio.timeout(PATIENCE_S):
+        for seen in await asyncio.gather(follow(store), follow(other)):
+            assert seen == ["a"]
+    assert time.monotonic() - began >= 0.3
+
+
+@check
+async def a_renewed_lease_holds(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(lease_ms=600), await harness.open(lease_ms=600)
+    await store.create("s")
+    follower = asyncio.ensure_future(gather_items(other.read_from("s")))
+    for number in range(6):
+        await asyncio.sleep(0.2)
+        if number % 2:
+            assert await store.renew("s") is True
+        else:
+            await store.append_many("s", [str(number)], renew=True)
+    await store.complete("s")
+    async with asyncio.timeout(PATIENCE_S):
+        assert [chunk.data for chunk in await follower] == ["0", "2", "4"]
+
+
+@check
+async def progress_counts_without_renewal(harness: StreamStoreHarness) -> None:
+    # A JavaScript producer never renews; what it writes shows that it lives.
+    store, other = await harness.open(lease_ms=3000), await harness.open(lease_ms=3000)
+    short = await harness.open(lease_ms=1)
+    await short.create("s")
+    follower = asyncio.ensure_future(gather_items(other.read_from("s")))
+    for number in range(8):
+        await store.append("s", str(number))
+        await asyncio.sleep(0.05)
+    await store.complete("s")
+    async with asyncio.timeout(PATIENCE_S):
+        assert len(await follower) == 8
+
+
+@check
+async def an_ended_stream_expires(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(ttl_ms=300), await harness.open(ttl_ms=300)
+    await store.create("s")
+    await store.append("s", "a")
+    await store.complete("s")
+    assert len(await gather_items(other.read_from("s"))) == 1
+    await asyncio.sleep(0.4)
+    assert await other.get_status("s") is None
+    for operation in (other.read_page("s"), gather_items(other.read_from("s"))):
+        with raises(StreamNotFoundError):
+            await operation
+
+
+@check
+async def cleanup_removes_what_has_expired(harness: StreamStoreHarness) -> None:
+    store, brief = await harness.open(), await harness.open(ttl_ms=1, lease_ms=200)
+    for stream_id in ("live", "ended"):
+        await store.create(stream_id)
+        await store.append(stream_id, "kept")
+    await store.complete("ended")
+    for stream_id in ("expired", "abandoned", "empty"):
+        await brief.create(stream_id)
+    for stream_id in ("expired", "abandoned"):
+        await brief.append_many(stream_id, ["a", "b"])
+    await brief.complete("expired")
+    await asyncio.sleep(0.25)
+    assert await brief.cleanup() == 3
+    assert await brief.cleanup() == 0
+    for stream_id in ("live", "ended"):
+        assert [chunk.data for chunk in (await store.read_page(stream_id)).chunks] == ["kept"]
+    for stream_id in ("expired", "abandoned", "empty"):
+        assert await store.get_status(stream_id) is None
+        await store.create(stream_id)
+        assert (await store.read_page(stream_id)).chunks == ()
+
+
+@check
+async def cleanup_spares_a_producer_that_goes_on(harness: StreamStoreHarness) -> None:
+    writer = await harness.open()
+    old, sweeper = await harness.open(lease_ms=1), await harness.open(lease_ms=3000)
+    await old.create("slow")
+    await asyncio.sleep(0.01)
+    sweeping = asyncio.ensure_future(sweeper.cleanup())
+    for number in range(8):
+        await writer.append("slow", str(number))
+        await asyncio.sleep(0.05)
+    assert await sweeping == 0
+    assert len((await writer.read_page("slow")).chunks) == 8
