@@ -1,0 +1,35 @@
+"""Language models: the protocol, an offline model, and any endpoint that speaks chat completions.
+
+``OpenAIModel`` is loaded when it is first asked for, since it needs the extra ``http``; everything else here needs the
+standard library alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import load_on_demand
+from .echo import EchoModel
+from .model import Message, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from .openai import OpenAIModel
+
+__all__ = [
+    "EchoModel",
+    "Message",
+    "Model",
+    "ModelEvent",
+    "ModelRequest",
+    "OpenAIModel",
+    "ReasoningDelta",
+    "TextDelta",
+    "ToolCall",
+    "Usage",
+]
+
+__getattr__ = load_on_demand(__name__, {"openai": "OpenAIModel"})
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,64 @@
+"""Reads the body of an endpoint's answer, stream or not, and hands its messages to a ChatReply; no I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import ModelError
+from ..streams.sse import SseMessage, SseParser
+from ._chat_reply import ChatReply, cut_off
+from .model import ModelEvent
+
+__all__ = ["ChatAnswer"]
+
+_WHOLE_BYTES = 16 * 1024 * 1024  # of an answer in one piece, about what a stream's message may hold
+
+
+class ChatAnswer:
+    """Is the body of one successful answer, taken in parts as they come.
+
+    An event stream is parsed as it comes; JSON in place of a stream is one message. Anything else is tried as an event
+    stream, since some endpoints give it another type; but a web page is an error at once.
+    """
+
+    def __init__(self, content_type: str, reply: ChatReply) -> None:
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise ModelError("The model's endpoint answered with a web page, not an event stream: check base_url")
+        self._reply = reply
+        self._parser = None if kind.endswith("json") else SseParser()
+        self._whole = bytearray()
+
+    def take(self, part: bytes | None) -> Iterator[ModelEvent]:
+        """Take the next part, or None at the end, giving the events that it brings. Raises ModelError."""
+        if self._parser is None:
+            yield from self._take_json(part)
+            return
+        for message in self._messages(self._parser, part):
+            if self._reply.done:
+                return
+            if part is not None:
+                yield from self._reply.feed(message.data, message.event)
+                continue
+            try:
+                yield from self._reply.feed(message.data, message.event)
+            except ModelError as error:
+                if error.code != "malformed_reply":
+                    raise
+                if not self._reply.finished:  # half a message: the connection was cut in it
+                    raise cut_off() from None
+
+    def _take_json(self, part: bytes | None) -> Iterator[ModelEvent]:
+        if part is None:
+            yield from self._reply.feed(self._whole.decode("utf-8", "replace"))
+            self._reply.done = True
+        else:
+            self._whole += part
+            if len(self._whole) > _WHOLE_BYTES:
+                raise ModelError("The model's endpoint answered in one piece that is over 16 MiB")
+
+    def _messages(self, parser: SseParser, part: bytes | None) -> list[SseMessage]:
+        try:
+            return parser.flush() if part is None else parser.feed(part)
+        except ValueError as error:
+            raise ModelError(f"The model's endpoint sent too much at once: {error}") from error

@@ -1,0 +1,91 @@
+"""Where a chat completions endpoint is, what opens it, and how to speak of it without giving that away."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+
+from ._chat_errors import Redactor
+
+__all__ = ["ChatEndpoint", "shown_url"]
+
+_PATH = "/chat/completions"
+_SECRETIVE = ("auth", "cookie", "key", "pass", "secret", "sig", "token")  # in names of headers and parameters
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+
+
+class ChatEndpoint:
+    """Is one endpoint: ``url`` to post to, ``headers`` to send, and ``shown``, its address for people.
+
+    ``redact`` takes the API key, secret headers and the URL's secrets out of a text. Raises ValueError for
+    an address or a header that cannot be used.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None, headers: Mapping[str, str]) -> None:
+        parts = _split(base_url)
+        path = parts.path.rstrip("/").removesuffix(_PATH).rstrip("/")
+        self.url = urlunsplit((parts.scheme, parts.netloc, path + _PATH, parts.query, ""))
+        self.shown = shown_url(self.url)
+        self.is_loopback = _is_loopback(parts.hostname or "")
+        self.headers = {
+            "accept": "text/event-stream, application/json",
+            "accept-encoding": "identity",  # a compressing proxy would hold tokens back
+            "content-type": "application/json",
+            "user-agent": "aibind",
+        }
+        if api_key is not None:
+            self.headers["authorization"] = f"Bearer {_sendable('api_key', api_key)}"
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a header's name")
+            self.headers[name.lower()] = _sendable(f"The header {name}", value)
+        self.redact = Redactor(_secrets(self.headers, parts))
+
+    def __repr__(self) -> str:
+        return f"ChatEndpoint({self.shown!r})"
+
+
+def shown_url(url: str) -> str:
+    """Write a URL without what may be secret: user, password and query."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path.removesuffix(_PATH), "", ""))
+
+
+def _split(base_url: str) -> SplitResult:
+    advice = "give an address such as https://api.openai.com/v1 or http://localhost:11434/v1"
+    try:
+        parts = urlsplit(base_url.strip())
+        _ = parts.port  # raises for one that is not a number up to 65535
+    except ValueError as error:
+        raise ValueError(f"base_url is not a URL ({error}): {advice}") from None
+    if any(character.isspace() for character in parts.geturl()):
+        raise ValueError(f"base_url holds a space: {advice}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url does not begin with http:// or https:// and a host: {advice}")
+    return parts
+
+
+def _sendable(what: str, value: str) -> str:
+    # Checked here, since the HTTP library would show the value in its error.
+    value = value.strip()
+    if not value or not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{what} is empty or holds characters that cannot be sent: was it copied whole?")
+    return value
+
+
+def _secrets(headers: Mapping[str, str], parts: SplitResult) -> list[str]:
+    named = [*headers.items(), *parse_qsl(parts.query)]
+    secrets = [value for name, value in named if any(part in name.lower() for part in _SECRETIVE)]
+    return [*secrets, *(value.removeprefix("Bearer ") for value in secrets), parts.password or ""]
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,110 @@
+"""What endpoints say when something went wrong, and when to ask them again."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from ..errors import ModelError
+from ._json import is_list, is_object
+
+__all__ = ["Redactor", "endpoint_error", "is_retryable", "retry_after_s", "snippet"]
+
+_LONGEST = 500
+_DEEPEST = 6
+_MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors", "error_description", "description")
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_PASSING = frozenset(
+    {
+        "server_error",
+        "internal_server_error",
+        "overloaded_error",
+        "overloaded",
+        "rate_limit_exceeded",
+        "rate_limit_error",
+        "timeout",
+    }
+)
+
+
+class Redactor:
+    """Replaces secrets in texts that an endpoint sent, since some endpoints repeat the key that they refuse."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` without the secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+
+def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int | None = None) -> ModelError:
+    """Make the error for what an endpoint said: parsed JSON in any of the forms in use, or text.
+
+    Known forms: ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}``, ``{"message"}``, ``{"detail": […]}``
+    and a list of one of these. ``status`` is the answer's, or the one that the payload itself names.
+    """
+    code, named_status = _code_of(payload)
+    status = named_status if status is None else status
+    message = snippet(redact(_message_of(payload, 0)), _LONGEST) or "no explanation was given"
+    retryable = code not in _SPENT and (is_retryable(status) if status is not None else code in _PASSING)
+    code = redact(code) if code else None
+    return ModelError(f"{prefix}: {message}", status=status, code=code, retryable=retryable)
+
+
+def is_retryable(status: int) -> bool:
+    """Say whether the same request may succeed later: 408, 409, 429 and every 5xx."""
+    return status in (408, 409, 429) or 500 <= status <= 599
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Read how long an endpoint asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(?:\.\d*)?", value):
+            return float(value) * unit
+    try:
+        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def snippet(text: str, longest: int = 120) -> str:
+    """Return the beginning of ``text`` on one line."""
+    line = " ".join(text[: 4 * longest].split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _message_of(value: Any, depth: int) -> str:
+    """Find the explanation in an error's JSON; validation errors name the field they are about."""
+    if isinstance(value, str):
+        return value
+    if is_list(value) and depth < _DEEPEST:
+        said = [_message_of(item, depth + 1) for item in value[:3]]
+        return "; ".join(text for text in said if text)
+    if is_object(value) and depth < _DEEPEST:
+        for key in _MESSAGE_KEYS:
+            if message := _message_of(value.get(key), depth + 1):
+                place = value.get("loc")
+                return f"{'.'.join(map(str, place))}: {message}" if is_list(place) else message
+        return json.dumps(value, default=str) if depth == 0 else ""
+    return ""
+
+
+def _code_of(payload: Any) -> tuple[str | None, int | None]:
+    """Find the endpoint's own code, and an HTTP status when it names one (as OpenRouter does in mid-stream)."""
+    if is_list(payload):
+        payload = payload[0] if payload else None
+    if not is_object(payload):
+        return None, None
+    inner = payload.get("error")
+    error = inner if is_object(inner) else payload
+    codes = [str(code) for key in ("code", "type", "status") if isinstance(code := error.get(key), str | int)]
+    status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), None)
+    return next((code for code in codes if code not in ("", "error")), None), status

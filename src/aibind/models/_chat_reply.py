@@ -1,0 +1,194 @@
+"""Reads the chunks of a streamed chat completion and makes model events of them; no I/O here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import ModelError
+from ._chat_errors import Redactor, endpoint_error, snippet
+from ._chat_pieces import CallJoiner, TextJoiner
+from ._json import is_list, is_object
+from .model import ModelEvent, ReasoningDelta, TextDelta, Usage
+
+__all__ = ["ChatReply"]
+
+_CUT_SHORT = frozenset({"length", "model_length", "max_tokens"})
+_FAILED = frozenset({"error", "insufficient_system_resource", "network_error"})
+
+
+class ChatReply:
+    """Is one reply that arrives in chunks.
+
+    Feed it the data of each message; ``done`` turns true when nothing more is expected, ``finished`` when the model
+    said why it stopped. Then :meth:`end` gives what comes last, tool calls and usage, and ``failure`` is the error to
+    raise after that, if any.
+
+    OpenAIModel's docstring tells what each way to end means. Its reason for what is a failure and what is not: whoever
+    reads text can use a part of it, whoever parses JSON or runs a tool cannot.
+    """
+
+    def __init__(self, redact: Redactor, *, structured: bool = False) -> None:
+        self.done = False
+        self.finished = False
+        self.failure: ModelError | None = None
+        self._redact = redact
+        self._structured = structured
+        self._reason = ""
+        self._text = TextJoiner()
+        self._reasoning = TextJoiner()
+        self._refusal: list[str] = []
+        self._calls = CallJoiner()
+        self._usage: Usage | None = None
+        self._seen = ""  # the first message, to say what came instead of a reply
+
+    def feed(self, data: str, event: str = "") -> Iterator[ModelEvent]:
+        """Take one message, giving the events that it brings. Raises ModelError for an error, or for garbage."""
+        self._seen = self._seen or data
+        if data.strip() == "[DONE]":
+            self.done = True
+            return
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            if event == "error":
+                raise endpoint_error(data, _BROKE_OFF, self._redact) from error
+            raise self._garbage("a data line that is not JSON", data) from error
+        if not is_object(chunk):
+            raise self._garbage("a data line that is not a JSON object", data)
+        yield from self._take(chunk, event, data)
+
+    def end(self) -> list[ModelEvent]:
+        """Return the events that come last. Raises ModelError when the reply is not whole."""
+        if not (self.done or self.finished):
+            if not self._seen:
+                raise ModelError("The model's endpoint sent an empty answer: check base_url and the model's name")
+            raise cut_off()
+        events: list[ModelEvent] = [
+            kind(text)
+            for kind, joiner in ((ReasoningDelta, self._reasoning), (TextDelta, self._text))
+            if (text := joiner.rest())
+        ]
+        self.failure = self._judge()
+        if self.failure is None:
+            events.extend(self._calls.whole())
+        if self._usage is not None:
+            events.append(self._usage)
+        return events
+
+    def _take(self, chunk: dict[str, Any], event: str, data: str) -> Iterator[ModelEvent]:
+        extra = chunk.get("x_groq")
+        groq = extra if is_object(extra) else {}
+        if chunk.get("error") or groq.get("error") or event == "error" or chunk.get("object") == "error":
+            raise endpoint_error({"error": groq["error"]} if groq.get("error") else chunk, _BROKE_OFF, self._redact)
+        if chunk.get("object") == "response" or str(chunk.get("type", "")).startswith("response."):
+            raise ModelError(
+                "The endpoint answered in OpenAI's responses format, but this model speaks chat completions: give a "
+                "base_url whose /chat/completions exists",
+                code="responses_format",
+            )
+        self._usage = _usage(chunk.get("usage")) or _usage(groq.get("usage")) or self._usage
+        choices = chunk.get("choices")
+        if choices is None:
+            return
+        if not is_list(choices):
+            raise self._garbage("choices that are not a list", data)
+        for choice in choices:
+            if not is_object(choice):
+                raise self._garbage("a choice that is not an object", data)
+            if choice.get("index") in (0, None):  # only one was asked for
+                yield from self._take_choice(choice, data)
+
+    def _take_choice(self, choice: dict[str, Any], data: str) -> Iterator[ModelEvent]:
+        if choice.get("error"):
+            raise endpoint_error(choice, _BROKE_OFF, self._redact)
+        delta: Any = choice.get("delta") or choice.get("message") or {}  # a message, when the answer came in one piece
+        if not is_object(delta):
+            raise self._garbage("a delta that is not an object", data)
+        try:
+            yield from self._take_texts(delta)
+            for piece in delta.get("tool_calls") or ():
+                self._calls.take(piece)
+        except (TypeError, AttributeError) as error:
+            raise self._garbage("a delta that is not as chat completions has it", data) from error
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str) and reason:
+            self.finished = True
+            self._reason = reason
+
+    def _take_texts(self, delta: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        # DeepSeek, xAI, Qwen and vLLM say reasoning_content; Groq and OpenRouter say reasoning; never both at once
+        for text, is_reasoning in _texts(delta.get("reasoning_content") or delta.get("reasoning"), is_reasoning=True):
+            yield from self._emit(text, is_reasoning=is_reasoning)
+        for text, is_reasoning in _texts(delta.get("content"), is_reasoning=False):
+            yield from self._emit(text, is_reasoning=is_reasoning)
+        refusal = delta.get("refusal")
+        if refusal and self._structured:
+            self._refusal.append(str(refusal))
+        elif refusal:
+            yield from self._emit(str(refusal), is_reasoning=False)
+
+    def _emit(self, piece: str, *, is_reasoning: bool) -> Iterator[ModelEvent]:
+        if is_reasoning:
+            if text := self._reasoning.join(piece):
+                yield ReasoningDelta(text)
+        elif text := self._text.join(piece):
+            yield TextDelta(text)
+
+    def _judge(self) -> ModelError | None:
+        if self._refusal:
+            refusal = snippet(self._redact("".join(self._refusal)), 500)
+            return ModelError(f"The model refused: {refusal}", code="refusal")
+        if self._reason == "content_filter":
+            return ModelError("The endpoint's content filter stopped the answer", code="content_filter")
+        if self._reason in _FAILED:
+            return ModelError(f"The model stopped with the reason “{self._reason}”", code=self._reason, retryable=True)
+        if self._reason in _CUT_SHORT and (self._structured or self._calls):
+            what = "a tool call" if self._calls else "structured output"
+            return ModelError(f"The limit of tokens cut off {what}: allow more tokens", code="length")
+        if any(not call.name for call in self._calls.calls):
+            return ModelError("The model called a tool without naming it", code="malformed_reply", retryable=True)
+        return None
+
+    def _garbage(self, what: str, data: str) -> ModelError:
+        shown = snippet(self._redact(data))
+        return ModelError(f"The model's endpoint sent {what}: {shown!r}", code="malformed_reply", retryable=True)
+
+
+def cut_off() -> ModelError:
+    """Make the error for a reply whose connection ended before the reply did."""
+    return ModelError(
+        "The model's reply was cut off: the connection ended before the reply did", code="cut_off", retryable=True
+    )
+
+
+_BROKE_OFF = "The model's endpoint broke off with an error"
+
+
+def _texts(value: Any, *, is_reasoning: bool) -> Iterator[tuple[str, bool]]:
+    """Find the texts in a delta's content: text, or a list of parts (Mistral's reasoning models send those)."""
+    if isinstance(value, str):
+        if value:
+            yield value, is_reasoning
+    elif is_list(value):
+        for part in value:
+            yield from _texts(part, is_reasoning=is_reasoning)
+    elif is_object(value):
+        yield from _texts(value.get("thinking"), is_reasoning=True)
+        yield from _texts(value.get("text"), is_reasoning=is_reasoning)
+    elif value is not None:
+        raise TypeError(f"content is {type(value).__name__}")
+
+
+def _usage(value: Any) -> Usage | None:
+    if not is_object(value):
+        return None
+    counts = [_count(value, "prompt_tokens", "input_tokens"), _count(value, "completion_tokens", "output_tokens")]
+    return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
+
+
+def _count(usage: Mapping[str, Any], *names: str) -> int | None:
+    found = next((usage[name] for name in names if isinstance(usage.get(name), int | float)), None)
+    return None if found is None or not math.isfinite(found) else max(0, int(found))

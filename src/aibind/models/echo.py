@@ -1,0 +1,161 @@
+"""A model that needs no network and no key: for a first look, for demos and for tests."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from ..errors import ModelError
+from ._echo_json import example_value
+from ._echo_reply import HELP, Talk, compose, continuation, short_reply, summary_of, thoughts, title_of, words_of
+from ._echo_tokens import Dice, Pace, split_tokens
+from ._json import is_list, is_object
+from .model import Message, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+
+__all__ = ["EchoModel"]
+
+_COMMAND = re.compile(r"\A/(\w+)\b(?:[ \t]+(\d{1,6})\b)?")
+_WANTS_TITLE = re.compile(
+    r"\b(?:answer|write|generate|give|create|suggest)\b.{0,80}\btitle\b", re.IGNORECASE | re.DOTALL
+)
+_WANTS_SUMMARY = re.compile(r"\bsummar(?:y|i[sz]e)\b|\bcondense\b", re.IGNORECASE)
+_WANTS_MORE = re.compile(r"\bcomplete what\b|\b(?:words|text) that comes? next\b", re.IGNORECASE)
+_SAID = re.compile(r"^user: (.+)$", re.MULTILINE)  # in a conversation that is sent as one text
+
+
+class EchoModel:
+    """Streams Markdown of its own making that refers to what the user said.
+
+    ``tokens_per_second`` paces the reply against the clock, so that it does not drift; 0 means no pacing. The same
+    request gets the same reply, unless ``vary`` is true: then each call throws its dice anew, so that asking again
+    gives another answer, and the n-th call of two such models still agree.
+
+    A prompt that begins with a command gets something special:
+
+    - ``/short``: one paragraph; ``/long 1000``: at least that many tokens (at most 100,000);
+    - ``/think``: some reasoning before the reply;
+    - ``/tools``: a call of the first tool that was offered, with arguments that fit its parameters, or of a tool
+      ``echo`` when none was; a conversation that ends with a tool's result is answered with that result;
+    - ``/fail``: half a reply, then ModelError with the code ``echo_failure``; ``/help``: a list of these.
+
+    A system prompt that asks for a title, for a summary, or for the words that come next gets just that, so that
+    StreamHandler's endpoints make sense. With ``json_schema`` the text is JSON that fits the schema.
+    """
+
+    def __init__(self, *, tokens_per_second: float = 50.0, vary: bool = False) -> None:
+        if not (math.isfinite(tokens_per_second) and tokens_per_second >= 0):
+            raise ValueError(f"tokens_per_second is {tokens_per_second}: give a number from 0 (no pacing) up")
+        self._tokens_per_second = tokens_per_second
+        self._vary = vary
+        self._calls = 0
+
+    def __repr__(self) -> str:
+        return f"EchoModel(tokens_per_second={self._tokens_per_second:g}, vary={self._vary})"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Answer ``request``, one token an event, with the usage last."""
+        call, self._calls = self._calls, self._calls + 1
+        dice = Dice(_seed(request, call if self._vary else 0))
+        pace = Pace(self._tokens_per_second)
+        written = 0
+        for part in _plan(request, dice):
+            if isinstance(part, TextDelta | ReasoningDelta):
+                for token in split_tokens(part.text):
+                    await pace.step()
+                    written += 1
+                    yield type(part)(token)
+            elif isinstance(part, ToolCall):
+                await pace.step()
+                written += len(split_tokens(part.arguments))
+                yield part
+            else:
+                raise part
+        yield Usage(input_tokens=_tokens_in(request), output_tokens=written)
+
+
+def _plan(request: ModelRequest, dice: Dice) -> list[TextDelta | ReasoningDelta | ToolCall | ModelError]:
+    """Decide on the whole reply: whole texts (not yet tokens), calls, and perhaps an error to end with."""
+    talk = _talk(request.messages)
+    if request.json_schema is not None:
+        return [TextDelta(_json_text(request.json_schema, talk, dice))]
+    if request.messages and request.messages[-1].get("role") == "tool":
+        result = _text_of(request.messages[-1])
+        return [TextDelta(f"The tool answered:\n\n```json\n{result[:2000]}\n```\n\n{short_reply(talk, dice)}")]
+    task = _task(request.system or "", talk, dice)
+    if task:
+        return [TextDelta(task)]
+    command = _COMMAND.match(talk.prompt)
+    name, number = command.groups() if command else ("", None)
+    if name == "help":
+        return [TextDelta(HELP)]
+    if name == "short":
+        return [TextDelta(short_reply(talk, dice))]
+    if name == "think":
+        return [ReasoningDelta(thoughts(talk, dice)), TextDelta(compose(talk, dice))]
+    if name == "tools":
+        call = _tool_call(request.tools, talk, dice)
+        return [TextDelta(f"I will ask the tool `{call.name}` about **{talk.topic}**."), call]
+    if name == "fail":
+        whole = compose(talk, dice)
+        error = ModelError("The offline model failed, since the prompt asked for it with /fail", code="echo_failure")
+        return [TextDelta(whole[: len(whole) // 2]), error]
+    return [TextDelta(compose(talk, dice, min(int(number or 1000), 100_000) if name == "long" else 0))]
+
+
+def _task(system: str, talk: Talk, dice: Dice) -> str:
+    """Do what some system prompts ask for in place of a conversation."""
+    prompts = _SAID.findall(talk.prompt) or [*talk.earlier_prompts, talk.prompt]
+    if _WANTS_TITLE.search(system):
+        return title_of(prompts[0])
+    if _WANTS_SUMMARY.search(system):
+        return summary_of(prompts)
+    return continuation(dice) if _WANTS_MORE.search(system) else ""
+
+
+def _tool_call(tools: Sequence[Mapping[str, Any]], talk: Talk, dice: Dice) -> ToolCall:
+    identity = f"call_echo_{dice.below(2**30):08x}"
+    if not tools:
+        return ToolCall(identity, "echo", json.dumps({"text": talk.prompt}, ensure_ascii=False))
+    tool = tools[0].get("function", tools[0])
+    parameters = tool.get("parameters") or {"type": "object"}
+    return ToolCall(identity, str(tool.get("name", "echo")), _json_text(parameters, talk, dice))
+
+
+def _json_text(schema: Mapping[str, Any], talk: Talk, dice: Dice) -> str:
+    try:
+        return json.dumps(example_value(schema, dice, talk.words), ensure_ascii=False)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(f"The offline model cannot make sense of this JSON Schema: {error}") from error
+
+
+def _talk(messages: Sequence[Message]) -> Talk:
+    prompts = [message for message in messages if message.get("role") == "user"]
+    replies = [_text_of(message) for message in messages if message.get("role") == "assistant"]
+    if not prompts:
+        return Talk("", earlier_replies=replies)
+    content = prompts[-1].get("content")
+    attachments = sum(not (is_object(part) and "text" in part) for part in content) if is_list(content) else 0
+    prompt = _text_of(prompts[-1])
+    words = words_of(_COMMAND.sub("", prompt, count=1)) or words_of(prompt)
+    return Talk(prompt, words, [_text_of(message) for message in prompts[:-1]], replies, attachments)
+
+
+def _text_of(message: Message) -> str:
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    parts = content if is_list(content) else []
+    return "\n".join(str(part["text"]) for part in parts if is_object(part) and "text" in part)
+
+
+def _tokens_in(request: ModelRequest) -> int:
+    texts = [request.system or "", *map(_text_of, request.messages)]
+    return sum(len(split_tokens(text)) for text in texts)
+
+
+def _seed(request: ModelRequest, call: int) -> str:
+    turns = [(message.get("role"), _text_of(message)) for message in request.messages]
+    return json.dumps([turns, request.system, call, words_of(str(request.json_schema))])

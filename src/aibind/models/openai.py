@@ -1,0 +1,282 @@
+"""Any endpoint that speaks OpenAI's chat completions over server-sent events.
+
+OpenAI, Groq, DeepSeek, xAI, Mistral, Qwen, OpenRouter, Gemini's compatible endpoint, vLLM, llama.cpp, Ollama, LM Studio
+and many more do. Needs the extra ``http``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urljoin
+
+from ..errors import ModelError, ModelTimeoutError
+from ._chat_answer import ChatAnswer
+from ._chat_endpoint import ChatEndpoint, shown_url
+from ._chat_errors import endpoint_error, retry_after_s, snippet
+from ._chat_reply import ChatReply, cut_off
+from ._chat_request import Structured, chat_body, encode_body
+from .model import ModelEvent, ModelRequest
+
+try:
+    import httpx2
+except ImportError as error:
+    raise ImportError('OpenAIModel needs httpx2: install it with pip install "aibind[http]"') from error
+
+__all__ = ["OpenAIModel"]
+
+_HINTS = {
+    401: " (check the API key)",
+    404: " (check base_url and the model's name)",
+}
+_ERROR_BYTES = 64 * 1024  # of an error's body are read
+_ERROR_S = 5.0  # and for so long
+_TAIL_S = 10.0  # after the reason to stop only usage and [DONE] can come
+_DRAIN_S = 0.1  # after [DONE] only the end of the body can come, which frees the connection for the next call
+_LONGEST_WAIT_S = 30.0
+
+
+class OpenAIModel:
+    """Streams from ``model`` at ``base_url``.
+
+    Keep one for the life of the program: it holds a client whose connections are used again (``aclose()`` closes it).
+
+    - ``base_url`` is the address before ``/chat/completions``; a slash or that path at its end does no harm, and a
+      query (Azure's ``api-version``) is kept. A loopback address is never sent through a proxy.
+    - ``api_key`` is sent as a bearer token. It is not read from the environment, so that a key for one endpoint does
+      not reach another. It never appears in errors and reprs, even where the endpoint repeats it.
+    - ``timeout_s`` is the longest silence, before the first byte and between two; comments that keep the connection
+      alive count as life. None means for ever. ``connect_timeout_s`` is for the connection.
+    - ``max_retries`` is how often a request is sent again when no answer has begun: after failures to connect, lost
+      connections, and the statuses 408, 409, 429 and 5xx (but not for a spent quota). The waits start at ``backoff_s``
+      and double, shortened at random by up to a half; an endpoint that asks for a wait of up to 30 s gets it, and a
+      longer one is raised at once. Nothing is retried once an answer has begun.
+    - ``structured`` is how JSON is asked for: ``json_schema`` (not strict), or ``json_object`` for endpoints that know
+      only that, with the schema in the system prompt.
+    - ``headers`` are added. ``extra_body`` is laid over each request's body, for example ``{"temperature": 0}``; a
+      None takes a key away.
+    - ``client`` is yours, and stays open: its proxies, certificates and limits hold, the time-outs here too.
+
+    An endpoint that refuses ``stream_options`` (Mistral's does) is asked again without it. One that answers in one
+    piece, with JSON in place of a stream, is understood.
+
+    Not every answer is whole. One that ran into the limit of tokens ends normally with the text it has; but a tool call
+    or structured output that the limit cut is of no use, so that is a ModelError with the code ``length``. After the
+    text that came, ModelError is raised for an answer that was filtered (``content_filter``), that the endpoint broke
+    off with an error, or whose connection ended before the model said why it stopped (``cut_off``). A refusal is text,
+    and a ModelError (``refusal``) where structured output was asked for.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str = "https://api.openai.com/v1",
+        api_key: str | None = None,
+        timeout_s: float | None = 300.0,
+        connect_timeout_s: float | None = 10.0,
+        max_retries: int = 2,
+        backoff_s: float = 0.5,
+        structured: Structured = "json_schema",
+        headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        client: httpx2.AsyncClient | None = None,
+    ) -> None:
+        if not model:
+            raise ValueError("model is empty: give the model's name as the endpoint knows it")
+        for name, seconds in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"{name} is {seconds}: give a number of seconds above 0, or None for no limit")
+        if max_retries < 0 or backoff_s < 0:
+            raise ValueError("max_retries and backoff_s must not be negative")
+        if structured not in ("json_schema", "json_object"):
+            raise ValueError(f"structured is {structured!r}: give 'json_schema' or 'json_object'")
+        self._model = model
+        self._endpoint = ChatEndpoint(base_url, api_key, headers or {})
+        self._redact = self._endpoint.redact
+        try:
+            self._url = httpx2.URL(self._endpoint.url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"base_url is not a URL: {error}") from None
+        self._timeout_s = timeout_s
+        self._timeout = httpx2.Timeout(timeout_s, connect=connect_timeout_s, pool=connect_timeout_s)
+        self._max_retries = max_retries
+        self._backoff_s = backoff_s
+        self._structured: Structured = structured
+        self._extra_body = dict(extra_body or {})
+        self._takes_stream_options = True
+        self._owns_client = client is None
+        self._client = client or httpx2.AsyncClient(
+            trust_env=not self._endpoint.is_loopback,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=30.0),
+        )
+
+    def __repr__(self) -> str:
+        return f"OpenAIModel({self._model!r}, base_url={self._endpoint.shown!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, and with them the replies that are under way. A client that was given stays open."""
+        if self._owns_client:
+            await self._client.aclose()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Answer ``request``; tool calls come whole after the text, usage last.
+
+        Raises ModelError, or ModelTimeoutError after too long a silence; both carry ``retryable``. Closing the iterator
+        or cancelling the task closes the connection, so that the endpoint stops.
+        """
+        response = await self._open(self._body(request))
+        try:
+            reply = ChatReply(self._redact, structured=request.json_schema is not None)
+            answer = ChatAnswer(response.headers.get("content-type", ""), reply)
+            async with contextlib.aclosing(response.aiter_bytes()) as parts:
+                part: bytes | None = b""
+                while part is not None and not reply.done:
+                    part = await self._next(parts, reply)
+                    for event in answer.take(part):
+                        yield event
+                for event in reply.end():
+                    yield event
+                if reply.failure is not None:
+                    raise reply.failure
+                await _drain(parts)
+        finally:
+            await response.aclose()
+
+    # --- the request --------------------------------------------------------------------------------------------------
+
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
+        body = chat_body(self._model, request, self._structured) | self._extra_body
+        return {key: value for key, value in body.items() if value is not None}
+
+    async def _open(self, body: dict[str, Any]) -> httpx2.Response:
+        """Send the request until an answer begins, and return it."""
+        attempt = 0
+        while True:
+            if not self._takes_stream_options:
+                body.pop("stream_options", None)
+            cause: Exception | None = None
+            asked_wait_s: float | None = None
+            try:
+                response = await self._send(encode_body(body))
+                if response.is_success:
+                    return response
+                failure, asked_wait_s = await self._refusal(response)
+            except httpx2.HTTPError as error:
+                cause, failure = error, self._unanswered(error)
+            if "stream_options" in body and failure.status in (400, 422) and "stream_options" in str(failure):
+                self._takes_stream_options = False
+                continue
+            wait_s = self._wait_s(attempt) if asked_wait_s is None else asked_wait_s
+            # A silent endpoint may still be at work on the request: sending it again would pay for it twice.
+            hopeless = not failure.retryable or isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout)
+            if hopeless or attempt >= self._max_retries or wait_s > _LONGEST_WAIT_S:
+                raise failure from cause
+            attempt += 1
+            await asyncio.sleep(wait_s)
+
+    async def _send(self, content: bytes) -> httpx2.Response:
+        request = self._client.build_request(
+            "POST", self._url, content=content, headers=self._endpoint.headers, timeout=self._timeout
+        )
+        try:
+            return await self._client.send(request, stream=True, follow_redirects=False)
+        except RuntimeError as error:
+            if not self._client.is_closed:
+                raise
+            raise ModelError("This model was closed: make a new one") from error
+
+    def _wait_s(self, attempt: int) -> float:
+        import random  # not at import: Cloudflare Workers have no randomness then
+
+        jitter = 1 - random.random() / 2
+        return self._backoff_s * 2.0**attempt * jitter
+
+    # --- the answer ---------------------------------------------------------------------------------------------------
+
+    async def _next(self, parts: AsyncGenerator[bytes, None], reply: ChatReply) -> bytes | None:
+        try:
+            async with asyncio.timeout(_TAIL_S if reply.finished else None):
+                return await anext(parts, None)
+        except TimeoutError:
+            return None
+        except httpx2.HTTPError as error:
+            if reply.finished:  # the reply is whole; what is missing is at most the usage
+                return None
+            raise self._broken(error) from error
+
+    # --- what can go wrong --------------------------------------------------------------------------------------------
+
+    async def _refusal(self, response: httpx2.Response) -> tuple[ModelError, float | None]:
+        """Make the error for an answer that is not a success, and read how long to wait before asking again."""
+        status = response.status_code
+        prefix = f"The model's endpoint answered {status}{_HINTS.get(status, '')}"
+        if response.is_redirect:
+            location = response.headers.get("location", "")
+            await response.aclose()
+            target = shown_url(urljoin(self._endpoint.url, location))
+            return ModelError(
+                f"{prefix}: it redirects to {target}; set base_url to the final address", status=status
+            ), None
+        payload = _parse_error(await _read_error(response), response.headers.get("content-type", ""))
+        return endpoint_error(payload, prefix, self._redact, status=status), retry_after_s(response.headers)
+
+    def _unanswered(self, error: httpx2.HTTPError) -> ModelError:
+        place = self._endpoint.shown
+        if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
+            return ModelTimeoutError(f"No connection to {place} within {self._timeout.connect:g} s")
+        if isinstance(error, httpx2.TimeoutException):
+            return ModelTimeoutError(f"The model's endpoint sent nothing for {self._timeout_s:g} s")
+        reason = snippet(self._redact(str(error))) or type(error).__name__
+        if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
+            return ModelError(f"Cannot connect to {place}: {reason}", code="connection", retryable=True)
+        lost = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+        return ModelError(f"The request to {place} failed: {reason}", code="connection", retryable=lost)
+
+    def _broken(self, error: httpx2.HTTPError) -> ModelError:
+        if isinstance(error, httpx2.TimeoutException):
+            return ModelTimeoutError(
+                f"The model's reply was cut off: the endpoint sent nothing for {self._timeout_s:g} s"
+            )
+        if isinstance(error, httpx2.DecodingError):
+            return ModelError(f"The model's endpoint sent a body that cannot be decompressed: {error}")
+        return cut_off()
+
+
+async def _read_error(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    with contextlib.suppress(TimeoutError, httpx2.HTTPError):  # what has come of the explanation is enough
+        async with asyncio.timeout(_ERROR_S), contextlib.aclosing(response.aiter_bytes()) as parts:
+            async for part in parts:
+                content += part
+                if len(content) >= _ERROR_BYTES:
+                    break
+    await response.aclose()
+    return bytes(content[:_ERROR_BYTES])
+
+
+async def _drain(parts: AsyncGenerator[bytes, None]) -> None:
+    with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in parts:
+                pass
+
+
+def _parse_error(content: bytes, content_type: str) -> Any:
+    text = content.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return "the explanation is a web page" if "html" in content_type.lower() else text

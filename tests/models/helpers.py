@@ -1,0 +1,54 @@
+"""Asking a model, and what is found in its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from aibind.models import Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from aibind.models.openai import OpenAIModel
+from tests.support.endpoint import Endpoint
+
+HELLO = ModelRequest([{"role": "user", "content": "hello"}])
+
+
+def ask(text: str, **fields: Any) -> ModelRequest:
+    return ModelRequest([{"role": "user", "content": text}], **fields)
+
+
+def model_at(endpoint: Endpoint, **options: Any) -> OpenAIModel:
+    """Make a model whose waits are short enough for a test."""
+    return OpenAIModel("some-model", base_url=endpoint.base_url, **{"timeout_s": 10, "backoff_s": 0.01, **options})
+
+
+async def collect(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
+    return [event async for event in model.stream(request)]
+
+
+async def collect_until_error(model: Model, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], Exception]:
+    """Collect the events before an error, and the error."""
+    events: list[ModelEvent] = []
+    try:
+        async for event in model.stream(request):
+            events.append(event)  # noqa: PERF401 - what came before the error is wanted too
+    except Exception as error:
+        return events, error
+    raise AssertionError(f"no error after {events}")
+
+
+def text_of(events: Iterable[ModelEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def reasoning_of(events: Iterable[ModelEvent]) -> str:
+    return "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+
+
+def calls_of(events: Iterable[ModelEvent]) -> list[ToolCall]:
+    return [event for event in events if isinstance(event, ToolCall)]
+
+
+def usage_of(events: Iterable[ModelEvent]) -> Usage | None:
+    found = [event for event in events if isinstance(event, Usage)]
+    assert len(found) <= 1
+    return found[0] if found else None
