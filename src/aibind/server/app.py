@@ -1,0 +1,138 @@
+"""The ASGI app: mounts in Starlette and FastAPI, or runs by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+from ..errors import RequestError
+from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
+from .handler import StreamHandler
+from .reply import Reply
+
+__all__ = ["create_app"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class _ClientGoneError(Exception):
+    """The client went away before its request was read."""
+
+
+def create_app(
+    handler: StreamHandler,
+    *,
+    prefix: str = DEFAULT_PREFIX,
+    cors_origins: Sequence[str] = (),
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> App:
+    """Make the ASGI app of a handler.
+
+    Mount it at the root (``app.mount("/", create_app(handler))``) or at its prefix
+    (``app.mount("/__aibind__", create_app(handler))``): both serve ``/__aibind__/stream``. ``cors_origins`` are the
+    origins whose pages may call it from elsewhere (``["*"]``: all); that needs Starlette, the extra ``server``. A body
+    of more than ``max_body_bytes`` is refused with 413.
+    """
+    app: App = _AsgiApp(Endpoints(handler, prefix=prefix), max_body_bytes)
+    if not cors_origins:
+        return app
+    from starlette.middleware.cors import CORSMiddleware
+
+    return CORSMiddleware(
+        app,
+        allow_origins=list(cors_origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["Content-Type", "Last-Event-ID", "Authorization"],
+        expose_headers=["X-Stream-Id"],
+    )
+
+
+class _AsgiApp:
+    def __init__(self, endpoints: Endpoints, max_body_bytes: int) -> None:
+        self._endpoints = endpoints
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await _serve_lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"aibind serves HTTP, not {scope['type']}")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            reply = await self._endpoints.answer(
+                scope["method"],
+                scope["path"],
+                scope["query_string"].decode("latin-1"),
+                headers,
+                lambda: self._read_body(headers, receive),
+            )
+        except _ClientGoneError:
+            return
+        await _send(reply, receive, send)
+
+    async def _read_body(self, headers: dict[str, str], receive: Receive) -> bytes:
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > self._max_body_bytes:
+            raise _too_large(self._max_body_bytes)
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientGoneError
+            body += message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                raise _too_large(self._max_body_bytes)
+            if not message.get("more_body"):
+                return bytes(body)
+
+
+def _too_large(most: int) -> RequestError:
+    return RequestError(f"The body is larger than {most} bytes", 413)
+
+
+async def _send(reply: Reply, receive: Receive, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in reply.headers.items()]
+    if isinstance(reply.body, bytes):
+        headers.append((b"content-length", str(len(reply.body)).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+        return
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    sending = asyncio.ensure_future(_send_body(reply.body, send))
+    leaving = asyncio.ensure_future(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            sending.result()
+    finally:
+        for task in (sending, leaving):
+            task.cancel()
+        await asyncio.wait([sending, leaving])
+
+
+async def _send_body(body: AsyncGenerator[bytes], send: Send) -> None:
+    async with aclosing(body):
+        async for data in body:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _serve_lifespan(receive: Receive, send: Send) -> None:
+    """Agree to begin and to end: nothing of ours lives in the lifespan, which Workers run for each request."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,95 @@
+"""Routing, without a framework: from method, path and raw body to a Reply. Every failure is an answer, too."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qs
+
+from ..errors import AibindError, ConversationTooLargeError, ModelError, ModelTimeoutError, RequestError
+from .handler import StreamHandler
+from .reply import Reply, error_reply, text_reply
+
+__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "Endpoints"]
+
+DEFAULT_PREFIX = "/__aibind__"
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+"""The largest request body, in bytes: a conversation with a few pictures."""
+
+logger = logging.getLogger("aibind")
+
+
+class Endpoints:
+    """Finds and calls the endpoint that a request is for.
+
+    ``read_body`` is called only when the request is for an endpoint that takes one, so that nothing is read in vain.
+    """
+
+    def __init__(self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX) -> None:
+        if prefix and not prefix.startswith("/"):
+            raise ValueError(f"prefix is {prefix!r}: begin it with a slash")
+        self._handler = handler
+        self._prefix = prefix.rstrip("/")
+        self._post: dict[str, Callable[[object], Awaitable[Reply]]] = {
+            "stream": handler.stream,
+            "structured": handler.structured,
+            "chat": handler.chat,
+            "complete": handler.complete,
+            "title": handler.title,
+            "compact": handler.compact,
+        }
+        if handler.resumable:
+            self._post["stream/stop"] = handler.stop
+
+    async def answer(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        read_body: Callable[[], Awaitable[bytes]],
+    ) -> Reply:
+        """Answer a request. ``headers`` has lower-case names; ``query`` is the raw query string."""
+        try:
+            return await self._answer(method, path, query, headers, read_body)
+        except RequestError as error:
+            return error_reply(str(error), error.status)
+        except ModelTimeoutError as error:
+            return error_reply(str(error), 504)
+        except ModelError as error:
+            return error_reply(str(error), 502)
+        except ConversationTooLargeError as error:
+            return error_reply(str(error), 413)
+        except AibindError:
+            logger.exception("A request could not be answered")
+            return error_reply("The server cannot store or read this at the moment: try again", 503)
+        except Exception:
+            logger.exception("A request failed")
+            return error_reply("The server failed", 500)
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        read_body: Callable[[], Awaitable[bytes]],
+    ) -> Reply:
+        name = path.removeprefix(self._prefix + "/") if path.startswith(self._prefix + "/") else ""
+        if method == "POST" and name in self._post:
+            return await self._post[name](_decode(await read_body()))
+        if method == "GET" and name == "stream/resume" and self._handler.resumable:
+            fields = parse_qs(query, keep_blank_values=True)
+            after = fields.get("after", [None])[0]
+            # A browser's EventSource comes back with the last id it saw, which is newer than the one in its URL.
+            return await self._handler.resume(fields.get("id", [None])[0], headers.get("last-event-id") or after)
+        return text_reply("Not Found", 404, content_type="text/plain;charset=UTF-8")
+
+
+def _decode(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError("The body is not valid JSON") from error

@@ -1,0 +1,143 @@
+"""From what a model answers to what a stream carries: text, and named events as on the wire."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from ..errors import AibindError, ModelError
+from ..models.model import ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..streams.events import StreamEvent
+from ..streams.store import FlushSchedule
+from ..streams.text import TextCleaner
+from .partial_json import parse_partial
+from .tools import ToolResult
+
+__all__ = ["Generation", "compact_json"]
+
+logger = logging.getLogger("aibind")
+
+
+class Generation:
+    """Turns model events into stream events, and keeps the text for the conversation.
+
+    Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with
+    ``{"id", "name", "args"}``, ``tool_result`` with ``{"id", "name", "result"}`` and ``usage`` with
+    ``{"inputTokens", "outputTokens"}``. A structured answer comes as ``partial`` events, each with all that is known so
+    far, no more often than ``pace`` says since each is stored as well, and one ``data`` event with the whole. Whatever
+    a model raises becomes a ModelError that a client may read.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[ModelEvent | ToolResult],
+        *,
+        structured: bool = False,
+        pace: FlushSchedule | None = None,
+    ) -> None:
+        self._events = events
+        self._structured = structured
+        self._pace = pace or FlushSchedule(0)
+        self._pieces: list[str] = []
+        self.usage = Usage()
+
+    @property
+    def text(self) -> str:
+        """Return the text so far."""
+        return "".join(self._pieces)
+
+    async def stream(self) -> AsyncGenerator[StreamEvent]:
+        """Yield the stream's events."""
+        try:
+            async for event in self._structure() if self._structured else self._plain():
+                yield event
+        except AibindError:
+            raise
+        except Exception as error:
+            logger.exception("A model failed")
+            raise ModelError("The model failed") from error
+        finally:
+            close = getattr(self._events, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def read(self) -> str:
+        """Read the answer to its end and return its text."""
+        async for _ in self.stream():
+            pass
+        return self.text
+
+    async def _plain(self) -> AsyncGenerator[StreamEvent]:
+        cleaner = TextCleaner()  # what is kept in the conversation is what the reader saw, to the character
+        async for event in self._events:
+            if not isinstance(event, TextDelta):
+                yield self._named(event)
+            elif text := cleaner.clean(event.text):
+                self._pieces.append(text)
+                yield StreamEvent("", text)
+        if text := cleaner.flush():
+            self._pieces.append(text)
+            yield StreamEvent("", text)
+
+    async def _structure(self) -> AsyncGenerator[StreamEvent]:
+        shown: Any = None
+        usage: StreamEvent | None = None
+        began = time.monotonic()
+        due = began
+        async for event in self._events:
+            if isinstance(event, TextDelta):
+                self._pieces.append(event.text)
+                now = time.monotonic()
+                if now < due:
+                    continue
+                try:
+                    value = parse_partial(self.text)
+                except ValueError:
+                    continue
+                if value != shown or shown is None:
+                    shown = value
+                    due = now + self._pace.wait_s(now - began)
+                    yield StreamEvent("partial", compact_json(value))
+            elif isinstance(event, Usage):
+                usage = self._named(event)
+            else:
+                yield self._named(event)
+        try:
+            value = json.loads(self.text)
+        except ValueError as error:
+            raise ModelError("The model's answer is not valid JSON") from error
+        yield StreamEvent("data", compact_json(value))
+        if usage is not None:
+            yield usage
+
+    def _named(self, event: ReasoningDelta | ToolCall | Usage | ToolResult) -> StreamEvent:
+        if isinstance(event, ReasoningDelta):
+            return StreamEvent("reasoning", event.text)
+        if isinstance(event, ToolCall):
+            return StreamEvent(
+                "tool_call", compact_json({"id": event.id, "name": event.name, "args": _arguments(event.arguments)})
+            )
+        if isinstance(event, ToolResult):
+            return StreamEvent(
+                "tool_result", compact_json({"id": event.id, "name": event.name, "result": json.loads(event.result)})
+            )
+        self.usage = event
+        return StreamEvent(
+            "usage", compact_json({"inputTokens": event.input_tokens, "outputTokens": event.output_tokens})
+        )
+
+
+def compact_json(value: Any) -> str:
+    """Write JSON as it travels: without spaces, with other scripts as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _arguments(text: str) -> Any:
+    """Read a call's arguments; text that is not JSON stays text, so that nothing is lost."""
+    try:
+        return json.loads(text or "{}")
+    except ValueError:
+        return text

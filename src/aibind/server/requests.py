@@ -1,0 +1,220 @@
+"""What the endpoints are asked: request bodies, checked. Names on the wire are camelCase (contract §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from ..errors import RequestError
+from ..models.model import Message
+
+__all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "parse_id"]
+
+MAX_STEPS = 50
+"""The most rounds of tool calls that a client may ask for."""
+
+MAX_SESSION_BYTES = 400
+"""The longest session id, in bytes as UTF-8: with a prefix it must fit a key of KV, which is 512."""
+
+_ROLES = frozenset({"user", "assistant", "system", "tool"})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBody:
+    """Is the body of ``stream`` and ``structured``.
+
+    ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
+    an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a ``sessionId``.
+    """
+
+    prompt: str
+    system: str | None
+    model: str | None
+    session_id: str | None
+    schema: Mapping[str, Any]
+    edit: str | None
+    regenerate: str | None
+
+    @classmethod
+    def parse(cls, body: object) -> StreamBody:
+        """Check a body."""
+        fields = _object(body)
+        regenerate = _optional(fields, "regenerate")
+        schema = fields.get("schema")
+        if schema is not None and not isinstance(schema, dict):
+            raise RequestError("schema must be a JSON schema, which is an object")
+        parsed = cls(
+            prompt="" if regenerate else _required(fields, "prompt"),
+            system=_optional(fields, "system"),
+            model=_optional(fields, "model"),
+            session_id=_session_id(fields),
+            schema=cast("dict[str, Any]", schema or {}),
+            edit=_optional(fields, "edit"),
+            regenerate=regenerate,
+        )
+        if (parsed.edit or parsed.regenerate) and not parsed.session_id:
+            raise RequestError("edit and regenerate need a sessionId")
+        if parsed.edit and parsed.regenerate:
+            raise RequestError("edit and regenerate exclude each other")
+        return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class ChatBody:
+    """Is the body of ``chat``."""
+
+    messages: Sequence[Message]
+    system: str | None
+    model: str | None
+    toolset: str | None
+    max_steps: int
+
+    @classmethod
+    def parse(cls, body: object) -> ChatBody:
+        """Check a body. ``attachments`` become parts of the last user message."""
+        fields = _object(body)
+        messages = _messages(fields, allow_empty=False)
+        max_steps = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
+        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps <= MAX_STEPS:
+            raise RequestError(f"maxSteps must be a whole number from 1 to {MAX_STEPS}")
+        return cls(
+            messages=_attach(messages, fields.get("attachments")),
+            system=_optional(fields, "system"),
+            model=_optional(fields, "model"),
+            toolset=_optional(fields, "toolset"),
+            max_steps=max_steps,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteBody:
+    """Is the body of ``complete``."""
+
+    input: str
+    system: str | None
+    model: str | None
+
+    @classmethod
+    def parse(cls, body: object) -> CompleteBody:
+        """Check a body."""
+        fields = _object(body)
+        return cls(_required(fields, "input"), _optional(fields, "system"), _optional(fields, "model"))
+
+
+@dataclass(frozen=True, slots=True)
+class TitleBody:
+    """Is the body of ``title``."""
+
+    messages: Sequence[Message]
+    model: str | None
+
+    @classmethod
+    def parse(cls, body: object) -> TitleBody:
+        """Check a body."""
+        fields = _object(body)
+        return cls(_messages(fields, allow_empty=False), _optional(fields, "model"))
+
+
+@dataclass(frozen=True, slots=True)
+class CompactBody:
+    """Is the body of ``compact``."""
+
+    messages: Sequence[Message]
+    model: str | None
+    session_id: str | None
+
+    @classmethod
+    def parse(cls, body: object) -> CompactBody:
+        """Check a body. An empty list of messages is allowed, as it was."""
+        fields = _object(body)
+        return cls(_messages(fields, allow_empty=True), _optional(fields, "model"), _session_id(fields))
+
+
+def parse_id(body: object) -> str:
+    """Check the body of ``stream/stop``."""
+    value = _object(body).get("id")
+    if not isinstance(value, str) or not value:
+        raise RequestError("id is required")
+    return value
+
+
+def _object(body: object) -> dict[str, Any]:
+    if not isinstance(body, dict):
+        raise RequestError("The body must be a JSON object")
+    return cast("dict[str, Any]", body)
+
+
+def _required(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise RequestError(f"{name} is required")
+    return value
+
+
+def _optional(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise RequestError(f"{name} must be a string")
+    return value
+
+
+def _session_id(fields: dict[str, Any]) -> str | None:
+    value = _optional(fields, "sessionId")
+    if value and len(value.encode("utf-8", "surrogatepass")) > MAX_SESSION_BYTES:
+        raise RequestError(f"sessionId is longer than {MAX_SESSION_BYTES} bytes")
+    return value or None
+
+
+def _messages(fields: dict[str, Any], *, allow_empty: bool) -> list[Message]:
+    value = fields.get("messages")
+    if not isinstance(value, list) or not (value or allow_empty):
+        raise RequestError("messages is required")
+    messages = cast("list[object]", value)
+    for number, message in enumerate(messages, 1):
+        if not isinstance(message, dict):
+            raise RequestError(f"Message {number} must be an object with role and content")
+        role = cast("dict[str, Any]", message).get("role")
+        if role not in _ROLES:
+            raise RequestError(f"Message {number} needs a role: one of {', '.join(sorted(_ROLES))}")
+        content = cast("dict[str, Any]", message).get("content")
+        parts = cast("list[object]", content) if isinstance(content, list) else []
+        if not isinstance(content, str | list | None) or not all(isinstance(part, dict) for part in parts):
+            raise RequestError(f"Message {number} needs content: a string, or a list of parts, which are objects")
+    return cast("list[Message]", messages)
+
+
+def _attach(messages: list[Message], attachments: object) -> list[Message]:
+    """Put attachments into the last user message, as parts of chat completions."""
+    if attachments is None:
+        return messages
+    if not isinstance(attachments, list):
+        raise RequestError("attachments must be a list")
+    parts = [_part(number, item) for number, item in enumerate(cast("list[object]", attachments), 1)]
+    if not parts:
+        return messages
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if message["role"] == "user":
+            content: Any = message.get("content") or []
+            own: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            return [*messages[:index], {**message, "content": [*own, *parts]}, *messages[index + 1 :]]
+    raise RequestError("attachments need a user message to go with")
+
+
+def _part(number: int, item: object) -> dict[str, Any]:
+    """Turn ``{"mimeType", "data" (base64) or "url"}`` into a part."""
+    fields = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
+    mime_type, data, url = fields.get("mimeType"), fields.get("data"), fields.get("url")
+    if not isinstance(mime_type, str) or "/" not in mime_type:
+        raise RequestError(f"Attachment {number} needs a mimeType")
+    if isinstance(url, str) and url.startswith(("https://", "http://", "data:")):
+        source = url
+    elif isinstance(data, str) and data:
+        source = f"data:{mime_type};base64,{data}"
+    else:
+        raise RequestError(f"Attachment {number} needs data (base64) or a url (https or data)")
+    if mime_type.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": source}}
+    name = fields.get("name")
+    return {"type": "file", "file": {"filename": name if isinstance(name, str) else "file", "file_data": source}}
