@@ -1,0 +1,108 @@
+"""The commands of ``aibind``, apart from cli.py so that this needs click, and that does not."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import click
+
+from .sqlite.schema import CHUNKS_TABLE, CONVERSATIONS_TABLE, STATUS_TABLE, migrations, schema_sql
+
+__all__ = ["aibind"]
+
+# What the page of the demo needs, by the name that is imported.
+_DEMO_NEEDS = frozenset({"httpx2", "markdown_it", "nh3", "pygments", "rich", "starlette", "uvicorn"})
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("aibind"), prog_name="aibind")
+def aibind() -> None:
+    """Run durable AI streams and conversations, on SQLite or on Cloudflare."""
+
+
+@aibind.command(short_help="Chat with a model in the browser.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8765,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen on; 0 takes any that is free.",
+)
+@click.option(
+    "--database",
+    type=click.Path(dir_okay=False),
+    help="The SQLite file to keep everything in.  [default: demo.db in your own data folder]",
+)
+@click.option("--base-url", help="An endpoint that speaks chat completions; the key is read from OPENAI_API_KEY.")
+@click.option("--model", help="The model's name at that endpoint.")
+@click.option(
+    "--tokens-per-second",
+    type=click.FloatRange(0, 100_000),
+    help="The pace of the offline model; 0 means as fast as it can.  [default: 40]",
+)
+def demo(
+    host: str,
+    port: int,
+    database: str | None,
+    base_url: str | None,
+    model: str | None,
+    tokens_per_second: float | None,
+) -> None:
+    r"""Serve a chat page that survives reloads, lost connections and restarts.
+
+    Without --base-url an offline model answers: it needs neither a key nor a network.
+
+    \b
+    aibind demo
+    aibind demo --base-url http://127.0.0.1:11434/v1 --model llama3.2
+    OPENAI_API_KEY=… aibind demo --base-url https://api.openai.com/v1 --model NAME
+    """
+    if base_url and not model:
+        raise click.UsageError("--base-url needs --model: the model's name as that endpoint knows it")
+    if model and not base_url:
+        raise click.UsageError("--model needs --base-url, for example https://api.openai.com/v1")
+    if base_url and tokens_per_second is not None:
+        raise click.UsageError("--tokens-per-second is for the offline model: leave it out, or leave out --base-url")
+    try:
+        from .demo.run import Options, run_demo
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _DEMO_NEEDS:
+            raise
+        raise click.ClickException(
+            f'The demo needs {error.name}: install it with\n\n    pip install "aibind[demo]"'
+        ) from error
+    run_demo(Options(host, port, database, base_url, model, 40.0 if tokens_per_second is None else tokens_per_second))
+
+
+@aibind.command(short_help="Print the SQL of the tables.")
+@click.option("--chunks-table", default=CHUNKS_TABLE, show_default=True, help="The name of the table of chunks.")
+@click.option("--status-table", default=STATUS_TABLE, show_default=True, help="The name of the table of streams.")
+@click.option(
+    "--conversations-table",
+    default=CONVERSATIONS_TABLE,
+    show_default=True,
+    help="The name of the conversations' table.",
+)
+@click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
+def schema(chunks_table: str, status_table: str, conversations_table: str, as_migrations: bool) -> None:
+    r"""Print the SQL that makes the tables.
+
+    \b
+    aibind schema | sqlite3 chat.db
+    aibind schema > migrations/0001_aibind.sql && wrangler d1 migrations apply DATABASE
+    """
+    try:
+        if not as_migrations:
+            click.echo(
+                schema_sql(
+                    chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table
+                ).rstrip()
+            )
+            return
+        steps = migrations(
+            chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    click.echo("\n\n".join(f"-- {step.name}.sql\n{step.sql.rstrip()}" for step in steps))

@@ -1,0 +1,93 @@
+"""The demo, put together: one database, its stores, a model, a handler and the app. An example of how it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import AibindError
+from ..models import Model
+from ..server import StreamHandler
+from ..sqlite.conversation_store import SqliteConversationStore
+from ..sqlite.driver import wrap_sqlite3
+from ..sqlite.schema import migrate
+from ..sqlite.stream_store import SqliteStreamStore
+from .app import build_app
+from .catalogue import Catalogue, ListedConversations
+from .chats import Chats
+from .guard import App
+
+__all__ = ["Demo", "open_demo"]
+
+KEEP_MS = 30 * 24 * 60 * 60 * 1000
+"""How long a conversation is kept after its last message: 30 days. Its streams too: they know the reasoning."""
+
+LEASE_MS = 4_000
+"""Short, as the database is a local file: the page is told after 4 s that a server was killed."""
+
+SWEEP_S = 600.0
+MODEL_SEES = 100
+
+logger = logging.getLogger("aibind")
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """Is a running demo: ``app`` is what a server serves, ``handler`` what answers in it."""
+
+    app: App
+    handler: StreamHandler
+
+
+@asynccontextmanager
+async def open_demo(
+    database: Path | str, model: Model, about: dict[str, Any], *, local: bool = True
+) -> AsyncGenerator[Demo]:
+    """Open the database and build the demo on it; close everything at the end. Raises SqliteError for a bad file."""
+    async with wrap_sqlite3(database) as client:
+        await migrate(client)
+        catalogue = Catalogue(client)
+        await catalogue.create_table()
+        stored = SqliteConversationStore(client, ttl_ms=KEEP_MS)
+        conversations = ListedConversations(stored, catalogue)
+        streams = SqliteStreamStore(client, ttl_ms=KEEP_MS, lease_ms=LEASE_MS)
+        handler = StreamHandler(
+            model=model,
+            resumable=True,
+            store=streams,
+            conversations=conversations,
+            max_messages=MODEL_SEES,
+        )
+        chats = Chats(handler, streams, conversations, catalogue)
+
+        async def sweep() -> None:
+            await chats.recover()  # before what was recovered is swept
+            await stored.cleanup()
+            await streams.cleanup()
+            await catalogue.prune(KEEP_MS)
+
+        sweeping = asyncio.create_task(_now_and_then(sweep))
+        try:
+            yield Demo(build_app(handler, chats, about, local=local), handler)
+        finally:
+            sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
+            await handler.aclose()
+
+
+async def _now_and_then(sweep: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        # Not at once: another server that was killed a moment ago may still hold its leases.
+        await asyncio.sleep(LEASE_MS / 1000)
+        try:
+            await sweep()
+        except AibindError:
+            logger.exception("The database could not be swept")
+        await asyncio.sleep(SWEEP_S)

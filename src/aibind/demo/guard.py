@@ -1,0 +1,83 @@
+"""What every answer of the demo carries, and which requests are refused: the page is for its own user alone.
+
+The demo has no log-in, and may hold a key that costs money. So other sites that its user visits must not be able to
+call it: neither with the user's browser (a request from another origin), nor under a name that they made point here
+(DNS rebinding, possible while the server listens on the loopback address).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+__all__ = ["CONTENT_SECURITY_POLICY", "Guard"]
+
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_HEADERS = [
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Guard:
+    """Wraps an ASGI app. ``local`` says that the server can be reached from this machine only."""
+
+    def __init__(self, app: App, *, local: bool) -> None:
+        self._app = app
+        self._local = local
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        cache = b"no-cache" if scope["path"].startswith("/static/") else b"no-store"
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = [(name, value) for name, value in message["headers"] if name.lower() != b"cache-control"]
+                message = {**message, "headers": [*given, *_HEADERS, (b"cache-control", cache)]}
+            await send(message)
+
+        if self._local and _host(headers.get("host", "")) not in _LOOPBACK:
+            await _refuse(send_guarded, "This server answers to localhost only")
+        elif not _is_own(scope["method"], headers):
+            await _refuse(send_guarded, "Another site's page may not call this server")
+        else:
+            await self._app(scope, receive, send_guarded)
+
+
+def _is_own(method: str, headers: dict[str, str]) -> bool:
+    """Say whether a request was made by our own page, by the user's own hand, or by no browser at all."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        # A link on another site may lead to the page (a navigation), but not call anything.
+        return site in ("same-origin", "none") or (method == "GET" and headers.get("sec-fetch-mode") == "navigate")
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def _host(value: str) -> str:
+    try:
+        return urlsplit(f"//{value}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _refuse(send: Send, reason: str) -> None:
+    start = {"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain;charset=utf-8")]}
+    await send(start)
+    await send({"type": "http.response.body", "body": reason.encode()})

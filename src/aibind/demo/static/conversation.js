@@ -1,0 +1,298 @@
+// The conversation that is open: what it shows, its turns, and the reply that is being followed.
+import { api } from "./api.js";
+import { announce, byId, el } from "./dom.js";
+import { GrowingMarkdown } from "./markdown.js";
+import { assistantMessage, Extras, updateMessage, userMessage } from "./messages.js";
+import { inWords, notice } from "./notices.js";
+import { Reply } from "./reply.js";
+
+export class Conversation {
+  #list = byId("messages");
+  #shown = new Map(); // elements by the id of their message
+  #live = null; // { reply, element, question, growing, extras }
+  #request = 0;
+  #limit = 0;
+  #failure = null; // an error that left no trace in the conversation
+  #on;
+
+  /** Handlers: changed() whatever is shown, turned() a turn began or ended, grown(), cut(ms), joined(), back(prompt). */
+  constructor(handlers) {
+    this.#on = handlers;
+    this.id = null;
+    this.view = null;
+  }
+
+  get isBusy() {
+    return this.#live !== null;
+  }
+
+  /** The id of the stream that is being followed. */
+  get liveId() {
+    return this.#live?.reply.id ?? null;
+  }
+
+  /** Show nothing, for a new conversation. */
+  clear() {
+    this.#leave();
+    this.id = null;
+    this.#on.changed();
+  }
+
+  /** Open a conversation. Throws ApiError when it cannot be. */
+  async open(id) {
+    this.#leave();
+    this.id = id;
+    await this.refresh();
+  }
+
+  /** Ask the server how the conversation is now, and show it. */
+  async refresh() {
+    const { id } = this;
+    if (!id) {
+      return;
+    }
+    const request = ++this.#request;
+    const view = await api.open(id, this.#limit);
+    if (request === this.#request && id === this.id) {
+      this.#show(view);
+    }
+  }
+
+  async showEarlier() {
+    this.#limit = (this.view?.messages.length ?? 0) + 400;
+    await this.refresh();
+  }
+
+  // --- turns ---
+
+  async send(text) {
+    if (this.isBusy) {
+      return;
+    }
+    const question = userMessage(text);
+    this.#list.append(question);
+    await this.#turn({ prompt: text }, question, text);
+  }
+
+  async edit(id, text) {
+    if (this.isBusy) {
+      return;
+    }
+    this.#cutFrom(id);
+    const question = userMessage(text);
+    this.#list.append(question);
+    await this.#turn({ prompt: text, edit: id }, question, text);
+  }
+
+  async regenerate(id) {
+    if (this.isBusy) {
+      return;
+    }
+    if (this.view?.messages.find((message) => message.id === id)?.role !== "user") {
+      this.#cutFrom(id);
+    }
+    await this.#turn({ regenerate: id }, null, "");
+  }
+
+  async select(id, step) {
+    if (this.isBusy) {
+      return;
+    }
+    this.#show(await api.select(this.id, id, step));
+    this.#on.turned();
+  }
+
+  async stop() {
+    const id = this.liveId;
+    if (id) {
+      announce("Stopping");
+      await api.stop(id);
+    }
+  }
+
+  async #turn(body, question, prompt) {
+    this.#failure = null;
+    this.#list.querySelectorAll(".notice").forEach((element) => element.remove());
+    const lastQuestion = () => this.view?.messages.findLast((message) => message.role === "user")?.id;
+    const before = lastQuestion();
+    const reply = this.#begin(question);
+    try {
+      if (!this.id) {
+        this.id = (await api.create()).id;
+        this.#on.created(this.id);
+      }
+      announce("The assistant is answering");
+      await reply.ask({ ...body, sessionId: this.id });
+      this.#on.turned();
+    } catch (error) {
+      if (this.#live?.reply !== reply) {
+        return; // somebody has opened another conversation meanwhile
+      }
+      question?.remove();
+      this.#endLive().remove();
+      await this.refresh().catch(() => {});
+      if (!prompt || lastQuestion() === before) {
+        this.#on.back(prompt, error); // else it has arrived, and only the answer to that was lost
+      }
+    }
+  }
+
+  // --- the reply that is being followed ---
+
+  #begin(question) {
+    const element = assistantMessage();
+    element.classList.add("live");
+    element.setAttribute("aria-busy", "true");
+    this.#list.append(element);
+    const extras = new Extras(element);
+    const growing = new GrowingMarkdown(element.querySelector(".text"), () => this.#on.grown());
+    const reply = new Reply({
+      event: (name, data) => {
+        if (name === "") {
+          extras.settle();
+          growing.append(data);
+        } else if (name === "reasoning") {
+          extras.reasoning(data);
+        } else if (name === "tool_call" || name === "tool_result") {
+          extras.settle();
+          extras.tool(name, JSON.parse(data));
+        }
+        this.#on.grown();
+      },
+      end: (state, error) => this.#finish(reply, state, error),
+      cut: (ms) => this.#on.cut(ms),
+      joined: () => this.#on.joined(),
+    });
+    this.#live = { reply, element, question, growing, extras };
+    this.#on.changed();
+    return reply;
+  }
+
+  async #finish(reply, state, error) {
+    if (this.#live?.reply !== reply) {
+      return;
+    }
+    const { question } = this.#live;
+    const element = this.#endLive();
+    element.classList.remove("live");
+    element.dataset.stream = reply.id;
+    if (question) {
+      question.dataset.stream = reply.id;
+    }
+    announce({ done: "The answer is complete", stopped: "Stopped" }[state] ?? inWords(error));
+    this.#failure = state === "error" ? { stream: reply.id, text: inWords(error) } : null;
+    this.#on.turned();
+    try {
+      await this.refresh();
+    } catch {
+      if (this.#failure && element.isConnected) {
+        element.append(notice(this.#failure.text)); // the server is away: this must do until it is back
+      }
+    }
+  }
+
+  #endLive() {
+    const { element, growing, extras } = this.#live;
+    this.#live = null;
+    growing.close();
+    extras.settle();
+    element.removeAttribute("aria-busy");
+    this.#on.changed();
+    return element;
+  }
+
+  /** Turn to something else. The reply goes on without us. */
+  #leave() {
+    this.#request += 1;
+    this.#limit = 0;
+    this.#failure = null;
+    this.view = null;
+    if (this.#live) {
+      this.#live.reply.close();
+      this.#live.growing.close();
+      this.#live = null;
+    }
+    this.#shown.clear();
+    this.#list.replaceChildren();
+  }
+
+  // --- showing ---
+
+  #show(view) {
+    if (this.#live?.reply.id === null) {
+      return; // the server has not seen our turn yet
+    }
+    this.view = view;
+    if (this.#live && view.live !== this.#live.reply.id) {
+      // What we follow is over for the server: its end is on its way to us, unless another tab has begun a new turn.
+      if (!view.live) {
+        return;
+      }
+      this.#live.reply.close();
+      this.#endLive().remove();
+    }
+    const actions = {
+      isBusy: () => this.isBusy,
+      regenerate: (id) => this.regenerate(id),
+      edit: (id, text) => this.edit(id, text),
+      select: (id, step) => this.select(id, step).catch((error) => this.#on.failed(error)),
+    };
+    const last = view.messages.length - 1;
+    const elements = view.messages.map((message, index) => this.#element(message, actions, index === last));
+    this.#shown = new Map(view.messages.map((message, index) => [message.id, elements[index]]));
+    if (this.#live) {
+      elements.push(this.#live.element);
+    }
+    this.#arrange(elements);
+    if (view.live && !this.#live) {
+      this.#begin(null).follow(view.live);
+    } else if (!this.isBusy) {
+      this.#showFailure(view);
+    }
+    this.#on.changed();
+  }
+
+  /** Find the element of a message, or the one that stood for it while it had no id, or make one. */
+  #element(message, actions, isLast) {
+    const stream = message.metadata.streamId;
+    const adopted = () => stream && this.#list.querySelector(`.${message.role}[data-stream="${CSS.escape(stream)}"]:not([data-id])`);
+    let element = this.#shown.get(message.id) ?? adopted();
+    if (!element && message.role === "user" && this.#live?.question && isLast) {
+      element = this.#live.question;
+    }
+    element ??= message.role === "user" ? userMessage(message.content) : assistantMessage();
+    if (stream) {
+      element.dataset.stream = stream;
+    }
+    updateMessage(element, message, actions, isLast);
+    return element;
+  }
+
+  /** Put the elements in order, and touch only what is out of place: a selection or a focus stays. */
+  #arrange(elements) {
+    const wanted = new Set(elements);
+    [...this.#list.children].filter((child) => !wanted.has(child)).forEach((child) => child.remove());
+    elements.forEach((element, index) => {
+      if (this.#list.children[index] !== element) {
+        this.#list.insertBefore(element, this.#list.children[index] ?? null);
+      }
+    });
+  }
+
+  #showFailure(view) {
+    const last = view.messages.at(-1);
+    const told = this.#failure && view.messages.some((message) => message.role !== "user" && message.metadata.streamId === this.#failure.stream);
+    const text = view.unanswered ? inWords(view.unanswered) : this.#failure && !told ? this.#failure.text : "";
+    if (text && last) {
+      this.#list.append(el("div", { class: "message" }, notice(text, () => this.regenerate(last.id))));
+    }
+  }
+
+  #cutFrom(id) {
+    const element = this.#shown.get(id);
+    while (element?.nextSibling) {
+      element.nextSibling.remove();
+    }
+    element?.remove();
+  }
+}

@@ -1,0 +1,190 @@
+// How a message looks: its text, its reasoning and tool calls, and what can be done with it.
+import { copyButton, el, icon, iconButton } from "./dom.js";
+import { toFragment } from "./markdown.js";
+import { inWords, notice } from "./notices.js";
+
+const IDLE = { "data-idle": "" }; // the style sheet hides what is of no use while a reply is under way
+
+/** Make the element of a message of the user. */
+export function userMessage(text) {
+  const element = el("article", { class: "message user", "aria-label": "You" }, el("div", { class: "bubble" }, text), el("footer", { class: "actions" }));
+  element.source = text;
+  return element;
+}
+
+/** Make the element of a message of the assistant, still empty. */
+export function assistantMessage() {
+  return el(
+    "article",
+    { class: "message assistant", "aria-label": "Assistant" },
+    el("div", { class: "extras before" }),
+    el("div", { class: "text markdown" }),
+    el("div", { class: "extras after" }),
+    el("footer", { class: "actions" }),
+  );
+}
+
+/** Bring a message's element up to date with what the server says of it. */
+export function updateMessage(element, view, actions, isLast) {
+  element.dataset.id = view.id;
+  element.source = view.content;
+  if (view.role !== "user") {
+    fillAnswer(element, view);
+  }
+  const footer = element.querySelector(".actions");
+  const signature = JSON.stringify([view.alternatives, view.metadata, view.details?.usage, isLast]);
+  if (footer.dataset.signature !== signature) {
+    footer.dataset.signature = signature;
+    fillFooter(footer, element, view, actions);
+  }
+  element.querySelector(":scope > .notice")?.remove();
+  if (isLast && view.metadata.finish === "error") {
+    footer.before(notice(inWords(view.details?.error ?? "producer lost"), () => actions.regenerate(view.id)));
+  }
+}
+
+function fillAnswer(element, view) {
+  if (element.shownHtml !== view.html) {
+    element.shownHtml = view.html;
+    element.querySelector(".text").replaceChildren(toFragment(view.html));
+  }
+  const details = view.details ?? {};
+  if (!element.querySelector(".extra") && (details.reasoning || details.tools)) {
+    const shown = new Extras(element);
+    if (details.reasoning) {
+      shown.reasoning(details.reasoning);
+    }
+    (details.tools ?? []).forEach((tool) => shown.tool(tool.event, tool));
+    shown.settle();
+  }
+}
+
+function fillFooter(footer, element, view, actions) {
+  const isUser = view.role === "user";
+  const parts = [];
+  const { index, count } = view.alternatives;
+  if (count > 1) {
+    parts.push(branches(view, index, count, actions));
+  }
+  parts.push(copyButton("Copy this message", () => element.source));
+  if (isUser) {
+    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, view, actions), IDLE));
+  } else {
+    parts.push(iconButton("again", "Another answer", () => actions.regenerate(view.id), IDLE));
+    if (view.metadata.finish === "stopped") {
+      parts.push(el("span", { class: "remark" }, "Stopped"));
+    }
+    const usage = view.details?.usage;
+    if (usage) {
+      const words = `${usage.inputTokens.toLocaleString()} tokens read, ${usage.outputTokens.toLocaleString()} written`;
+      parts.push(el("span", { class: "remark usage", title: words }, `${usage.outputTokens.toLocaleString()} tokens`));
+    }
+  }
+  footer.replaceChildren(...parts);
+}
+
+function branches(view, index, count, actions) {
+  const go = (step) => () => actions.select(view.id, step);
+  return el(
+    "span",
+    { class: "branches", role: "group", "aria-label": "Versions of this message" },
+    iconButton("previous", "The version before", go(-1), { disabled: index === 0, ...IDLE }),
+    el("span", { "aria-label": `Version ${index + 1} of ${count}` }, `${index + 1}/${count}`),
+    iconButton("next", "The next version", go(1), { disabled: index === count - 1, ...IDLE }),
+  );
+}
+
+function editMessage(element, view, actions) {
+  const bubble = element.querySelector(".bubble");
+  const area = el("textarea", { class: "edit-text", "aria-label": "Edit your message", rows: "1" });
+  area.value = view.content;
+  const close = () => {
+    editor.replaceWith(bubble);
+    element.classList.remove("editing");
+    element.querySelector(".actions button[title^=Edit]")?.focus();
+  };
+  const submit = () => {
+    const text = area.value.trim();
+    if (text && !actions.isBusy()) {
+      close();
+      actions.edit(view.id, text);
+    }
+  };
+  area.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      close();
+    } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      submit();
+    }
+  });
+  const editor = el(
+    "div",
+    { class: "editor" },
+    area,
+    el("p", { class: "editor-note" }, "The earlier version stays: walk between them with ‹ ›."),
+    el("button", { type: "button", class: "button", onclick: close }, "Cancel"),
+    el("button", { type: "button", class: "button primary", onclick: submit }, "Send"),
+  );
+  bubble.replaceWith(editor);
+  element.classList.add("editing");
+  growWithText(area);
+  area.focus();
+  editor.scrollIntoView({ block: "nearest" });
+  area.setSelectionRange(area.value.length, area.value.length);
+}
+
+/** Keep a text area as high as its text. */
+export function growWithText(area) {
+  const fit = () => {
+    area.style.height = "auto";
+    area.style.height = `${area.scrollHeight + 2}px`;
+  };
+  area.addEventListener("input", fit);
+  fit();
+}
+
+/** Shows what comes beside the text of an answer: reasoning before it, tool calls after it. */
+export class Extras {
+  #before;
+  #after;
+  #reasoning = null;
+  #tools = new Map();
+
+  constructor(element) {
+    this.#before = element.querySelector(".before");
+    this.#after = element.querySelector(".after");
+  }
+
+  reasoning(text) {
+    if (!this.#reasoning) {
+      const summary = el("summary", {}, icon("thought"), el("span", {}, "Thinking"));
+      this.#reasoning = el("details", { class: "extra reasoning thinking", open: true }, summary, el("div", { class: "reasoning-text" }));
+      this.#before.append(this.#reasoning);
+    }
+    this.#reasoning.lastElementChild.append(text);
+  }
+
+  /** The text has begun, or the reply is over: the thoughts have done their work. */
+  settle() {
+    if (this.#reasoning?.classList.contains("thinking")) {
+      this.#reasoning.classList.remove("thinking");
+      this.#reasoning.open = false;
+      this.#reasoning.querySelector("summary span").textContent = "Thoughts";
+    }
+  }
+
+  tool(event, { id, name, args, result }) {
+    let tool = this.#tools.get(id);
+    if (!tool) {
+      const summary = el("summary", {}, icon("tool"), el("span", {}, "Tool ", el("code", {}, name ?? "?")));
+      tool = el("details", { class: "extra tool" }, summary);
+      this.#tools.set(id, tool);
+      this.#after.append(tool);
+    }
+    const [label, value] = event === "tool_call" ? ["Called with", args] : ["Answered", result];
+    const shown = typeof value === "string" ? value : JSON.stringify(value, null, 2);
+    tool.append(el("div", { class: "tool-part" }, el("span", {}, label), el("pre", { tabindex: "0" }, shown ?? "")));
+  }
+}

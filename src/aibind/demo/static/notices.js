@@ -1,0 +1,26 @@
+// What went wrong, in words for the person who reads it.
+import { el, icon } from "./dom.js";
+
+const KEPT = "What had arrived by then is kept.";
+const WORDS = new Map([
+  ["producer lost", `The server broke off in the middle of this reply. ${KEPT}`],
+  ["The server was shut down", `The server was shut down during this reply. ${KEPT}`],
+  ["The producer was cut off", `The server was shut down during this reply. ${KEPT}`],
+  ["stopped", "Stopped before the first word."],
+  ["Stream read failed", "The reply could not be read from the database."],
+]);
+
+/** Say what an error message of the server means. */
+export function inWords(error) {
+  const text = WORDS.get(error) ?? error ?? "";
+  return text ? (/[.!?…]$/.test(text) ? text : `${text}.`) : "Something went wrong.";
+}
+
+/** Make a notice; with `onRetry` it has a button "Try again". */
+export function notice(text, onRetry, kind = "error") {
+  const element = el("div", { class: `notice ${kind}`, role: "group", "aria-label": "Notice" }, icon("alert"), el("p", {}, text));
+  if (onRetry) {
+    element.append(el("button", { type: "button", class: "button small", onclick: onRetry }, icon("again"), "Try again"));
+  }
+  return element;
+}

@@ -1,0 +1,138 @@
+// A reply that outlives its connection: one stream, followed through reloads, cuts and restarts.
+import { ApiError, failureOf } from "./api.js";
+import { readMessages } from "./sse.js";
+
+const SILENCE_MS = 40_000; // the server sends a heartbeat after 15 s
+const SHORTEST_MS = 400;
+const LONGEST_MS = 5_000;
+
+/**
+ * Follows one stream. The handlers:
+ *   event(name, data)  text (name "") or a named event, in order, each once
+ *   end(state, error)  "done", "stopped", "error", or "gone" when the server does not know the stream any more
+ *   cut(waitMs)        the connection is lost, and will be tried again in so many ms
+ *   joined()           connected, for the first time or again
+ */
+export class Reply {
+  #on;
+  #abort = new AbortController();
+  #lastId = "0";
+  #failures = 0;
+  #state = "done";
+  #error = "";
+  #ended = false;
+
+  constructor(handlers) {
+    this.#on = handlers;
+    this.id = null;
+  }
+
+  /** Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. */
+  async ask(body) {
+    let response;
+    try {
+      response = await fetch("/__aibind__/stream", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+        signal: this.#abort.signal,
+      });
+    } catch {
+      throw new ApiError("The server cannot be reached", 0);
+    }
+    if (!response.ok) {
+      throw await failureOf(response);
+    }
+    this.id = response.headers.get("X-Stream-Id");
+    this.#run(response);
+  }
+
+  /** Follow a stream from its beginning. */
+  follow(id) {
+    this.id = id;
+    this.#run(null);
+  }
+
+  /** Leave the stream to itself: it goes on without us. */
+  close() {
+    this.#ended = true;
+    this.#abort.abort();
+  }
+
+  async #run(response) {
+    while (!this.#ended) {
+      try {
+        response ??= await this.#resume();
+        this.#on.joined();
+        await readMessages(response, (message) => this.#take(message), SILENCE_MS);
+      } catch (error) {
+        if (error instanceof ApiError && error.status >= 400 && error.status < 500 && !this.#ended) {
+          this.#finish("gone", error.message);
+        }
+      }
+      response = null;
+      if (!this.#ended) {
+        const wait = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
+        this.#failures += 1;
+        this.#on.cut(wait);
+        await untilRetry(wait, this.#abort.signal);
+      }
+    }
+  }
+
+  async #resume() {
+    const query = new URLSearchParams({ id: this.id, after: this.#lastId });
+    const response = await fetch(`/__aibind__/stream/resume?${query}`, { signal: this.#abort.signal });
+    if (!response.ok) {
+      throw await failureOf(response);
+    }
+    return response;
+  }
+
+  #take({ event, data, id }) {
+    if (this.#ended) {
+      return;
+    }
+    this.#failures = 0;
+    if (event === "stream-id") {
+      this.id = data;
+    } else if (event === "error" || event === "stopped") {
+      this.#state = event;
+      this.#error = data;
+    } else if (event === "done") {
+      this.#finish(this.#state, this.#error);
+    } else {
+      if (id) {
+        this.#lastId = id;
+      }
+      try {
+        this.#on.event(event, data);
+      } catch (error) {
+        reportError(error); // a fault of the page is no reason to connect anew
+      }
+    }
+  }
+
+  #finish(state, error) {
+    this.#ended = true;
+    this.#on.end(state, error);
+  }
+}
+
+/** Wait, but not when the network is back, or somebody looks at the page again. */
+export function untilRetry(ms, signal) {
+  return new Promise((resolve) => {
+    const finish = () => {
+      clearTimeout(timer);
+      window.removeEventListener("online", finish);
+      document.removeEventListener("visibilitychange", seen);
+      signal?.removeEventListener("abort", finish);
+      resolve();
+    };
+    const seen = () => document.visibilityState === "visible" && finish();
+    const timer = setTimeout(finish, ms);
+    window.addEventListener("online", finish);
+    document.addEventListener("visibilitychange", seen);
+    signal?.addEventListener("abort", finish);
+  });
+}

@@ -1,0 +1,132 @@
+// The list of conversations: beside the page on a desktop, a drawer on a phone.
+import { byId, el, iconButton } from "./dom.js";
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+export class Sidebar {
+  #place = byId("conversation-list");
+  #sidebar = byId("sidebar");
+  #scrim = byId("scrim");
+  #opener = byId("drawer-open");
+  #narrow = matchMedia("(max-width: 820px)");
+  #shown = "";
+  #on;
+
+  /** Handlers: open(id), rename(id, title), remove(id, title). */
+  constructor(handlers) {
+    this.#on = handlers;
+    this.#opener.addEventListener("click", () => this.drawer(true));
+    byId("drawer-close").addEventListener("click", () => this.drawer(false));
+    this.#scrim.addEventListener("click", () => this.drawer(false));
+    this.#sidebar.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.isOpen) {
+        event.stopPropagation();
+        this.drawer(false);
+      }
+    });
+    this.#narrow.addEventListener("change", () => this.drawer(false));
+    this.drawer(false);
+  }
+
+  get isOpen() {
+    return this.#sidebar.classList.contains("open");
+  }
+
+  /** Open or close the drawer; where there is room, the list is always there. */
+  drawer(open) {
+    const shows = open && this.#narrow.matches;
+    const wasOpen = this.isOpen;
+    this.#sidebar.classList.toggle("open", shows);
+    this.#sidebar.inert = this.#narrow.matches && !shows;
+    byId("page").inert = shows;
+    this.#scrim.hidden = !shows;
+    this.#opener.setAttribute("aria-expanded", String(shows));
+    if (shows) {
+      byId("drawer-close").focus();
+    } else if (wasOpen) {
+      this.#opener.focus({ preventScroll: true });
+    }
+  }
+
+  /** Show these conversations, of which `current` is open. */
+  show(conversations, current) {
+    const state = JSON.stringify([conversations, current, new Date().toDateString()]);
+    if (state === this.#shown || this.#place.querySelector("input")) {
+      return; // nothing new, or somebody is typing a name
+    }
+    this.#shown = state;
+    const focused = this.#place.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
+    const groups = new Map();
+    for (const conversation of conversations) {
+      const name = groupOf(conversation.updatedAt);
+      groups.set(name, [...(groups.get(name) ?? []), this.#row(conversation, conversation.id === current)]);
+    }
+    this.#place.replaceChildren(
+      ...[...groups].map(([name, rows]) => el("section", {}, el("h2", {}, name), el("ul", {}, ...rows))),
+    );
+    if (!conversations.length) {
+      this.#place.append(el("p", { class: "nothing" }, "What you talk about will be listed here."));
+    }
+    if (focused) {
+      this.#place.querySelector(`li[data-id="${CSS.escape(focused)}"] a`)?.focus();
+    }
+  }
+
+  #row({ id, title, live }, isCurrent) {
+    const link = el("a", { href: `/c/${encodeURIComponent(id)}`, "aria-current": isCurrent ? "page" : null }, el("span", {}, title));
+    if (live) {
+      link.append(el("span", { class: "pulse", title: "A reply is under way", role: "img", "aria-label": "A reply is under way" }));
+    }
+    link.addEventListener("click", (event) => {
+      if (event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey) {
+        event.preventDefault();
+        this.#on.open(id);
+      }
+    });
+    const row = el("li", { "data-id": id }, link);
+    row.append(
+      iconButton("edit", "Rename", () => this.#rename(row, id, title)),
+      iconButton("trash", "Delete", () => this.#on.remove(id, title)),
+    );
+    return row;
+  }
+
+  #rename(row, id, title) {
+    const input = el("input", { type: "text", maxlength: "120", "aria-label": "Title of the conversation" });
+    input.value = title;
+    let settled = false;
+    const settle = (save) => {
+      if (settled) {
+        return;
+      }
+      settled = true;
+      const name = input.value.trim();
+      input.remove();
+      this.#shown = "";
+      this.#on.rename(id, save && name ? name : title);
+    };
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.isComposing) {
+        settle(true);
+      } else if (event.key === "Escape") {
+        event.stopPropagation();
+        settle(false);
+      }
+    });
+    input.addEventListener("blur", () => settle(true));
+    row.replaceChildren(input);
+    input.focus();
+    input.select();
+  }
+}
+
+function groupOf(updatedAt) {
+  const today = new Date().setHours(0, 0, 0, 0);
+  if (updatedAt >= today) {
+    return "Today";
+  }
+  if (updatedAt >= today - DAY_MS) {
+    return "Yesterday";
+  }
+  return updatedAt >= today - 6 * DAY_MS ? "This week" : "Earlier";
+}

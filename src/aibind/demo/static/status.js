@@ -1,0 +1,57 @@
+// The line above the message field: says that the connection is lost, and when it is back.
+import { byId } from "./dom.js";
+
+const BACK_MS = 1_800;
+
+export class Status {
+  #place = byId("status");
+  #lost = new Set();
+  #timer = null;
+  #flash = null;
+
+  /** `part` ("reply" or "server") cannot reach the server. */
+  lost(part) {
+    this.#lost.add(part);
+    this.#show();
+  }
+
+  /** `part` can reach it. Returns whether it could not before. */
+  found(part) {
+    const wasLost = this.#lost.delete(part);
+    if (wasLost && this.#lost.size === 0) {
+      this.say("Connected again", "good");
+    }
+    return wasLost;
+  }
+
+  /** Forget a part that is over. */
+  forget(part) {
+    if (this.#lost.delete(part)) {
+      this.#show();
+    }
+  }
+
+  /** Say something for a moment, or an error until the next thing happens. */
+  say(text, kind) {
+    clearTimeout(this.#timer);
+    this.#flash = { text, kind };
+    this.#timer = setTimeout(() => {
+      this.#flash = null;
+      this.#show();
+    }, kind === "bad" ? 8_000 : BACK_MS);
+    this.#show();
+  }
+
+  #show() {
+    let { text, kind } = this.#flash ?? { text: "", kind: "" };
+    if (this.#lost.size) {
+      kind = "lost";
+      text = navigator.onLine ? "The server cannot be reached. Trying again …" : "You are offline. It goes on as soon as you are back.";
+    }
+    this.#place.hidden = !text;
+    this.#place.className = `status ${kind}`;
+    if (this.#place.textContent !== text) {
+      this.#place.textContent = text;
+    }
+  }
+}
