@@ -1,0 +1,166 @@
+"""D1 as a SqliteClient (contract §1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from .._retry import insist
+from ..errors import SqliteError, SqliteTypeError, TransientError
+from ..sqlite.client import SqliteResult, SqliteRow, SqliteValue, Statement
+from . import ffi
+from .d1_errors import did_not_run, map_error
+
+__all__ = ["D1Client", "wrap_d1"]
+
+_T = TypeVar("_T")
+
+
+def wrap_d1(binding: object, *, patience_s: float = 5.0) -> D1Client:
+    """Wrap a D1 binding, ``env.DB``, or a session of it, ``env.DB.withSession(…)``, raw or as the SDK wraps it.
+
+    A wrapper costs nothing to make and holds nothing: make one, and the stores over it, for each request.
+    ``patience_s`` is how long, in seconds, to try again what fails for a moment and is safe to repeat: reads, and
+    whatever D1 turned away before it ran.
+
+    Raises RuntimeError outside a Worker, and TypeError for anything that is no D1 binding.
+    """
+    return D1Client(ffi.unwrap(binding, method="prepare", what="wrap_d1"), patience_s)
+
+
+class D1Client:
+    """Runs SQL on D1; made by :func:`wrap_d1`.
+
+    Values are those of :data:`~aibind.sqlite.SqliteValue`, with D1's limits. Integers must be between -(2**53 - 1) and
+    2**53 - 1, for they cross JavaScript, which also gives D1 every number as a REAL: in a column of type TEXT the
+    integer 1 becomes the text ``1.0``, so give such a column a string. A number of that size or larger in a result is a
+    float; ``CAST(column AS TEXT)`` gives its digits. A float must be finite. A string must not hold lone surrogates.
+
+    Each call is one round trip. ``batch`` is one transaction.
+    """
+
+    wakes = False
+    """Stores over D1 wake nobody: a Worker's requests share memory, but what one resumes in another is cut off."""
+
+    def __init__(self, database: ffi.JsObject, patience_s: float) -> None:
+        self._database = database
+        self._patience_s = patience_s
+
+    async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
+        """Run one statement and return its rows. Raises the ``Sqlite…`` errors; bad values before D1 is called."""
+        parameters = _parameters(sql, args)
+
+        async def send() -> SqliteResult:
+            return _result(ffi.from_js(await self._prepare(sql, parameters).all()))
+
+        return await self._insist(send, sql, repeatable=_is_read(sql))
+
+    async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
+        """Run several statements in one transaction and return a result each; an empty batch gives an empty list."""
+        if not statements:
+            return []
+        prepared = [(statement.sql, _parameters(statement.sql, statement.args)) for statement in statements]
+
+        async def send() -> list[SqliteResult]:
+            batch = ffi.to_js_array([])
+            for sql, parameters in prepared:
+                batch.push(self._prepare(sql, parameters))
+            return [_result(answer) for answer in ffi.from_js(await self._database.batch(batch))]
+
+        repeatable = all(_is_read(sql) for sql, _ in prepared)
+        return await self._insist(send, prepared[0][0] if len(prepared) == 1 else None, repeatable=repeatable)
+
+    def with_session(self, start: str = "first-unconstrained") -> D1Client:
+        """Begin a session: reads may come from a replica near by, and see all that this session has written or read.
+
+        ``start`` is ``first-unconstrained``, ``first-primary`` (begin with the newest state) or the bookmark of an
+        earlier session.
+        """
+        return D1Client(self._database.withSession(start), self._patience_s)
+
+    @property
+    def bookmark(self) -> str | None:
+        """Tell the state that this session has seen, for a later session to begin with; None outside a session."""
+        read = getattr(self._database, "getBookmark", None)
+        bookmark = read() if read is not None else None
+        return None if ffi.is_nothing(bookmark) else str(bookmark)
+
+    def _prepare(self, sql: str, parameters: list[str | float | bytes | None]) -> ffi.JsObject:
+        statement = self._database.prepare(sql)
+        return ffi.call(statement, "bind", ffi.to_js_array(parameters)) if parameters else statement
+
+    async def _insist(self, send: Callable[[], Awaitable[_T]], sql: str | None, *, repeatable: bool) -> _T:
+        async def attempt(_again: bool) -> _T | SqliteError:
+            try:
+                return await send()
+            except Exception as error:
+                text = ffi.failure_of(error)
+                if text is None:
+                    raise
+                mapped = map_error(text, sql)
+                if isinstance(mapped, TransientError) and (repeatable or did_not_run(text)):
+                    raise mapped from error
+                mapped.__cause__ = error
+                return mapped
+
+        outcome = await insist(attempt, patience_s=self._patience_s)
+        if isinstance(outcome, SqliteError):
+            raise outcome
+        return outcome
+
+
+def _is_read(sql: str) -> bool:
+    """Say whether a statement surely only reads. One that begins with WITH, PRAGMA or a comment may write."""
+    return sql.lstrip()[:7].upper().rstrip() == "SELECT"
+
+
+def _parameters(sql: str, args: Sequence[SqliteValue]) -> list[str | float | bytes | None]:
+    return [_parameter(value, number, sql) for number, value in enumerate(args, 1)]
+
+
+def _parameter(value: SqliteValue, number: int, sql: str) -> str | float | bytes | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise SqliteTypeError(
+                    f"Parameter {number} holds a lone surrogate (half of a character), which cannot be stored as "
+                    "UTF-8: replace it, or store the text as JSON with ASCII escapes",
+                    sql,
+                ) from None
+        return value
+    if isinstance(value, int):  # bool included
+        if not -ffi.MAX_SAFE_INTEGER <= value <= ffi.MAX_SAFE_INTEGER:
+            raise SqliteTypeError(
+                f"Parameter {number} is {value}, but D1 holds integers exactly only up to 2**53 - 1: store it as text",
+                sql,
+            )
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise SqliteTypeError(f"Parameter {number} is {value}, which D1 cannot hold: store None or a text", sql)
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise SqliteTypeError(
+        f"Parameter {number} is of type {type(value).__name__}: use str, int, float, bytes, bool or None", sql
+    )
+
+
+def _result(answer: dict[str, Any]) -> SqliteResult:
+    meta: dict[str, int] = answer.get("meta", {})
+    rows: list[dict[str, Any]] = answer.get("results", [])
+    return SqliteResult([_row(row) for row in rows], meta.get("rows_read", 0), meta.get("rows_written", 0))
+
+
+def _row(row: dict[str, Any]) -> SqliteRow:
+    for name, value in row.items():
+        if type(value) is list:  # how D1 gives a BLOB
+            row[name] = bytes(cast("list[int]", value))
+        elif type(value) is int and not -ffi.MAX_SAFE_INTEGER <= value <= ffi.MAX_SAFE_INTEGER:
+            row[name] = float(value)  # nobody should take it for exact
+    return row

@@ -1,0 +1,61 @@
+"""What D1 says when it fails, as the errors of :mod:`aibind.errors`.
+
+D1 has no codes of its own: a message has a prefix, SQLite's message and the name of SQLite's result code, as in
+``D1_ERROR: UNIQUE constraint failed: t.c: SQLITE_CONSTRAINT (extended: …)``. Patterns are compiled when something first
+fails, not when a Worker starts.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import (
+    SqliteConstraintError,
+    SqliteError,
+    SqliteOverloadedError,
+    SqliteSchemaError,
+    SqliteSyntaxError,
+    SqliteTooLargeError,
+    SqliteTransientError,
+    SqliteTypeError,
+)
+
+__all__ = ["did_not_run", "map_error"]
+
+_APPLY = 'apply the schema ("aibind schema" prints it, "wrangler d1 migrations apply" takes it)'
+
+_RULES: tuple[tuple[str, type[SqliteError], str], ...] = (
+    (r"SQLITE_CONSTRAINT|constraint failed", SqliteConstraintError, ""),
+    (r"SQLITE_TOOBIG", SqliteTooLargeError, "D1 holds 2 MB a row and 100 KB a statement"),
+    (r"too many SQL variables", SqliteTooLargeError, "D1 takes 100 parameters: send many values as one JSON array"),
+    (r"SQLITE_FULL|maximum (?:DB|database) size", SqliteTooLargeError, "the database is full"),
+    (r"^too many (?!API|subrequests)|too large|too deep|parser stack overflow", SqliteTooLargeError, ""),
+    (r"no such table|no such column|has no column named|D1_COLUMN_NOTFOUND", SqliteSchemaError, _APPLY),
+    (r"D1_TYPE_ERROR|SQLITE_MISMATCH|datatype mismatch", SqliteTypeError, ""),
+    (r"overloaded|requests queued|exceeded timeout", SqliteOverloadedError, ""),
+    (r"network connection lost|client disconnected|SQLITE_BUSY|SQLITE_LOCKED|transient", SqliteTransientError, ""),
+    (r"object to be reset|reset because its code was updated|cannot resolve d1 db", SqliteTransientError, ""),
+    (r"SQL BEGIN TRANSACTION", SqliteSyntaxError, "D1 takes no BEGIN: use batch(), which is a transaction"),
+    (r"SQLITE_AUTH|not authorized", SqliteSyntaxError, "D1 does not allow this statement"),
+    (r"malformed JSON|overflow|exceeded|too many (?:API|subrequests)", SqliteError, ""),
+    (r"different request|outside of a request", SqliteError, "use a client in the request whose env it was made with"),
+    (r"SQLITE_ERROR|syntax error|No SQL statements|parameter bindings|D1_EXEC_ERROR", SqliteSyntaxError, ""),
+)
+"""What to look for, in this order; the error that it means; and what to add for whoever reads it."""
+
+
+def map_error(text: str, sql: str | None = None) -> SqliteError:
+    """Make our error out of what D1 said; keep D1's own as its ``__cause__``."""
+    plain = re.sub(r"^(?:Error: )?(?:D1_\w+: )+", "", text)
+    by_sqlite = "SQLITE_ERROR" in text  # then the message may quote the statement, which says nothing about D1
+    for pattern, kind, advice in _RULES:
+        if by_sqlite and issubclass(kind, SqliteTransientError):
+            continue
+        if re.search(pattern, text, re.IGNORECASE) or re.search(pattern, plain, re.IGNORECASE):
+            return kind(f"{plain} ({advice})" if advice else plain, sql)
+    return SqliteError(plain, sql)
+
+
+def did_not_run(text: str) -> bool:
+    """Say whether D1 turned the statements away before any of them ran, so that even writes are safe to repeat."""
+    return re.search(r"requests queued|cannot resolve d1 db", text, re.IGNORECASE) is not None

@@ -1,0 +1,69 @@
+"""One workerd for each Python, started when the first test needs it; and the count of what ran where."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from .bundle import PYTHONS
+from .install import CannotInstallError, node
+from .rig import Rig
+
+_ran: Counter[tuple[str, str]] = Counter()
+
+
+@pytest.fixture(scope="session")
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """Run workerd with the Python that the test is parametrised with; one at a time."""
+    try:
+        node()
+    except CannotInstallError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    rig = Rig(PYTHONS[request.param])
+    rig.start()
+    yield rig
+    rig.stop()
+
+
+@pytest.fixture
+def prepared(rig: Rig, request: pytest.FixtureRequest) -> Rig:
+    """Make sure that workerd runs, and that the tables are there and empty."""
+    request.node.user_properties.append(("inside workerd", f"{rig.python.label}, from outside"))
+    rig.start()
+    rig.ask("checks", "/empty")
+    return rig
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "rig" in metafunc.fixturenames:
+        pythons = getattr(metafunc.module, "RUNS_ON", tuple(PYTHONS))
+        metafunc.parametrize("rig", pythons, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "rig" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(300))  # the first installs, and starts workerd and its Python
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call":
+        for name, value in report.user_properties:
+            if name == "inside workerd":
+                _ran[str(value), report.outcome] += 1
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _ran:
+        return
+    terminalreporter.section("inside workerd")
+    for place in sorted({place for place, _ in _ran}):
+        outcomes = ", ".join(f"{count} {outcome}" for (where, outcome), count in _ran.items() if where == place)
+        terminalreporter.line(f"{place}: {outcomes}")
+    terminalreporter.line(f"{sum(_ran.values())} tests ran inside workerd")

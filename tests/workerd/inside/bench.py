@@ -1,0 +1,88 @@
+"""What a check inside the Worker has to work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aibind.cloudflare import wrap_d1
+from aibind.sqlite.client import Statement
+from aibind.sqlite.schema import migrate
+from aibind.testing.checks import CheckList
+
+SEED_SQL = (
+    "CREATE TABLE seed_chunks (id TEXT NOT NULL, seq INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (id, seq))",
+    (
+        "CREATE TABLE seed_status (id TEXT PRIMARY KEY, state TEXT NOT NULL DEFAULT 'active', error TEXT,"
+        " total_chunks INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL)"
+    ),
+    "CREATE TABLE seed_conversations (session_id TEXT PRIMARY KEY, data TEXT NOT NULL, expires_at INTEGER NOT NULL)",
+)
+"""The tables as the JavaScript packages' documentation gives them, under names of their own."""
+
+OUR_TABLES = ("aibind_stream_chunks", "aibind_stream_status", "aibind_conversations")
+SEED_TABLES = ("seed_chunks", "seed_status", "seed_conversations")
+
+KINDS = ("raw", "sdk", "seed")
+"""Bindings as Cloudflare gives them; as the SDK wraps them; raw, over the tables of the JavaScript packages."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """Holds the bindings of one kind. ``sdk`` and ``raw`` are the Worker's env, wrapped and not."""
+
+    kind: str
+    sdk: Any
+    raw: Any
+
+    @property
+    def env(self) -> Any:
+        return self.sdk if self.kind == "sdk" else self.raw
+
+    @property
+    def db(self) -> Any:
+        """Return workerd's own D1 binding."""
+        return self.env.NATIVE_DB
+
+    @property
+    def metered(self) -> Any:
+        """Return the binding that counts."""
+        return self.env.DB
+
+    @property
+    def kv(self) -> Any:
+        return self.env.KV
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Return the options of a stream store."""
+        chunks, status, _ = SEED_TABLES if self.kind == "seed" else OUR_TABLES
+        return {"chunks_table": chunks, "status_table": status}
+
+    @property
+    def conversations(self) -> str:
+        return (SEED_TABLES if self.kind == "seed" else OUR_TABLES)[2]
+
+    async def empty(self) -> None:
+        """Make the tables, unless they are there, and remove all rows and all other tables."""
+        client = wrap_d1(self.raw.NATIVE_DB)
+        found = await client.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'"
+        )
+        names = {str(row["name"]) for row in found.rows}
+        if OUR_TABLES[0] not in names:
+            await migrate(client)
+        if SEED_TABLES[0] not in names:
+            await client.batch([Statement(sql) for sql in SEED_SQL])
+        known = {*OUR_TABLES, *SEED_TABLES, "aibind_migrations"}
+        await client.batch(
+            [Statement(f'DELETE FROM "{name}"') for name in (*OUR_TABLES, *SEED_TABLES)]
+            + [Statement(f'DROP TABLE "{name}"') for name in names - known if not name.startswith("sqlite_")]
+        )
+
+
+checks_of_each_kind: CheckList[Bench] = CheckList()
+"""Run for each kind of binding."""
+
+checks_once: CheckList[Bench] = CheckList()
+"""Run once for each Python."""

@@ -1,0 +1,50 @@
+"""Every check that runs inside the Worker, by name. Importable anywhere, so that pytest can list them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+from . import d1, fixtures, imports, javascript, kv, workers_ai
+from .bench import KINDS, Bench, checks_of_each_kind, checks_once
+from .stores import SUITES
+
+__all__ = ["names", "run_check"]
+
+_MODULES = (d1, fixtures, imports, javascript, kv, workers_ai)  # imported for the checks that they add
+
+
+def _catalogue() -> Iterator[tuple[str, str, Callable[[Bench], Awaitable[None]]]]:
+    for suite, (checks, harness) in SUITES.items():
+        kinds = KINDS[:2] if suite.endswith("kv") else KINDS
+        for check in checks:
+            for kind in kinds:
+                yield f"{suite}::{check.name}", kind, partial(_run_in, check, harness)
+    for check in checks_of_each_kind.checks():
+        for kind in KINDS[:2]:
+            yield _name(check), kind, check.run
+    for check in checks_once.checks():
+        yield _name(check), "raw", check.run
+
+
+def _name(check: Any) -> str:
+    return f"{check.run.__module__.rpartition('.')[2]}::{check.name}"
+
+
+async def _run_in(check: Any, harness: Any, bench: Bench) -> None:
+    await check.run(harness(bench))
+
+
+CHECKS = {(name, kind): run for name, kind, run in _catalogue()}
+
+
+def names() -> list[tuple[str, str]]:
+    """List the checks: a name, and the kind of binding that it runs with."""
+    return list(CHECKS)
+
+
+async def run_check(name: str, bench: Bench) -> None:
+    """Run a check on empty tables."""
+    await bench.empty()
+    await CHECKS[name, bench.kind](bench)

@@ -1,0 +1,166 @@
+"""What the tests outside ask the Worker for, beside checks: SQL, streams under every condition, measurements."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from workers import Response, import_from_javascript, wait_until
+
+from aibind.cloudflare import wrap_d1
+from aibind.errors import AibindError
+from aibind.sqlite import SqliteStreamStore
+from aibind.streams import DurableStream, SseResponse
+
+from .bench import Bench
+
+SAID = "word{} "
+
+_shared: dict[str, SqliteStreamStore] = {}
+_pumps: set[asyncio.Future[None]] = set()
+
+
+async def serve(worker: Any, request: Any, path: str) -> Any:
+    body = json.loads(await request.text() or "null")
+    if path == "/sql":
+        result = await wrap_d1(worker.env.NATIVE_DB).execute(body["sql"], body.get("args", []))
+        return _json({"rows": result.rows})
+    if path == "/empty":
+        await Bench("raw", worker.env, import_from_javascript("cloudflare:workers").env).empty()
+        return _json({})
+    store = SqliteStreamStore(wrap_d1(worker.env.DB), lease_ms=body.get("lease_ms", 30_000))
+    if body.get("shared"):  # one store for all requests, as a module would have that makes it when it is imported
+        store = _shared.setdefault("store", store)
+    if path == "/produce":
+        return await _produce(worker, request, store, body)
+    if path == "/resume":
+        try:
+            return await _send(await DurableStream.resume(store, body["id"], body.get("after", 0)))
+        except AibindError as error:
+            return Response(str(error), status=404)
+    if path == "/stop":
+        stream = DurableStream.find(store, body["id"])
+        await (stream.stop() if stream is not None else store.stop(body["id"]))
+        return _json({})
+    if path == "/cost":
+        return _json(await _cost(store, body))
+    if path == "/follow":
+        return _json(await _follow(store, body))
+    return Response("not found", status=404)
+
+
+def _json(value: Any) -> Any:
+    return Response(json.dumps(value), headers={"Content-Type": "application/json"})
+
+
+async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
+    """Say numbered words at an even pace."""
+    began = asyncio.get_running_loop().time()
+    for number in range(tokens):
+        await asyncio.sleep(max(0.0, began + number / rate - asyncio.get_running_loop().time()))
+        yield SAID.format(number)
+
+
+# --- streams to be left, killed and followed ---
+
+
+async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: dict[str, Any]) -> Any:
+    """Stream a reply through the SDK's ASGI adapter, or by ourselves; with keep_alive or without."""
+
+    async def create() -> SseResponse:
+        stream = await DurableStream.create(
+            store,
+            _model(asked["tokens"], asked["rate"]),
+            stream_id=asked["id"],
+            keep_alive=wait_until if asked["keep_alive"] else None,
+        )
+        return stream.response
+
+    if asked["through"] == "entry":
+        return await _send(await create())
+    import asgi
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            from aibind.server.app import _serve_lifespan
+
+            await _serve_lifespan(receive, send)
+            return
+        from aibind.server.app import _send as send_reply
+        from aibind.server.reply import Reply
+
+        response = await create()
+        await send_reply(Reply(200, response.headers, response.body), receive, send)
+
+    from js import Request
+
+    return await asgi.fetch(app, Request.new(request.url), worker.env, worker.ctx)
+
+
+async def _send(response: SseResponse) -> Any:
+    """Answer with a body of our own making, as an entry point without a framework does."""
+    from js import TransformStream
+    from pyodide.ffi import JsException, to_js
+
+    pipe = TransformStream.new()
+    writer = pipe.writable.getWriter()
+
+    async def pump() -> None:
+        try:
+            async for data in response.body:
+                await writer.write(to_js(data))
+            await writer.close()
+        except JsException:
+            pass  # the client has gone
+
+    pumping = asyncio.ensure_future(pump())
+    _pumps.add(pumping)
+    pumping.add_done_callback(_pumps.discard)
+    return Response(pipe.readable, headers=dict(response.headers))
+
+
+# --- measurements ---
+
+
+async def _cost(store: SqliteStreamStore, asked: dict[str, Any]) -> dict[str, Any]:
+    """Stream a reply with a live reader; tell how long the model took, and how much later the stream was at its end."""
+    loop = asyncio.get_running_loop()
+    finished_at = 0.0
+
+    async def model() -> AsyncIterator[str]:
+        nonlocal finished_at
+        async for token in _model(asked["tokens"], asked["rate"]):
+            yield token
+        finished_at = loop.time()
+
+    began = loop.time()
+    stream = await DurableStream.create(store, model(), stream_id=asked["id"])
+    received = b"".join([data async for data in stream.response.body])
+    read_at = loop.time()
+    await stream.wait_closed()
+    ended_at = loop.time()
+    status = await store.get_status(stream.id)
+    assert status is not None
+    return {
+        "model_s": finished_at - began,
+        "reader_s": read_at - began,
+        "stream_s": ended_at - began,
+        "bytes": len(received),
+        "state": status.state,
+    }
+
+
+async def _follow(store: SqliteStreamStore, asked: dict[str, Any]) -> dict[str, Any]:
+    """Follow a stream of another isolate; tell when each word arrived, in milliseconds since the epoch."""
+    while await store.get_status(asked["id"]) is None:
+        await asyncio.sleep(0.02)
+    arrived: list[float] = []
+    text = ""
+    async for page in store.read_pages(asked["id"]):
+        now = time.time() * 1000
+        text += "".join(chunk.event.data for chunk in page.chunks)
+        arrived += [now] * (text.count(" ") - len(arrived))
+    return {"arrived": arrived, "text": text}

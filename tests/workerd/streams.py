@@ -1,0 +1,31 @@
+"""Looks at the streams in the rig's D1, past every store."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from .rig import Rig
+
+
+def status_of(rig: Rig, stream_id: str) -> dict[str, Any]:
+    """Return the row of a stream and the text of its chunks."""
+    rows = rig.ask("checks", "/sql", {"sql": "SELECT * FROM aibind_stream_status WHERE id = ?", "args": [stream_id]})
+    assert rows["rows"], f"There is no stream {stream_id}"
+    sql = "SELECT data FROM aibind_stream_chunks WHERE id = ? ORDER BY seq"
+    chunks = [row["data"] for row in rig.ask("checks", "/sql", {"sql": sql, "args": [stream_id]})["rows"]]
+    return {**rows["rows"][0], "text": "".join(chunk.partition("\x01")[2] for chunk in chunks if chunk[:1] == "\x01")}
+
+
+def wait_for_end(rig: Rig, stream_id: str, *, most_s: float = 20) -> dict[str, Any]:
+    """Wait until a stream is no longer active."""
+    deadline = time.monotonic() + most_s
+    while (status := status_of(rig, stream_id))["state"] == "active":
+        assert time.monotonic() < deadline, f"Stream {stream_id} does not end: {status}"
+        time.sleep(0.1)
+    return status
+
+
+def words(count: int) -> str:
+    """Return what the rig's model says."""
+    return "".join(f"word{number} " for number in range(count))

@@ -1,0 +1,41 @@
+"""What a stream costs, counted on the binding: statements and rows. (Times: ``python -m tests.workerd.measure``.)"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from .client import Reader
+from .rig import Rig
+from .streams import status_of, words
+
+RUNS_ON = ("py314",)
+
+
+@pytest.mark.parametrize("delay_ms", [0, 50])
+def test_a_reply_of_a_thousand_tokens(prepared: Rig, delay_ms: int) -> None:
+    prepared.meter("checks", delay_ms)
+    stream_id = f"cost-{delay_ms}-{prepared.python.name}"
+    answer = prepared.ask("checks", "/cost", {"id": stream_id, "tokens": 1000, "rate": 100})
+    counted = prepared.meter("checks", 0)
+    assert answer["state"] == "done"
+    assert status_of(prepared, stream_id)["text"] == words(1000)
+    assert counted["statements"] <= 45, counted["sql"]
+    assert counted["rowsWritten"] <= 50, counted["sql"]
+
+
+def test_a_follower_in_another_isolate_polls_seldom(prepared: Rig) -> None:
+    stream_id = f"followed-{prepared.python.name}"
+    prepared.ask("second", "/sql", {"sql": "SELECT 1"})  # starts its Python
+    prepared.meter("second", 0)
+    asked: dict[str, Any] = {"id": stream_id, "tokens": 400, "rate": 50, "keep_alive": True, "through": "entry"}
+    with ThreadPoolExecutor() as threads:
+        with Reader(prepared.urls["checks"], "/produce", asked) as reader:
+            reader.read_until("word0")
+            following = threads.submit(prepared.ask, "second", "/follow", {"id": stream_id})
+            reader.read_until("event: done")
+        followed = following.result()
+    assert followed["text"] == words(400)
+    assert prepared.meter("second", 0)["statements"] <= 4 * 8 + 3  # 4 a second; and its first look, its last, a status
