@@ -1,0 +1,66 @@
+"""A reply is cut in the middle, and gone on with where it was: without a server, in one file.
+
+python examples/stream_and_resume.py
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.streams import DurableStream, SseParser, SseResponse
+
+REPLY = "The reply takes its time, as replies of a model do, and goes on whether anybody listens or not."
+
+
+async def model() -> AsyncIterator[str]:
+    """Give a word at a time."""
+    for word in REPLY.split():
+        await asyncio.sleep(0.02)
+        yield word + " "
+
+
+async def read(response: SseResponse, most: int = 1_000_000) -> tuple[str, int]:
+    """Read as a browser does, at most so many messages; return the text and the id of the last of it."""
+    parser = SseParser()
+    text, last_id, count = "", 0, 0
+    async with aclosing(response.body) as body:  # leaving early is what a lost connection looks like
+        async for data in body:
+            for message in parser.feed(data):
+                if not message.event:
+                    text, last_id, count = text + message.data, int(message.id), count + 1
+                elif message.event == "error":
+                    raise RuntimeError(message.data)
+            if count >= most:
+                break
+    return text, last_id
+
+
+async def main() -> None:
+    with TemporaryDirectory() as folder:
+        async with wrap_sqlite3(Path(folder) / "chat.db") as client:
+            await migrate(client)
+            store = SqliteStreamStore(client)
+
+            stream = await DurableStream.create(store, model())
+            seen, last_id = await read(stream.response, most=5)
+            print(f"cut off after id {last_id}: {seen!r}")
+
+            await asyncio.sleep(0.2)  # nobody listens, and the reply goes on
+
+            rest, _ = await read(await DurableStream.resume(store, stream.id, last_id))
+            print(f"and then: {rest!r}")
+            assert (seen + rest).strip() == REPLY
+
+            await stream.wait_closed()
+            status = await store.get_status(stream.id)
+            assert status is not None
+            print(f"the stream is {status.state}, in {status.total_chunks} rows")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
