@@ -1,0 +1,140 @@
+"""A thousand followers of a hundred live replies, on one uvicorn worker.
+
+``ours`` is :func:`aibind.server.create_app` over a :class:`~aibind.server.StreamHandler` with a SQLite file, as it is
+served in production, on one uvicorn worker (asyncio and h11: what ``aibind[server]`` installs). ``--streams`` requests
+begin replies of a model in that process, which gives ``--rate`` tokens a second each; so many, and the followers that
+resume, are ``--followers`` connections, held by one other process with bare sockets (``client_cpu_percent`` shows that
+it is not what holds things up).
+
+Each token carries the time at which it was due; its delay is from then to its arrival at the client, lateness of the
+model's own timer included (about half a millisecond). ``worst_follower_p99_ms`` is the p99 of the follower that fared
+worst. ``kb_per_follower`` is how far the server's resident memory rose from before the first request to its peak, with
+everything in it - streams, database, connections - divided by the followers; ``idle_kb_per_follower`` is the same
+before the first token. ``server_cpu_percent`` is of one core. ``requests_per_second`` are whole replies of 20 tokens
+that have ended, resumed by 20 clients on kept-alive connections, one after another.
+
+The yardsticks: ``queues`` is what one writes without a library (Starlette's streaming response, a queue for each
+follower, nothing stored); ``seed`` is the JavaScript stores' algorithm on the same driver and file. ``ours.memory`` is
+our handler with its default store, in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from .support.child import Child, python
+from .support.measure import interleave, rss_mb
+from .support.result import Benchmark, Figures, Result, Say
+
+KINDS = ("ours", "memory", "queues", "seed")
+SETTLE_S = 60.0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--followers", type=int, default=1000)
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=50, help="tokens a second of each stream")
+    parser.add_argument("--seconds", type=float, default=10, help="how long the replies are")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
+
+
+def run(options: argparse.Namespace, say: Say) -> Result:
+    if options.followers < options.streams:
+        raise SystemExit("--followers must be at least --streams: each stream has the one who began it")
+    kinds = [kind for kind in KINDS if kind in options.only]
+    found = interleave({kind: partial(_measure, kind, options) for kind in kinds}, options.rounds, say)
+    ours = found.pop("ours", {})
+    if "memory" in found:
+        ours["memory"] = found.pop("memory")
+    names = ("followers", "streams", "rate", "seconds", "rounds")
+    return Result("server", {name: getattr(options, name) for name in names}, ours, found)
+
+
+def _measure(kind: str, options: argparse.Namespace) -> Figures:
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(_run_server(kind, Path(folder) / "streams.db", options))
+
+
+async def _run_server(kind: str, path: Path, options: argparse.Namespace) -> Figures:
+    import psutil
+
+    tokens = max(1, round(options.seconds * options.rate))
+    async with Child(python("support.server_app", kind, path)) as server:
+        port = (await server.hear())["port"]
+        process = psutil.Process(server.pid)
+        await asyncio.sleep(0.3)
+        before = rss_mb(server.pid)
+        limit_s = options.seconds + SETTLE_S
+        arguments = (port, options.streams, options.followers, tokens, options.rate, limit_s)
+        async with Child(python("support.crowd", *arguments)) as crowd:
+            await crowd.hear()
+            await asyncio.sleep(0.5)
+            idle = peak = rss_mb(server.pid)
+            cpu, began = sum(process.cpu_times()[:2]), time.perf_counter()
+            await crowd.tell("go")
+            hearing = asyncio.ensure_future(crowd.hear(limit_s + 60))
+            busy = 0.0
+            while not hearing.done():
+                await asyncio.wait([hearing], timeout=0.25)
+                peak = max(peak, rss_mb(server.pid))
+                if not busy and time.perf_counter() - began >= options.seconds:
+                    busy = (sum(process.cpu_times()[:2]) - cpu) / (time.perf_counter() - began)
+            figures: Figures = await hearing
+        figures |= {
+            "kb_per_follower": round((peak - before) * 1000 / options.followers, 1),
+            "idle_kb_per_follower": round((idle - before) * 1000 / options.followers, 1),
+            "server_cpu_percent": round(100 * busy, 1),
+        }
+        if kind != "queues":  # it keeps nothing that could be resumed
+            figures["requests_per_second"] = await _requests(port, min(2.0, options.seconds))
+        return figures
+
+
+async def _requests(port: int, seconds: float, clients: int = 20) -> float:
+    """Resume a short reply again and again; return how many replies a second were read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b'{"prompt": "20 0 0"}'
+    head = f"POST /__aibind__/stream HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    writer.write(head + body)
+    answer = await reader.readuntil(b"0\r\n\r\n")
+    stream_id = next(
+        line.partition(b":")[2].strip().decode()
+        for line in answer.splitlines()
+        if line.lower().startswith(b"x-stream-id")
+    )
+    writer.close()
+    await asyncio.sleep(0.2)
+    request = (
+        f"GET /__aibind__/stream/resume?id={quote(stream_id)}&after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
+    deadline = time.perf_counter() + seconds
+    count = 0
+
+    async def ask() -> None:
+        nonlocal count
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while time.perf_counter() < deadline:
+            writer.write(request)
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+            count += 1
+        writer.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(ask() for _ in range(clients)))
+    return round(count / (time.perf_counter() - began), 1)
+
+
+BENCHMARK = Benchmark(
+    "server",
+    "delay and memory with a thousand followers of a hundred live replies, on one worker",
+    add_options,
+    run,
+    quick=("--followers", "4", "--streams", "2", "--rate", "50", "--seconds", "0.4"),
+)

@@ -1,0 +1,211 @@
+"""Which figures the report shows, and how they are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["HEADLINES", "SECTIONS", "Headline", "Section"]
+
+SEED = "the JavaScript stores' algorithm"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Is the part of the report about one benchmark.
+
+    ``parameter`` is the option that differs between its runs. ``rows`` are contenders by their path in the result,
+    with their names; ``columns`` are figures, with their headings. ``plot`` are the columns that are drawn.
+    """
+
+    benchmark: str
+    title: str
+    parameter: str
+    rows: Sequence[tuple[str, str]]
+    columns: Sequence[tuple[str, str]]
+    plot: Sequence[str] = field(default=())
+
+
+SECTIONS = (
+    Section(
+        "d1_cost",
+        "What a reply costs in D1",
+        "tokens",
+        (("ours", "aibind"), ("yardsticks.seed", SEED)),
+        (
+            ("statements", "statements"),
+            ("round_trips", "round trips"),
+            ("rows_read", "rows read"),
+            ("rows_written", "rows written"),
+            ("seconds", "seconds"),
+        ),
+        ("statements", "rows_written"),
+    ),
+    Section(
+        "d1_latency",
+        "A database far away",
+        "rtt",
+        (("ours", "aibind"), ("yardsticks.seed", SEED)),
+        (("behind_ms", "behind the model, ms"), ("added_ms", "added to a token, ms"), ("round_trips", "round trips")),
+        ("behind_ms",),
+    ),
+    Section(
+        "follow",
+        "How old a token is at a follower",
+        "where",
+        (("ours", "aibind"), ("yardsticks.seed", SEED)),
+        (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("statements", "statements of the follower")),
+        ("p50_ms", "p99_ms"),
+    ),
+    Section(
+        "sqlite",
+        "Chunks stored a second, and over HTTP",
+        "streams",
+        (
+            ("ours", "aibind, a row a chunk"),
+            ("yardsticks.aiosqlite", "aiosqlite, a transaction a chunk"),
+            ("yardsticks.aiosqlite_autocommit", "aiosqlite, autocommit"),
+            ("yardsticks.seed", f"{SEED}, our driver"),
+            ("ours.streamed", "aibind, as streams are written"),
+            ("ours.paced", "aibind, at a pace"),
+            ("yardsticks.aiosqlite.paced", "aiosqlite, at the same pace"),
+            ("ours.http", "aibind over HTTP, each chunk on disk"),
+            ("yardsticks.node_file", "Durable Streams server, files"),
+            ("ours.http_memory", "aibind over HTTP, in memory"),
+            ("yardsticks.node_memory", "Durable Streams server, in memory"),
+        ),
+        (("chunks_per_second", "chunks a second"), ("p50_ms", "p50, ms"), ("p99_ms", "p99, ms")),
+        ("chunks_per_second",),
+    ),
+    Section(
+        "catch_up",
+        "Resuming a long stream",
+        "chunks",
+        (
+            ("ours", "aibind"),
+            ("yardsticks.seed", SEED),
+            ("ours.http", "aibind over HTTP"),
+            ("yardsticks.node_memory", "Durable Streams server, in memory, over HTTP"),
+        ),
+        (("first_byte_ms", "first byte, ms"), ("seconds", "all, seconds"), ("peak_mb", "memory, MB")),
+        ("first_byte_ms", "peak_mb"),
+    ),
+    Section(
+        "history",
+        "Conversations",
+        "messages",
+        (("ours", "aibind"), ("yardsticks.node", "Node's JSON"), ("yardsticks.python_json", "Python's json")),
+        (
+            ("build_seconds", "build, s"),
+            ("save_seconds", "save, s"),
+            ("load_seconds", "load, s"),
+            ("store_save_seconds", "save to SQLite, s"),
+            ("store_load_seconds", "load from SQLite, s"),
+        ),
+        ("save_seconds", "load_seconds"),
+    ),
+    Section(
+        "server",
+        "A crowd on one worker",
+        "followers",
+        (
+            ("ours", "aibind, SQLite"),
+            ("ours.memory", "aibind, in memory"),
+            ("yardsticks.queues", "Starlette, a queue a follower, nothing stored"),
+            ("yardsticks.seed", f"{SEED}, our driver"),
+        ),
+        (
+            ("p50_ms", "p50, ms"),
+            ("p99_ms", "p99, ms"),
+            ("kb_per_follower", "KB a follower"),
+            ("server_cpu_percent", "CPU, % of a core"),
+            ("tokens_per_message", "tokens a message"),
+            ("requests_per_second", "requests a second"),
+        ),
+        ("p50_ms", "p99_ms"),
+    ),
+    Section(
+        "import",
+        "Importing",
+        "rounds",
+        (
+            ("ours", "aibind: streams in SQLite"),
+            ("ours.cloudflare", "aibind: streams in D1"),
+            ("ours.workerd", "aibind: streams in D1, inside workerd"),
+            ("ours.history", "aibind: conversations"),
+            ("ours.server", "aibind: the server"),
+            ("ours.package", "aibind: the bare packages"),
+            ("yardsticks.asyncio", "asyncio alone"),
+            ("yardsticks.aiosqlite", "aiosqlite"),
+            ("yardsticks.starlette", "Starlette"),
+            ("yardsticks.httpx2", "httpx2"),
+        ),
+        (("seconds", "seconds"), ("modules", "modules"), ("third_party", "third-party packages")),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """Is a line of the README's table: a figure of ours beside one of a yardstick, of one run of a benchmark."""
+
+    what: str
+    benchmark: str
+    run: int
+    figure: str
+    unit: str
+    ours: str = "ours"
+    yardstick: str = "yardsticks.seed"
+    against: str = SEED
+
+
+HEADLINES = (
+    Headline("D1 statements for a reply of 1,000 tokens in 10 s", "d1_cost", 0, "statements", ""),
+    Headline("D1 rows written for the same reply", "d1_cost", 0, "rows_written", ""),
+    Headline("The reply's end behind the model, 50 ms to D1", "d1_latency", -1, "behind_ms", "ms"),
+    Headline("A token's age at a follower, same process (p50)", "follow", 0, "p50_ms", "ms"),
+    Headline("… in another process, through a SQLite file (p50)", "follow", 1, "p50_ms", "ms"),
+    Headline("First byte of a stream of 100,000 chunks", "catch_up", -1, "first_byte_ms", "ms"),
+    Headline("Memory for resuming it", "catch_up", -1, "peak_mb", "MB"),
+    Headline(
+        "Tokens stored a second, 50 streams",
+        "sqlite",
+        2,
+        "chunks_per_second",
+        "",
+        "ours.streamed",
+        "yardsticks.aiosqlite",
+        "aiosqlite, a transaction each",
+    ),
+    Headline(
+        "Chunks a second from POST over disk to SSE, 50 streams",
+        "sqlite",
+        2,
+        "chunks_per_second",
+        "",
+        "ours.http",
+        "yardsticks.node_file",
+        "Durable Streams server (Node), files",
+    ),
+    Headline(
+        "Saving a conversation of 100,000 messages",
+        "history",
+        -1,
+        "save_seconds",
+        "s",
+        "ours",
+        "yardsticks.node",
+        "Node's JSON.stringify",
+    ),
+    Headline("1,000 followers of 100 replies at 50 tokens/s (p99 age)", "server", 0, "p99_ms", "ms"),
+    Headline(
+        "Memory a follower",
+        "server",
+        0,
+        "kb_per_follower",
+        "KB",
+        "ours",
+        "yardsticks.queues",
+        "Starlette with queues, nothing stored",
+    ),
+)

@@ -1,0 +1,100 @@
+"""Each benchmark runs, at tiny sizes, and prints the JSON that it promises. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.catalogue import NAMES, load
+from benchmarks.support.measure import median_figures, percentile
+
+ROOT = Path(__file__).parents[2]
+
+D1 = {"statements", "round_trips", "rows_read", "rows_written", "seconds", "behind_ms"}
+DELAYS = {"p50_ms", "p99_ms"}
+STORED = {"chunks_per_second", *DELAYS}
+CAUGHT_UP = {"first_byte_ms", "seconds", "peak_mb"}
+
+EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
+    "d1_cost": (D1 | {"fewer"}, {"seed": D1}),
+    "d1_latency": (D1 | {"added_ms"}, {"seed": D1}),
+    "follow": (DELAYS, {"seed": DELAYS}),
+    "sqlite": (
+        STORED | {"streamed", "http", "http_memory"},
+        {"aiosqlite": STORED, "seed": STORED, "node_memory": STORED, "node_file": STORED},
+    ),
+    "catch_up": (CAUGHT_UP, {"seed": CAUGHT_UP, "node_memory": CAUGHT_UP}),
+    "history": (
+        {"seconds", "build_seconds", "save_seconds", "load_seconds"},
+        {"node": {"seconds", "save_seconds", "load_seconds"}},
+    ),
+    "server": (
+        {*DELAYS, "kb_per_follower", "requests_per_second", "memory"},
+        {"seed": {*DELAYS, "kb_per_follower"}, "queues": {*DELAYS, "kb_per_follower"}},
+    ),
+    "import": ({"seconds", "modules"}, {"asyncio": {"seconds", "modules"}}),
+}
+"""The figures that must be there: of ours, and of each yardstick."""
+
+CASES = [
+    *((name, ()) for name in NAMES),
+    ("follow", ("--where", "file")),
+    ("follow", ("--where", "isolate")),
+]
+NEEDS = {"sqlite": ("aiosqlite",), "catch_up": ("psutil",), "server": ("psutil",)}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_each_benchmark_is_expected_here() -> None:
+    assert set(EXPECTED) == set(NAMES)
+
+
+@pytest.mark.timeout(300)  # the first may install Node packages and start workerd
+@pytest.mark.parametrize(
+    ("name", "options"), CASES, ids=lambda value: value if isinstance(value, str) else "".join(value[1:])
+)
+def test_runs_and_prints_json(name: str, options: tuple[str, ...]) -> None:
+    for module in NEEDS.get(name, ()):
+        pytest.importorskip(module)
+    done = run(name, *load(name).quick, *options, "--json")
+    if "is not installed" in done.stderr and not os.environ.get("CI"):
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    ours, yardsticks = EXPECTED[name]
+    assert result["benchmark"] == name
+    assert ours <= result["ours"].keys()
+    for yardstick, figures in yardsticks.items():
+        assert figures <= result["yardsticks"][yardstick].keys()
+    assert all(isinstance(result["ours"][key], int | float | dict) for key in ours)
+
+
+def test_a_table_without_json() -> None:
+    done = run("import", *load("import").quick)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("import (rounds 1)\n")
+
+
+def test_percentiles_are_values_that_occurred() -> None:
+    values = [float(value) for value in range(1, 101)]
+    assert (percentile(values, 50), percentile(values, 99), percentile(values, 100)) == (50, 99, 100)
+    assert percentile([7.0], 99) == 7
+
+
+def test_rounds_are_joined_to_their_median_and_range() -> None:
+    joined = median_figures([{"p50_ms": value, "count": 5, "deep": {"seconds": value}} for value in (3.0, 1.0, 2.0)])
+    assert joined == {
+        "p50_ms": 2.0,
+        "count": 5,
+        "deep": {"seconds": 2.0, "range": {"seconds": [1.0, 3.0]}},
+        "range": {"p50_ms": [1.0, 3.0]},
+    }
