@@ -1,0 +1,175 @@
+"""The documentation is built as CI builds it, its links lead somewhere, and it says what the code does."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aibind.errors
+from aibind.streams import StreamStore
+from tests.docs.support import PAGES, ROOT, prose_of, read_anchors, read_links
+from tests.support.differences import DIFFERENCES
+from tests.test_package import PUBLIC
+
+
+def test_it_builds_without_a_warning(tmp_path: Path) -> None:
+    assert importlib.util.find_spec("mkdocs"), "mkdocs is missing: install the dependency group docs"
+    # The theme advertises on the terminal; no network is used, so a proxy that answers nobody does no harm.
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    run = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "WARNING" not in run.stderr
+    for page in (ROOT / "docs").rglob("*.md"):
+        place = page.relative_to(ROOT / "docs").with_suffix("")
+        folder = place.parent if place.name == "index" else place
+        html = (tmp_path / folder / "index.html").read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\"\s>]*)", html)
+        assert loaded == [], "a page must load nothing from elsewhere"
+        assert "<!-- prints" not in html or "<code" in html
+    reference = (tmp_path / "api" / "streams" / "index.html").read_text(encoding="utf-8")
+    assert "One statement an append" not in reference
+    for name in PUBLIC["aibind.streams"].split():
+        assert f'id="aibind.streams.{name}"' in reference, f"{name} is missing in the API reference"
+    assert not re.search(r":(?:class|func|meth|data):", reference), "a docstring's role was not rewritten"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """On the repository's own pages; those of the built site are checked by the build as well."""
+    for link in read_links(page):
+        if re.match(r"https?://", link):
+            continue
+        target, _, anchor = link.partition("#")
+        place = (page.parent / target).resolve() if target else page
+        assert place.exists(), f"{link} leads nowhere"
+        assert ROOT in place.parents, f"{link} leads out of the project"
+        if anchor and place.suffix == ".md":
+            assert anchor in read_anchors(place), f"{link}: there is no such heading"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1].split("\n\n")[0]
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.relative_to(ROOT / "docs").as_posix() in navigation
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_each_difference_is_documented(name: str) -> None:
+    assert f"| {name} |" in (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+
+
+def test_no_difference_is_invented() -> None:
+    table = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8").split("## What differs")[1]
+    rows = re.findall(r"^\| ([^|]+?) \|", table.split("\n## ")[0], re.MULTILINE)
+    assert set(rows) - {"Difference", "---"} == set(DIFFERENCES)
+
+
+def test_the_errors_are_all_there() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    tree, table = page.split("| Error |")
+    for name in aibind.errors.__all__:
+        assert re.search(rf"\b{name}\b", tree), f"{name} is missing in the tree"
+        if name not in {"AibindError", "StreamError"}:
+            assert f"| `{name}` |" in table, f"{name} is missing in the table"
+
+
+def test_names_in_code_exist() -> None:
+    """Names that look like ours are ours: a renamed class must not live on in the documentation."""
+    ours = {"aibind", "KeepAlive", "LocalSqliteClient"}
+    for package, names in PUBLIC.items():
+        ours.update(names.split(), [package])
+    ours.update(aibind.errors.__all__)
+    ours.update(importlib.import_module("aibind.cloudflare").__all__)
+    looks = re.compile(r"`((?:Sqlite|Stream|Conversation|Message|Chat|Memory|Durable|KV|Open|Echo|Sse|Model)\w+)\b")
+    for page in PAGES:
+        for name in looks.findall(prose_of(page)):
+            assert name in ours or name in {"StreamWriter._run", "StreamLog"}, f"{page.name}: there is no {name}"
+
+
+def imports_of(room: Path) -> set[str]:
+    """Return the other rooms that a room's modules import."""
+    package = ROOT / "src" / "aibind"
+    found: set[str] = set()
+    for file in sorted(room.rglob("*.py")) if room.is_dir() else [room]:
+        inside = file.relative_to(package).parts[:-1]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = (*inside[: len(inside) - node.level + 1], *(node.module or "").split("."))
+                found.update([base[0]] if base[0] else [alias.name for alias in node.names])
+    return found - {room.stem}
+
+
+def test_the_rooms_import_what_the_page_says() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.split("| Room |")[1].split("\n\n")[0]
+    told = {
+        name: set(re.findall(r"`(\w+)`", imports))
+        for name, imports in re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", table, re.MULTILINE)
+    }
+    package = ROOT / "src" / "aibind"
+    rooms = {path.stem: path for path in package.iterdir() if not path.stem.startswith("_") and path.suffix != ".typed"}
+    assert told.keys() == rooms.keys()
+    order = list(told)
+    for name, path in rooms.items():
+        helpers = [package / f"{helper}.py" for helper in imports_of(path) if helper.startswith("_")]
+        found = imports_of(path).union(*map(imports_of, helpers)) if name == "cli" else imports_of(path)
+        found = {other for other in found if not other.startswith("_")} - {name}
+        assert found <= told[name], f"{name} imports {found - told[name]}, which docs/architecture.md does not say"
+        assert all(order.index(other) > order.index(name) for other in found), f"{name} imports something above it"
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (r"\b(threading|_thread|concurrent)\b", "sqlite/driver"),
+        (r"import pyodide|from pyodide|import js\b|\bjs\.", "cloudflare/ffi.py"),
+        (r"\bhttpx2?\b", "models/openai.py"),
+    ],
+)
+def test_only_one_place_knows(words: str, files: str) -> None:
+    package = ROOT / "src" / "aibind"
+    for file in package.rglob("*.py"):
+        place = file.relative_to(package).as_posix()
+        code = "".join(
+            line for line in file.read_text(encoding="utf-8").splitlines(True) if re.match(r"\s*(import|from)\b", line)
+        )
+        if not place.startswith((files, "demo/")):
+            assert not re.search(words, code), f"{place} imports what only {files} should"
+
+
+def test_numbers_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "writing-a-store.md").read_text(encoding="utf-8")
+    members = [name for name in vars(StreamStore) if not name.startswith("_")]
+    properties = [name for name in members if isinstance(getattr(StreamStore, name), property)]
+    assert (len(members) - len(properties), len(properties)) == (13, 2)
+    assert "thirteen methods and two properties" in page
+
+
+def test_the_changelog_knows_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {importlib.metadata.version('aibind')} " in text
+
+
+def test_the_readme_has_its_parts() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for part in ("scripts/demo", "scripts/test", "wrap_sqlite3", "wrap_d1", "KVConversationStore"):
+        assert part in text
+    assert "](docs/assets/demo.png)" in text
+    assert (ROOT / "docs" / "assets" / "demo.png").stat().st_size < 300_000
+    assert text.count("<!-- benchmarks:begin -->") == text.count("<!-- benchmarks:end -->") == 1

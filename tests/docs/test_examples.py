@@ -1,0 +1,128 @@
+"""Every program in examples/ is run, as a reader would run it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import httpx2
+import pytest
+
+from aibind.streams import SseParser
+from tests.support.sources import text_of
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+
+# What a run prints, in part. The programs check themselves as well.
+PRINTS = {
+    "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
+    "own_model": ('"result":21', "degrees"),
+    "own_store": ("passed: what was saved is loaded", "passed: sessions do not mix"),
+    "stream_and_resume": ("cut off after id", "the stream is done"),
+    "two_processes": ("follower: read '1 2 3 ", "my source was closed", "the stream is stopped"),
+}
+SERVED = {"client", "server"}
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTS.keys() | SERVED
+
+
+async def run(*arguments: str | Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.mark.parametrize("name", PRINTS)
+async def test_example(name: str) -> None:
+    output = await run(EXAMPLES / f"{name}.py")
+    for expected in PRINTS[name]:
+        assert expected in output
+
+
+@asynccontextmanager
+async def served(database: Path) -> AsyncIterator[str]:
+    """Run examples/server.py on a port that is free; give its address."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        EXAMPLES / "server.py",
+        "--port",
+        "0",
+        "--database",
+        database,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        said = ""
+        while "running on " not in said:
+            line = (await process.stderr.readline()).decode()
+            assert line, said
+            said += line
+        yield said.split("running on ")[1].split()[0]
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+async def test_server_that_is_shut_down_keeps_what_there_is(tmp_path: Path) -> None:
+    database = tmp_path / "chat.db"
+    async with served(database) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        asking = {"prompt": "/long 5000", "sessionId": "me"}
+        async with client.stream("POST", "/__aibind__/stream", json=asking) as response:
+            stream_id = response.headers["x-stream-id"]
+            async for data in response.aiter_raw():
+                if b"##" in data:  # the first heading
+                    break
+
+    async with served(database) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        said = (await client.get("/sessions/me")).json()
+        assert [message["role"] for message in said] == ["user", "assistant"]
+        assert "##" in said[1]["content"]
+        resumed = await client.get("/__aibind__/stream/resume", params={"id": stream_id})
+        assert "event: error\ndata: The server was shut down\n" in resumed.text
+
+
+async def test_server_and_client(tmp_path: Path) -> None:
+    """The client is cut off every three messages; the server is restarted between two turns of a conversation."""
+    database = tmp_path / "chat.db"
+    asking = {"prompt": "/short Hello there", "sessionId": "me"}
+    async with served(database) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        reply, connections = await load("client").ask(client, "/short What is a river?", 3)
+        assert (reply.done, reply.error) == (True, None)
+        assert connections > 3
+        whole = await client.get("/__aibind__/stream/resume", params={"id": reply.stream_id, "after": "0"})
+        assert reply.text
+        assert reply.text == text_of(SseParser().feed(whole.content))
+        assert (await client.post("/__aibind__/stream", json=asking)).status_code == 200
+
+    async with served(database) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        assert (await client.post("/__aibind__/stream", json=asking)).status_code == 200
+        said = (await client.get("/sessions/me")).json()
+        assert [message["role"] for message in said] == ["user", "assistant", "user", "assistant"]
+        output = await run(EXAMPLES / "client.py", url, "/short Once more")
+        assert "error: None" in output

@@ -1,0 +1,43 @@
+"""Where this project answers differently from the recorded JavaScript packages, on purpose. Everything else is equal.
+
+Each entry names what differs and why; the fixture tests apply exactly these and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+
+NAMED_EVENT = re.compile(r"event: (?!stream-id\n|error\n|stopped\n|done\n)(\S+)\n(?!id: )")
+
+DIFFERENCES = {
+    "ids on named events": (
+        "A durable stream's named events carry their seq as id. Without it a reader that was cut after a tool call"
+        " resumes before it and sees it twice. The JavaScript client ignores the line."
+    ),
+    "no Connection header": (
+        "The recorded answers have Connection: keep-alive, which HTTP/2 forbids and a server adds by itself."
+    ),
+    "resume of an unknown stream is a 404": (
+        "The recorded server answers 200 with an error event, so that a client cannot tell a stream that has expired"
+        " from one that failed."
+    ),
+    "invalid JSON is a 400": "The recorded server throws, which its framework turns into a 500.",
+    "stricter trees": (
+        "Text that is no tree at all raises MalformedTreeError with what is wrong, where JavaScript raises its own"
+        " SyntaxError, TypeError or Error. Trees whose nodes nobody can reach are refused as well."
+    ),
+}
+
+
+def with_ids_on_named_events(text: str, first_seq: int) -> str:
+    """Put ``id: <seq>`` into the named events of a recorded durable stream, as "ids on named events" says."""
+    seq = first_seq - 1
+    blocks: list[str] = []
+    for block in text.split("\n\n"):
+        if block.startswith("id: "):
+            seq = int(block.split("\n", 1)[0].removeprefix("id: "))
+        elif NAMED_EVENT.match(block + "\n"):
+            seq += 1
+            block = NAMED_EVENT.sub(rf"\g<0>id: {seq}\n", block, count=1)
+        blocks.append(block)
+    return "\n\n".join(blocks)

@@ -1,0 +1,36 @@
+"""Models for tests: they say what they are told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from aibind.models import ModelEvent, ModelRequest, TextDelta, Usage
+
+
+class ScriptedModel:
+    """Answers every request with the same events, ``rate`` a second (0: at once); remembers what it was asked."""
+
+    def __init__(self, *events: str | ModelEvent | Exception, rate: float = 0, usage: Usage | None = None) -> None:
+        self._events: Sequence[str | ModelEvent | Exception] = events
+        self._rate = rate
+        self._usage = usage
+        self.requests: list[ModelRequest] = []
+        self.closed = 0
+        self.given = 0
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        self.requests.append(request)
+        try:
+            for event in self._events:
+                if self._rate:
+                    await asyncio.sleep(1 / self._rate)
+                if isinstance(event, Exception):
+                    raise event
+                self.given += 1
+                yield TextDelta(event) if isinstance(event, str) else event
+            if self._usage is not None:
+                yield self._usage
+        finally:
+            await asyncio.sleep(0)
+            self.closed += 1

@@ -1,0 +1,61 @@
+"""A chat server in a process of its own, to be killed: ``python -m tests.support.server --database FILE``.
+
+It prints its port as its first line. A prompt that is a number is answered with that many numbered words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import uvicorn
+
+from aibind.models import ModelEvent, ModelRequest, TextDelta
+from aibind.server import StreamHandler, create_app
+from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
+
+
+class CountingModel:
+    """Counts, at a rate; leaves a note in a file when its generator is closed."""
+
+    def __init__(self, rate: float, note: Path | None) -> None:
+        self._rate = rate
+        self._note = note
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        try:
+            for number in range(int(request.messages[-1]["content"])):
+                await asyncio.sleep(1 / self._rate)
+                yield TextDelta(f"{number} ")
+        finally:
+            if self._note is not None:
+                self._note.write_text("closed")
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--lease-ms", type=int, default=30_000)
+    parser.add_argument("--rate", type=float, default=100)
+    parser.add_argument("--note", type=Path)
+    options = parser.parse_args()
+    async with wrap_sqlite3(options.database) as client:
+        await migrate(client)
+        handler = StreamHandler(
+            model=CountingModel(options.rate, options.note),
+            resumable=True,
+            store=SqliteStreamStore(client, lease_ms=options.lease_ms),
+            conversations=SqliteConversationStore(client),
+        )
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        print(listener.getsockname()[1], flush=True)
+        config = uvicorn.Config(create_app(handler), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,94 @@
+"""What the package shows to the world: its names, and what importing it brings along."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aibind
+
+CORE = ["aibind", "aibind.conversations", "aibind.history", "aibind.models", "aibind.server", "aibind.sqlite"]
+CORE += ["aibind.streams", "aibind.testing", "aibind.cloudflare"]
+
+PUBLIC = {
+    "aibind": """
+        AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
+        StreamEvent StreamStore __version__""",
+    "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
+    "aibind.conversations": "ConversationStore MemoryConversationStore",
+    "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
+    "aibind.models": """
+        EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
+    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES Reply StreamHandler Tool create_app",
+    "aibind.sqlite": """
+        LocalSqliteClient Migration Sqlite3Client SqliteClient SqliteConversationStore SqliteResult SqliteRow
+        SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",
+    "aibind.streams": """
+        DurableStream EndHook FlushSchedule KeepAlive MemoryStreamStore SseMessage SseParser SseResponse StreamChunk
+        StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter decode_chunk encode_chunk
+        encode_message""",
+    "aibind.testing": """
+        Check ConversationStoreHarness StreamStoreHarness conversation_store_checks stream_store_checks""",
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names(name: str) -> None:
+    """A name that appears or disappears is a decision: this list is changed with it."""
+    module = importlib.import_module(name)
+    assert sorted(module.__all__) == sorted(PUBLIC[name].split())
+    for public in module.__all__:
+        assert getattr(module, public) is not None
+        assert public in dir(module)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        module.nonsense  # noqa: B018
+
+
+def modules() -> list[str]:
+    return [module.name for module in pkgutil.walk_packages(aibind.__path__, "aibind.")]
+
+
+@pytest.mark.parametrize("name", modules())
+def test_every_module_says_what_it_is_and_lists_its_names(name: str) -> None:
+    if name.endswith("__main__"):
+        return
+    module = importlib.import_module(name)
+    assert module.__doc__
+    for public in module.__all__:
+        assert hasattr(module, public)
+
+
+def test_every_error_is_public_and_has_one_root() -> None:
+    from aibind import errors
+
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), aibind.AibindError)
+        assert name in (errors.__doc__ or ""), f"{name} is missing in the drawing at the top"
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_needs_the_standard_library_alone(name: str) -> None:
+    code = f"import sys; before = set(sys.modules); import {name}; print(*sorted(set(sys.modules) - before))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ran.stdout.split())
+    assert "random" not in loaded, "it seeds itself when it is imported, which a Worker must not do while it starts"
+    assert "sqlite3" not in loaded, "a Worker has none"
+    foreign = {module.partition(".")[0] for module in ran.stdout.split()} - {"aibind"} - sys.stdlib_module_names
+    assert not foreign
+
+
+def test_the_wheel_brings_its_files() -> None:
+    folder = Path(aibind.__file__).parent
+    assert (folder / "py.typed").exists()
+    assert list((folder / "sqlite" / "migrations").glob("0001_*.sql"))
+
+
+def test_the_version_is_the_projects() -> None:
+    from importlib.metadata import version
+
+    assert version("aibind") == aibind.__version__
