@@ -7,8 +7,8 @@ of them read is checked. Everything is counted on the D1 binding itself, in Java
 workerd's own D1 reports and Cloudflare bills.
 
 The yardstick ``seed`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation: all
-its live readers poll. ``fewer`` are how many times more it needs. ``python -m benchmarks follow --where isolate`` counts
-what a reader in another isolate costs.
+its live readers poll. ``fewer`` are how many times more it needs. What a reader in another isolate costs is counted by
+``python -m benchmarks follow --where isolate``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How far a database far away holds a model up, inside workerd.
 
 As ``d1_cost``, with ``--rtt`` milliseconds added to each call to D1. ``behind_ms`` is from the moment at which the
-model had ended, by its own clock, to the end of the stream at its reader; ``added_ms`` is how much longer a token took on average
-because the one before was still being stored. The model goes on by the clock whoever listens, as one elsewhere does.
+model had ended, by its own clock, to the end of the stream at its reader; ``added_ms`` is how much longer a token took
+on average because the one before was still being stored. The model goes on by the clock whoever listens, as one
+elsewhere does.
 """
 
 from __future__ import annotations
