@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Check", "CheckList", "gather_items", "raises"]
+__all__ = ["PATIENCE_S", "Check", "CheckList", "gather_items", "raises", "wait_until"]
+
+PATIENCE_S = 60.0
+"""How long, in seconds, a check waits for what must happen: for ever, as far as a slow machine is concerned."""
 
 _H = TypeVar("_H")
 _T = TypeVar("_T")
@@ -60,3 +64,10 @@ def raises(kind: type[_E]) -> Generator[Raised[_E]]:
 async def gather_items(items: AsyncIterator[_T]) -> list[_T]:
     """Read an iterator to its end."""
     return [item async for item in items]
+
+
+async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until it is so. Raises TimeoutError when it never is."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not await condition():  # noqa: ASYNC110 - whatever it asks has no event
+            await asyncio.sleep(0.01)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
-from .checks import Check, CheckList
+from .checks import Check, CheckList, wait_until
 
 __all__ = ["ConversationStoreHarness", "conversation_store_checks"]
 
@@ -130,17 +130,21 @@ async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -
 
 @check
 async def time_to_live_counts_from_the_last_save(harness: ConversationStoreHarness) -> None:
-    if harness.shortest_ttl_ms > 1000:
+    if harness.shortest_ttl_ms > 3000:
         return
-    store = await harness.open(ttl_ms=600)
-    await store.save("s", _chat("one"))
-    await asyncio.sleep(0.4)
-    chat = await store.load("s")
-    chat.append({"role": "user", "content": "two"})
-    await store.save("s", chat)
-    await asyncio.sleep(0.4)
-    assert _texts(await store.load("s")) == ["one", "two"]
-    await asyncio.sleep(0.4)
-    assert (await store.load("s")).is_empty
-    await store.save("s", _chat("anew"))
-    assert _texts(await store.load("s")) == ["anew"]
+    store, brief = await harness.open(), await harness.open(ttl_ms=harness.shortest_ttl_ms)
+    await brief.save("prolonged", _chat("one"))
+    await store.save("prolonged", _chat("one", "two"))
+    await store.save("shortened", _chat("one"))
+    await brief.save("shortened", _chat("one", "two"))
+
+    async def has_expired() -> bool:
+        return (await store.load("shortened")).is_empty
+
+    await wait_until(has_expired)
+    await asyncio.sleep(harness.shortest_ttl_ms / 1000)
+    for reader in (store, brief):
+        assert (await reader.load("shortened")).is_empty
+        assert _texts(await reader.load("prolonged")) == ["one", "two"]
+    await store.save("shortened", _chat("anew"))
+    assert _texts(await store.load("shortened")) == ["anew"]
