@@ -186,14 +186,18 @@ class StreamWriter:
 
     def _check_due(self, asked: float, now: float) -> float:
         idle_s = max(self._idle_s, self._schedule.wait_s(now - self._began))
-        return min(asked + idle_s, self._leased + self._lease_s / 2)
+        return min(asked + idle_s, self._renewal_due)
+
+    @property
+    def _renewal_due(self) -> float:
+        return self._leased + self._lease_s / 2
 
     async def _flush(self) -> None:
         now = self._last_flush = asyncio.get_running_loop().time()
         self._event_since = None
         chunks = self.log.unsaved_chunks()
         first_seq = self.log.saved_seq + 1
-        renew = now - self._leased >= self._lease_s / 2
+        renew = now >= self._renewal_due
 
         async def append(again: bool) -> None:
             try:
@@ -224,7 +228,7 @@ class StreamWriter:
     async def _check(self) -> None:
         """Ask whether the stream is still active, renewing the lease when half of it has passed."""
         now = asyncio.get_running_loop().time()
-        if now - self._leased >= self._lease_s / 2:
+        if now >= self._renewal_due:
             if not await insist(lambda _again: self._store.renew(self._id), patience_s=self._lease_s):
                 raise StreamNotActiveError(self._id, "ended")
             self._leased = now
