@@ -1,8 +1,9 @@
 """How many chunks a second can be stored, and how long one takes, with many streams at once.
 
 **In the process.** N streams, one task each, store one chunk a call and wait for it before the next. ``ours``:
-:class:`~aibind.sqlite.SqliteStreamStore` over :func:`~aibind.sqlite.wrap_sqlite3`. The yardsticks run on the same
-tables, journal (WAL), ``synchronous`` and statement, on one aiosqlite connection:
+:class:`~aibind.sqlite.SqliteStreamStore` over :func:`~aibind.sqlite.wrap_sqlite3`, with the chunks numbered, as
+StreamWriter does. The yardsticks run on the same tables, journal (WAL), ``synchronous`` and statement, on one aiosqlite
+connection:
 
 * ``aiosqlite``: as it is used, ``execute`` and then ``commit``, each chunk in a transaction of its own. Its one
   connection has one transaction at a time, so a lock keeps the streams apart;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -51,7 +52,13 @@ async def _ours(path: Path, options: argparse.Namespace) -> AsyncIterator[tuple[
     async with wrap_sqlite3(path, synchronous=options.synchronous) as client:
         await migrate(client)
         store = SqliteStreamStore(client)
-        yield store.create, lambda stream_id: store.append(stream_id, TOKEN)
+        stored: Counter[str] = Counter()
+
+        async def append(stream_id: str) -> None:
+            stored[stream_id] += 1
+            await store.append_many(stream_id, [TOKEN], first_seq=stored[stream_id])
+
+        yield store.create, append
 
 
 @asynccontextmanager
@@ -77,7 +84,8 @@ async def _aiosqlite(
 
     async with wrap_sqlite3(path) as client:
         await migrate(client)
-    sql = StreamSql("aibind_stream_chunks", "aibind_stream_status")
+    sql = StreamSql("aibind_stream_chunks", "aibind_stream_status", counted=True)
+    stored: Counter[str] = Counter()
     lock = asyncio.Lock()
     async with aiosqlite.connect(path, isolation_level=None if autocommit else "IMMEDIATE") as connection:
         for pragma in ("journal_mode = WAL", f"synchronous = {options.synchronous}", "foreign_keys = ON"):
@@ -89,8 +97,9 @@ async def _aiosqlite(
             await connection.commit()
 
         async def append_alone(stream_id: str) -> None:
-            [statement] = sql.append(stream_id, [TOKEN], None)
-            await connection.execute_fetchall(statement.sql, statement.args)
+            stored[stream_id] += 1
+            [statement] = sql.append(stream_id, [TOKEN], stored[stream_id])
+            assert (await connection.execute(statement.sql, statement.args)).rowcount == 1
 
         async def append(stream_id: str) -> None:
             async with lock:

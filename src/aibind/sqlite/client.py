@@ -60,6 +60,7 @@ class SqliteClient(Protocol):
 class LocalSqliteClient(SqliteClient, Protocol):
     """Is a client whose database is on this machine: calls cost little, and changes can be noticed without a query.
 
+    ``rows_written`` of its results is exactly how many rows the statement inserted, updated or deleted.
     Stores treat any other client as remote: each call crosses a network and is billed.
     """
 

@@ -25,7 +25,7 @@ from .client import SqliteResult, SqliteValue, Statement
 from .driver_connection import MEMORY, Settings, Synchronous, connect
 from .driver_errors import closed_error
 from .driver_jobs import Job, Mailbox
-from .driver_sql import Kind, Step, make_step
+from .driver_sql import ALONE, Step, kind_of, make_step
 from .driver_threads import Engine, InlineEngine, ThreadedEngine
 from .driver_watch import Watcher
 
@@ -117,7 +117,7 @@ class Sqlite3Client:
 
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         """Run one statement and return its rows."""
-        return (await self._run((make_step(sql, args),)))[0]
+        return (await self._start((make_step(sql, args),)))[0]
 
     async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
         """Run several statements in ONE transaction, all or nothing, and return a result each, in order."""
@@ -125,7 +125,7 @@ class Sqlite3Client:
             if self._closed:
                 raise closed_error()
             return []
-        return await self._run(tuple(make_step(statement.sql, statement.args) for statement in statements))
+        return await self._start(tuple(make_step(statement.sql, statement.args) for statement in statements))
 
     @property
     def change_token(self) -> int:
@@ -140,7 +140,7 @@ class Sqlite3Client:
         """
         if not self._watcher.is_open and not self._closed:
             loop = asyncio.get_running_loop()
-            await self._submit(Job((), loop.create_future(), self._mailbox(loop), self._watcher.open), read=True)
+            await self._submit(Job((), ALONE, loop.create_future(), self._mailbox(loop), self._watcher.open), read=True)
         token = await self._watcher.wait(since, timeout_s)
         if self._closed:
             raise closed_error()
@@ -168,16 +168,13 @@ class Sqlite3Client:
 
     # --- ways to the threads -----------------------------------------------------------------------------------------
 
-    async def _run(self, steps: tuple[Step, ...]) -> list[SqliteResult]:
-        read = True
-        for step in steps:
-            if step.kind is not Kind.READ:
-                read = False
-                if step.kind is Kind.PRIVATE or step.kind is Kind.ALONE_PRIVATE:
-                    self._one_connection = True
+    def _start(self, steps: tuple[Step, ...]) -> asyncio.Future[list[SqliteResult]]:
+        kind = kind_of(steps)
+        if kind.private:
+            self._one_connection = True
         loop = asyncio.get_running_loop()
-        job = Job(steps, loop.create_future(), self._mailbox(loop))
-        return await self._submit(job, read=read and not self._one_connection)
+        job = Job(steps, kind, loop.create_future(), self._mailbox(loop))
+        return self._submit(job, read=kind.reads and not self._one_connection)
 
     def _submit(self, job: Job, *, read: bool) -> asyncio.Future[list[SqliteResult]]:
         self._engine.submit(job, read=read)

@@ -22,11 +22,10 @@ from .client import SqliteResult
 from .driver_connection import Settings, connect, retry_busy
 from .driver_errors import is_busy, map_error
 from .driver_jobs import Job
-from .driver_sql import Kind, Step
+from .driver_sql import Step
 
 __all__ = ["Committer", "fail_all", "run_steps"]
 
-_ALONE = frozenset({Kind.ALONE, Kind.ALONE_PRIVATE})
 _IDLE_WAL_BYTES = 1024 * 1024
 _WAL_LOOK_EVERY = 32  # commits
 _WAL_PATIENCE_S = 0.1
@@ -68,7 +67,7 @@ def _copy(error: SqliteError, job: Job) -> SqliteError:
 
 
 def _is_plain_read(job: Job) -> bool:
-    return len(job.steps) == 1 and job.steps[0].kind is Kind.READ
+    return job.kind.reads and len(job.steps) == 1
 
 
 class Committer:
@@ -98,7 +97,7 @@ class Committer:
             return
         together: list[Job] = []
         for job in jobs:
-            if job.call is not None or (len(job.steps) == 1 and job.steps[0].kind in _ALONE):
+            if job.kind.alone:
                 self._run_together(connection, together)
                 together = []
                 self._run_alone(connection, job)
@@ -153,13 +152,16 @@ class Committer:
                     connection.execute("ROLLBACK")
 
     def _in_transaction(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, jobs: list[Job]) -> bool:
-        reads_only = all(step.kind is Kind.READ for job in jobs for step in job.steps)
+        reads_only = all(job.kind.reads for job in jobs)
         begin = "BEGIN" if reads_only else "BEGIN IMMEDIATE"
         retry_busy(lambda: cursor.execute(begin), self._settings.busy_timeout_s)
         shared = len(jobs) > 1
         for job in jobs:
             before = connection.total_changes
-            self._run_job(connection, cursor, job, shared)
+            if shared and len(job.steps) > 1:
+                self._run_in_savepoint(connection, cursor, job)
+            else:
+                run_steps(connection, cursor, job)
             if job.error is None:
                 continue
             if not shared:
@@ -173,10 +175,7 @@ class Committer:
             self._on_commit()
         return True
 
-    def _run_job(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: Job, shared: bool) -> None:
-        if not shared or len(job.steps) == 1:
-            run_steps(connection, cursor, job)
-            return
+    def _run_in_savepoint(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: Job) -> None:
         cursor.execute("SAVEPOINT job")
         run_steps(connection, cursor, job)
         if job.error is not None and connection.in_transaction:

@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 
 from ..errors import SqliteError
 from .client import SqliteResult
-from .driver_sql import Step
+from .driver_sql import Kind, Step
 
 __all__ = ["Job", "Mailbox", "post_all"]
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Is one call: its statements, and in the end their results or an error.
+    """Is one call: its statements, where they may run, and in the end their results or an error.
 
     ``call`` is run instead of statements when it is set.
     """
 
     steps: tuple[Step, ...]
+    kind: Kind
     future: asyncio.Future[list[SqliteResult]]
     mailbox: Mailbox
     call: Callable[[], None] | None = None

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from ..errors import SqliteSyntaxError, SqliteTypeError
 from .client import SqliteValue
 
-__all__ = ["Kind", "Step", "make_step"]
+__all__ = ["ALONE", "ALONE_PRIVATE", "PRIVATE", "READ", "WRITE", "Kind", "Step", "kind_of", "make_step"]
 
 _Bound: TypeAlias = str | int | float | bytes | None
 
 
-class Kind(Enum):
-    """Is where a statement belongs."""
+class Kind(NamedTuple):
+    """Is where a statement, or all that belong to one call, may run."""
 
-    READ = "read"
-    """It changes nothing: any connection, side by side with others."""
-    WRITE = "write"
-    """It goes into a transaction of the one writing connection, together with others."""
-    PRIVATE = "private"
-    """As WRITE, but what it makes is seen by its own connection only: from now on that must do the reading, too."""
-    ALONE = "alone"
-    """SQLite runs it outside transactions only."""
-    ALONE_PRIVATE = "alone private"
-    """Both."""
+    reads: bool = False
+    """It changes nothing: any connection, side by side with others. Else it goes to the one that writes."""
+    alone: bool = False
+    """SQLite runs it outside transactions only; others share one."""
+    private: bool = False
+    """What it makes is seen by its own connection only: from now on that must do the reading, too."""
+
+
+READ = Kind(reads=True)
+WRITE = Kind()
+PRIVATE = Kind(private=True)
+ALONE = Kind(alone=True)
+ALONE_PRIVATE = Kind(alone=True, private=True)
 
 
 class Step(NamedTuple):
@@ -63,16 +66,25 @@ def make_step(sql: str, args: Sequence[SqliteValue]) -> Step:
     return Step(sql, _bind(args, sql), _kind(sql))
 
 
+def kind_of(steps: Sequence[Step]) -> Kind:
+    """Tell where statements that belong together may run. Several are never alone: they share a transaction."""
+    if len(steps) == 1:
+        return steps[0].kind
+    kinds = [step.kind for step in steps]
+    return Kind(all(kind.reads for kind in kinds), alone=False, private=any(kind.private for kind in kinds))
+
+
+@lru_cache(maxsize=256)  # the same few statements come again and again
 def _kind(sql: str) -> Kind:
     start = _skip_gap(sql, 0)
     found = _WORD.match(sql, start)
     if found is None:
         if start >= len(sql):
             raise SqliteSyntaxError("The statement is empty", sql)
-        return Kind.WRITE  # not SQL: SQLite says best what is wrong with it
+        return WRITE  # not SQL: SQLite says best what is wrong with it
     word = found[0].upper()
     if word in _READING:
-        return Kind.READ
+        return READ
     if word in _TRANSACTION:
         raise SqliteSyntaxError(
             f"{word} is not taken, because all callers share one connection: give batch() the statements that belong "
@@ -82,10 +94,10 @@ def _kind(sql: str) -> Kind:
     if word == "WITH":
         return _kind_of_with(sql, found.end())
     if word == "CREATE":
-        return Kind.PRIVATE if _TEMPORARY.match(sql, _skip_gap(sql, found.end())) else Kind.WRITE
+        return PRIVATE if _TEMPORARY.match(sql, _skip_gap(sql, found.end())) else WRITE
     if word in {"ATTACH", "DETACH"}:
-        return Kind.ALONE_PRIVATE
-    return Kind.ALONE if word in {"VACUUM", "PRAGMA"} else Kind.WRITE
+        return ALONE_PRIVATE
+    return ALONE if word in {"VACUUM", "PRAGMA"} else WRITE
 
 
 def _skip_gap(sql: str, start: int) -> int:
@@ -103,8 +115,8 @@ def _kind_of_with(sql: str, start: int) -> Kind:
         elif text == ")":
             depth -= 1
         elif depth == 0 and (verb := text.upper()) in _MAIN_VERB:
-            return Kind.READ if verb in _READING else Kind.WRITE
-    return Kind.WRITE
+            return READ if verb in _READING else WRITE
+    return WRITE
 
 
 _EXACT = frozenset({str, int, float, bytes, type(None)})

@@ -22,9 +22,13 @@ PARAMETER_CHARS = 250_000
 
 
 class StreamSql:
-    """Makes the statements for two tables, whose names are checked and quoted."""
+    """Makes the statements for two tables, whose names are checked and quoted.
 
-    def __init__(self, chunks_table: str, status_table: str) -> None:
+    With ``counted`` the client tells exactly how many rows a statement wrote. Then numbered chunks do not come back:
+    SQLite takes as long to return a row as to insert it.
+    """
+
+    def __init__(self, chunks_table: str, status_table: str, *, counted: bool = False) -> None:
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
         is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active')"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
@@ -33,9 +37,10 @@ class StreamSql:
         self._create = (
             f"INSERT INTO {status} (id, state, error, total_chunks, expires_at) VALUES (?, 'active', NULL, 0, ?)"
         )
-        self._append_at = f"{insert} ? + key, value FROM json_each(?) WHERE {is_active} RETURNING seq"
+        stored_at = "" if counted else " RETURNING seq"
+        self._append_at = f"{insert} ? + key, value FROM json_each(?) WHERE {is_active}{stored_at}"
         self._append = f"{insert} {next_seq} + key, value FROM json_each(?) WHERE {is_active} RETURNING seq"
-        self._append_one_at = f"{insert} ?, ? WHERE {is_active} RETURNING seq"
+        self._append_one_at = f"{insert} ?, ? WHERE {is_active}{stored_at}"
         self._append_one = f"{insert} {next_seq}, ? WHERE {is_active} RETURNING seq"
         self._renew = f"UPDATE {status} SET expires_at = ? WHERE id = ? AND state = 'active' RETURNING id"
         self._finish = (
@@ -82,15 +87,15 @@ class StreamSql:
         return Statement(self._create, (stream_id, expires_at))
 
     def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
-        """Store chunks while the stream is active; a constraint fails when a seq is taken. Each row stored comes back.
+        """Store chunks while the stream is active; a constraint fails when a seq is taken. Rows stored come back.
 
-        One parameter carries all chunks as a JSON array; SQLite's JSON ends a string at NUL, so a chunk that holds one
-        gets a statement of its own.
+        One parameter carries many chunks as a JSON array. A chunk by itself travels as it is, and one that holds NUL is
+        always by itself, since SQLite's JSON ends a string there.
         """
         statements: list[Statement] = []
         for run in _runs(chunks):
             place: tuple[SqliteValue, ...] = (stream_id,) if first_seq is None else (first_seq,)
-            if "\0" in run[0]:
+            if len(run) == 1:
                 sql = self._append_one if first_seq is None else self._append_one_at
                 value = run[0]
             else:
@@ -131,8 +136,10 @@ class StreamSql:
         return [Statement(sql, (now,)) for sql in self._remove_expired]
 
 
-def _runs(chunks: Sequence[str]) -> list[list[str]]:
+def _runs(chunks: Sequence[str]) -> Sequence[Sequence[str]]:
     """Split chunks into runs that can travel in one parameter each."""
+    if len(chunks) == 1:
+        return [chunks]
     runs: list[list[str]] = []
     size = 0
     for chunk in chunks:

@@ -54,7 +54,7 @@ class SqliteStreamStore:
                 raise ValueError(f"{name} is {value}: use a number of milliseconds above 0")
         self._client = client
         self._local = client if isinstance(client, LocalSqliteClient) else None
-        self._sql = StreamSql(chunks_table, status_table)
+        self._sql = StreamSql(chunks_table, status_table, counted=self._local is not None)
         self._poll_interval_ms = poll_interval_ms
         self._ttl_ms = ttl_ms
         self._lease_ms = lease_ms
@@ -107,11 +107,17 @@ class SqliteStreamStore:
             raise StreamConflictError(stream_id, first_seq or 0) from error
         if renew:
             results = results[:-1]
-        seqs = [cast("int", row["seq"]) for result in results for row in result.rows]
+        if first_seq is not None and self._local is not None:
+            count = 0
+            for result in results:
+                count += result.rows_written
+            seqs = list(range(first_seq, first_seq + count))
+        else:
+            seqs = sorted(cast("int", row["seq"]) for result in results for row in result.rows)
         if len(seqs) < len(chunks):
             await self._refuse(stream_id)
         self._notify(stream_id)
-        return sorted(seqs)
+        return seqs
 
     async def renew(self, stream_id: str) -> bool:
         """Start the lease anew, in one statement."""
@@ -240,7 +246,7 @@ class SqliteStreamStore:
     async def _run(self, statements: Sequence[Statement]) -> list[SqliteResult]:
         """Run statements in one transaction; a single one is a transaction by itself."""
         if len(statements) == 1:
-            return [await self._execute(statements[0])]
+            return [await self._client.execute(statements[0].sql, statements[0].args)]
         return await self._client.batch(statements)
 
 
