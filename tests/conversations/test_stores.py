@@ -158,16 +158,14 @@ async def test_expired_is_absent(backend: Backend) -> None:
 
 
 async def test_each_save_starts_the_time_anew(backend: Backend) -> None:
-    store = backend.open(ttl_ms=400)
-    began = time.monotonic()
-    await store.save("s", chat_of("one"))
-    while time.monotonic() - began < 0.5:
-        await asyncio.sleep(0.05)
-        chat = await store.load("s")
-        if chat.is_empty:
-            return  # the machine stood still for longer than the conversation lives: nothing can be said
-        await store.save("s", chat)
-    assert not (await store.load("s")).is_empty
+    brief, long = backend.open(ttl_ms=20), backend.open()
+    await brief.save("prolonged", chat_of("one"))
+    await long.save("prolonged", chat_of("one"))
+    await long.save("shortened", chat_of("one"))
+    await brief.save("shortened", chat_of("one"))
+    await asyncio.sleep(0.04)
+    assert not (await brief.load("prolonged")).is_empty
+    assert (await long.load("shortened")).is_empty
 
 
 async def test_cleanup_removes_what_has_expired(backend: Backend) -> None:
@@ -194,6 +192,7 @@ async def test_memory_does_not_keep_what_has_expired() -> None:
     for number in range(5):
         await store.save(str(number), chat_of("x"))
     await asyncio.sleep(0.03)
+    store._ttl_s = 60
     await store.save("last", chat_of("x"))
     assert list(store._stored) == ["last"]
 

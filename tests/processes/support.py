@@ -21,7 +21,7 @@ def run_server(database: Path, **options: object) -> Iterator[tuple[subprocess.P
     try:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}/__aibind__"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 urllib.request.urlopen(url, timeout=5).close()

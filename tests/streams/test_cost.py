@@ -1,4 +1,4 @@
-"""What a reply costs the database: counts, which do not depend on how fast the machine is."""
+"""What a reply costs the database: counts, in virtual time, so that they do not depend on how fast the machine is."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream
 from tests.support.harnesses import RemoteClient
 from tests.support.sources import Source, read_all, text_of, tokens
+from tests.support.virtual_time import in_virtual_time
 
 
+@in_virtual_time
 async def test_a_reply_of_1000_tokens_costs_45_statements(tmp_path: Path) -> None:
     """1,000 tokens at 100 a second, stored every 250 ms as over D1, with a live reader from beginning to end.
 
     Then every prefix of what was sent is resumed from the store, as far as its last id.
     """
     items = tokens(1000)
-    async with wrap_sqlite3(tmp_path / "streams.db") as local:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
         client = RemoteClient(local)
         store = SqliteStreamStore(client)
@@ -48,7 +50,7 @@ async def test_a_reply_of_1000_tokens_costs_45_statements(tmp_path: Path) -> Non
 
 
 async def test_a_look_is_one_statement(tmp_path: Path) -> None:
-    async with wrap_sqlite3(tmp_path / "streams.db") as local:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
         client = RemoteClient(local)
         store = SqliteStreamStore(client)
@@ -66,8 +68,9 @@ async def test_a_look_is_one_statement(tmp_path: Path) -> None:
         assert client.log[0].startswith("INSERT")
 
 
+@in_virtual_time
 async def test_a_follower_of_a_silent_stream_backs_off(tmp_path: Path) -> None:
-    async with wrap_sqlite3(tmp_path / "streams.db") as local:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
         await SqliteStreamStore(local).create("s")
         client = RemoteClient(local)
@@ -78,8 +81,9 @@ async def test_a_follower_of_a_silent_stream_backs_off(tmp_path: Path) -> None:
         await follower
 
 
+@in_virtual_time
 async def test_followers_of_a_producer_in_this_process_cost_nothing(tmp_path: Path) -> None:
-    async with wrap_sqlite3(tmp_path / "streams.db") as local:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
         client = RemoteClient(local)
         store = SqliteStreamStore(client)

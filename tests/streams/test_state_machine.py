@@ -50,7 +50,7 @@ class OtherProcess:
     def close(self) -> None:
         self._process.stdin.close()  # type: ignore[union-attr]
         self._process.stdout.close()  # type: ignore[union-attr]
-        assert self._process.wait(10) == 0
+        assert self._process.wait(60) == 0
 
 
 def outcome(value: object) -> object:

@@ -14,7 +14,8 @@ from aibind.sqlite import SqliteClient, SqliteResult, SqliteValue, Statement
 class FaultyClient:
     """Passes calls on. Each fault of ``plan`` befalls one writing call: ``call`` never arrives, ``answer`` is lost.
 
-    With ``chance``, any call may be struck at random (seeded). ``latency_s`` is added to every call.
+    With ``chance``, any call may be struck at random (seeded). ``latency_s`` is added to every call. While ``down``
+    none arrives; when ``held`` is an event, all wait for it.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class FaultyClient:
         self._client = client
         self.plan = list(plan)
         self.down = False
+        self.held: asyncio.Event | None = None
         self.calls = 0
         self._chance = chance
         self._random = random.Random(seed)
@@ -45,6 +47,8 @@ class FaultyClient:
         fault = "ok" if reading or not self.plan else self.plan.pop(0)
         if self._random.random() < self._chance:
             fault = self._random.choice(["call", "answer"])
+        if self.held is not None:
+            await self.held.wait()
         await asyncio.sleep(self._latency_s)
         if self.down or fault == "call":
             raise SqliteTransientError("Network connection lost", statements[0].sql)
