@@ -26,10 +26,9 @@ async def clocked_tokens(count: int, rate: float, *, due: bool = False) -> Async
     """Yield ``count`` tokens, ``rate`` a second, each with the time at which it was made.
 
     Tokens come by the clock, as from a model elsewhere: whoever is late gets several at once, without waiting, as they
-    are in the socket's buffer by then. With ``due`` a token
-    carries the time at which it was due, so that a busy event loop cannot hide that it took the token late (that adds
-    about half a millisecond, as asyncio's timers are rounded up to the next millisecond). With a rate of 0 they come as
-    fast as they are taken.
+    are in the socket's buffer by then. With ``due`` a token carries the time at which it was due, so that a busy event
+    loop cannot hide that it took the token late (that adds about half a millisecond, as asyncio's timers are rounded up
+    to the next millisecond). With a rate of 0 they come as fast as they are taken.
     """
     began = now_us()
     for number in range(count):

@@ -1,21 +1,20 @@
-"""The machine that the figures are from, and how busy it was with other things."""
+"""The machine that the figures are from."""
 
 from __future__ import annotations
 
 import os
 import platform
-import resource
 import sqlite3
 from typing import Any
 
-__all__ = ["Neighbours", "describe_machine"]
+from .node import NodeMissingError, node_version
+
+__all__ = ["describe_machine"]
 
 
 def describe_machine() -> dict[str, Any]:
     """Describe this machine, without its name."""
     import psutil
-
-    from .node import NodeMissingError, node_version
 
     try:
         node = node_version()
@@ -30,34 +29,3 @@ def describe_machine() -> dict[str, Any]:
         "sqlite": sqlite3.sqlite_version,
         "node": node,
     }
-
-
-class Neighbours:
-    """Measures how much of the machine's processor time other processes took, of all that there was."""
-
-    def __init__(self) -> None:
-        self._began = self._look()
-
-    def busy_percent(self) -> float | None:
-        """Tell how busy others were since this was made; None where that cannot be known."""
-        if self._began is None:
-            return None
-        now = self._look()
-        assert now is not None
-        total, busy, own = (new - old for new, old in zip(now, self._began, strict=True))
-        return round(max(0.0, 100 * (busy - own) / total), 1) if total else None
-
-    @staticmethod
-    def _look() -> tuple[float, float, float] | None:
-        try:
-            import psutil
-        except ModuleNotFoundError:
-            return None
-        times = psutil.cpu_times()
-        total = sum(times[:8])  # what guests take is in them already
-        idle = times.idle + getattr(times, "iowait", 0.0)
-        own = 0.0
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-            usage = resource.getrusage(who)
-            own += usage.ru_utime + usage.ru_stime
-        return total, total - idle, own

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from .machine import Neighbours
+from .neighbours import Neighbours
 
 __all__ = ["Benchmark", "Figures", "Result", "Say"]
 
