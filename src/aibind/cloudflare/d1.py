@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from .._retry import insist
-from ..errors import SqliteError, SqliteTypeError, TransientError
+from ..errors import SqliteError, SqliteSyntaxError, SqliteTypeError, TransientError
 from ..sqlite.client import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
 from .d1_errors import did_not_run, map_error
@@ -35,7 +35,9 @@ class D1Client:
     Values are those of :data:`~aibind.sqlite.SqliteValue`, with D1's limits. Integers must be between -(2**53 - 1) and
     2**53 - 1, for they cross JavaScript, which also gives D1 every number as a REAL: in a column of type TEXT the
     integer 1 becomes the text ``1.0``, so give such a column a string. A number of that size or larger in a result is a
-    float; ``CAST(column AS TEXT)`` gives its digits. A float must be finite. A string must not hold lone surrogates.
+    float; ``CAST(column AS TEXT)`` gives its digits. A float must be finite, and comes back as an int when it is whole,
+    for JavaScript knows no difference; infinity in a result comes back as None, and of two columns of one name the
+    last. A string must not hold lone surrogates.
 
     Each call is one round trip. ``batch`` is one transaction.
     """
@@ -52,7 +54,7 @@ class D1Client:
         parameters = _parameters(sql, args)
 
         async def send() -> SqliteResult:
-            return _result(ffi.from_js(await self._prepare(sql, parameters).all()))
+            return _result(ffi.from_js(await ffi.settle(self._prepare(sql, parameters), "all")))
 
         return await self._insist(send, sql, repeatable=_is_read(sql))
 
@@ -66,7 +68,10 @@ class D1Client:
             batch = ffi.to_js_array([])
             for sql, parameters in prepared:
                 batch.push(self._prepare(sql, parameters))
-            return [_result(answer) for answer in ffi.from_js(await self._database.batch(batch))]
+            answers: list[Any] = ffi.from_js(await ffi.settle(self._database, "batch", batch)) or []
+            if len(answers) != len(prepared):
+                raise SqliteError(f"D1 gave {len(answers)} results for a batch of {len(prepared)}")
+            return [_result(answer) for answer in answers]
 
         repeatable = all(_is_read(sql) for sql, _ in prepared)
         return await self._insist(send, prepared[0][0] if len(prepared) == 1 else None, repeatable=repeatable)
@@ -75,8 +80,10 @@ class D1Client:
         """Begin a session: reads may come from a replica near by, and see all that this session has written or read.
 
         ``start`` is ``first-unconstrained``, ``first-primary`` (begin with the newest state) or the bookmark of an
-        earlier session.
+        earlier session. Raises TypeError when this client is a session itself.
         """
+        if not hasattr(self._database, "withSession"):
+            raise TypeError("This client is a session already: begin another one with the client of env.DB")
         return D1Client(self._database.withSession(start), self._patience_s)
 
     @property
@@ -111,27 +118,40 @@ class D1Client:
 
 
 def _is_read(sql: str) -> bool:
-    """Say whether a statement surely only reads. One that begins with WITH, PRAGMA or a comment may write."""
-    return sql.lstrip()[:7].upper().rstrip() == "SELECT"
+    """Say whether this surely only reads.
+
+    What begins with WITH, PRAGMA or a comment may write, and so may the second of two statements: D1 runs both.
+    """
+    sql = sql.strip()
+    return sql[:7].upper().rstrip() == "SELECT" and ";" not in sql[:-1]
 
 
 def _parameters(sql: str, args: Sequence[SqliteValue]) -> list[str | float | bytes | None]:
+    if _has_lone_surrogate(sql):
+        raise SqliteSyntaxError("The statement holds a lone surrogate (half of a character): make it a parameter", sql)
     return [_parameter(value, number, sql) for number, value in enumerate(args, 1)]
+
+
+def _has_lone_surrogate(text: str) -> bool:
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _parameter(value: SqliteValue, number: int, sql: str) -> str | float | bytes | None:
     if value is None:
         return None
     if isinstance(value, str):
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise SqliteTypeError(
-                    f"Parameter {number} holds a lone surrogate (half of a character), which cannot be stored as "
-                    "UTF-8: replace it, or store the text as JSON with ASCII escapes",
-                    sql,
-                ) from None
+        if _has_lone_surrogate(value):
+            raise SqliteTypeError(
+                f"Parameter {number} holds a lone surrogate (half of a character), which cannot be stored as "
+                "UTF-8: replace it, or store the text as JSON with ASCII escapes",
+                sql,
+            )
         return value
     if isinstance(value, int):  # bool included
         if not -ffi.MAX_SAFE_INTEGER <= value <= ffi.MAX_SAFE_INTEGER:
@@ -151,10 +171,15 @@ def _parameter(value: SqliteValue, number: int, sql: str) -> str | float | bytes
     )
 
 
-def _result(answer: dict[str, Any]) -> SqliteResult:
-    meta: dict[str, int] = answer.get("meta", {})
-    rows: list[dict[str, Any]] = answer.get("results", [])
-    return SqliteResult([_row(row) for row in rows], meta.get("rows_read", 0), meta.get("rows_written", 0))
+def _result(answer: Any) -> SqliteResult:
+    if not isinstance(answer, dict):
+        raise SqliteError(f"D1 gave {type(answer).__name__} in place of a result")
+    found = cast("dict[str, Any]", answer)
+    if found.get("success") is False:
+        raise map_error(str(found.get("error")))
+    meta: dict[str, int | None] = found.get("meta") or {}
+    rows: list[dict[str, Any]] = found.get("results") or []
+    return SqliteResult([_row(row) for row in rows], meta.get("rows_read") or 0, meta.get("rows_written") or 0)
 
 
 def _row(row: dict[str, Any]) -> SqliteRow:

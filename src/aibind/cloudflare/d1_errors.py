@@ -39,7 +39,8 @@ _RULES: tuple[tuple[str, type[SqliteError], str], ...] = (
     (r"SQLITE_AUTH|not authorized", SqliteSyntaxError, "D1 does not allow this statement"),
     (r"malformed JSON|overflow|exceeded|too many (?:API|subrequests)", SqliteError, ""),
     (r"different request|outside of a request", SqliteError, "use a client in the request whose env it was made with"),
-    (r"SQLITE_ERROR|syntax error|No SQL statements|parameter bindings|D1_EXEC_ERROR", SqliteSyntaxError, ""),
+    (r"SQLITE_ERROR|syntax error|No SQL statements|not contain a statement", SqliteSyntaxError, ""),
+    (r"parameter bindings|D1_EXEC_ERROR", SqliteSyntaxError, ""),
 )
 """What to look for, in this order; the error that it means; and what to add for whoever reads it."""
 

@@ -21,6 +21,7 @@ __all__ = [
     "from_js",
     "is_nothing",
     "read_stream",
+    "settle",
     "to_js_array",
     "to_js_object",
     "unwrap",
@@ -28,6 +29,9 @@ __all__ = [
 
 JsObject: TypeAlias = Any
 """A proxy of something in JavaScript."""
+
+DEEPEST_CAUSE = 5
+"""How many causes of an error are told with it."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that a JavaScript number holds exactly, as it does its neighbours."""
@@ -84,7 +88,8 @@ def call(target: JsObject, method: str, arguments: JsObject) -> Any:
 
 def from_js(value: JsObject) -> Any:
     """Return what JavaScript made as plain Python values: dicts, lists, strings, numbers, booleans and None."""
-    return json.loads(_js("js").JSON.stringify(value))
+    text = _js("js").JSON.stringify(value)
+    return None if is_nothing(text) else json.loads(text)
 
 
 def is_nothing(value: object) -> bool:
@@ -92,21 +97,77 @@ def is_nothing(value: object) -> bool:
     return value is None or value is getattr(_js("pyodide.ffi"), "jsnull", None)
 
 
+class RejectionError(Exception):
+    """Is what a promise was rejected with that is no Error: ``reason``, a text or any other value."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("undefined" if is_nothing(reason) else _message(reason) or str(reason))
+        self.reason = reason
+
+
+async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
+    """Call a method that gives a promise, wait, and return its value or raise what it was rejected with.
+
+    Awaiting the call does the same, but hangs for ever when the promise is rejected with something other than an Error,
+    such as the text for which somebody broke off a stream: Pyodide's future refuses to raise it. What a call returns is
+    made such a future at once, so the promise has to come about without Python looking: as what a getter returns.
+    """
+    function = getattr(target, method)
+    if not isinstance(function, _js("pyodide.ffi").JsProxy):
+        return await function(*arguments)
+    js = _js("js")
+    getter = js.Object.new()
+    getter.get = function.bind(target, *arguments)
+    getter.enumerable = True
+    promises = js.Object.values(js.Object.defineProperty(js.Object.new(), "promise", getter))
+    outcome = (await js.Promise.allSettled(promises))[0]
+    if outcome.status == "fulfilled":
+        return outcome.value
+    reason = outcome.reason
+    raise reason if isinstance(reason, Exception) else RejectionError(reason)
+
+
 async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:
-    """Yield what a ReadableStream gives, and cancel it when nobody reads on."""
+    """Yield what a ReadableStream gives, text as UTF-8, and cancel it when nobody reads on."""
     reader = stream.getReader()
     try:
-        while not (part := await reader.read()).done:
-            yield part.value.to_bytes()
+        while not (part := await settle(reader, "read")).done:
+            value = part.value
+            yield value.encode() if isinstance(value, str) else value.to_bytes()
     finally:
-        await reader.cancel()
+        try:
+            await settle(reader, "cancel")
+        except Exception as error:  # then it has failed, which whoever reads was told, or fails at ending
+            if failure_of(error) is None:
+                raise
 
 
 def failure_of(error: BaseException) -> str | None:
-    """Return what a JavaScript error says; None for an error that does not come from JavaScript."""
+    """Return what a JavaScript error says, and its causes; None for an error that does not come from JavaScript."""
+    if isinstance(error, RejectionError):
+        return str(error)
     if not isinstance(error, _js("pyodide.ffi").JsException):
         return None
-    return str(getattr(error, "message", None) or error)
+    told: list[str] = []
+    cause: object = error
+    for _ in range(DEEPEST_CAUSE):
+        text = _message(cause)
+        if not any(text in earlier for earlier in told):
+            told.append(text.rstrip(": "))
+        cause = getattr(cause, "cause", None)
+        if is_nothing(cause):
+            break
+    return ": ".join(filter(None, told)) or str(error)
+
+
+def _message(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        message = getattr(value, "message", None)
+        return "" if is_nothing(message) else str(message)
+    except Exception:  # of JavaScript: a getter may do anything
+        return ""
 
 
 def _js(name: str) -> Any:

@@ -24,6 +24,7 @@ __all__ = ["KVConversationStore"]
 _T = TypeVar("_T")
 
 LEAST_TTL_SEC = 60
+MOST_TTL_SEC = 2**31 - 1
 MOST_KEY_BYTES = 512
 MOST_VALUE_BYTES = 25 * 1024 * 1024
 
@@ -52,9 +53,11 @@ class KVConversationStore:
     def __init__(
         self, kv: object, *, prefix: str = "aibind:conv", ttl_sec: int = 1800, patience_s: float = 10.0
     ) -> None:
-        if ttl_sec < LEAST_TTL_SEC:
-            raise ValueError(f"ttl_sec is {ttl_sec}: KV keeps a value for {LEAST_TTL_SEC} seconds at least")
-        self._kv = ffi.unwrap(kv, method="put", what="KVConversationStore")
+        if not LEAST_TTL_SEC <= ttl_sec <= MOST_TTL_SEC:
+            raise ValueError(
+                f"ttl_sec is {ttl_sec}: KV keeps a value for {LEAST_TTL_SEC} seconds at least, {MOST_TTL_SEC:,} at most"
+            )
+        self._kv = ffi.unwrap(kv, method="getWithMetadata", what="KVConversationStore")  # other bindings have put()
         self._prefix = prefix
         self._ttl_sec = int(ttl_sec)
         self._patience_s = patience_s
@@ -67,7 +70,7 @@ class KVConversationStore:
         key = self._key(session_id)
 
         async def get() -> object:
-            return await self._kv.get(key, ffi.to_js_object({"type": "text", "cacheTtl": CACHE_TTL_SEC}))
+            return await ffi.settle(self._kv, "get", key, ffi.to_js_object({"type": "text", "cacheTtl": CACHE_TTL_SEC}))
 
         text = await self._insist(get, session_id)
         if ffi.is_nothing(text):
@@ -96,7 +99,7 @@ class KVConversationStore:
             )
 
         async def put() -> None:
-            await self._kv.put(key, text, ffi.to_js_object({"expirationTtl": self._ttl_sec}))
+            await ffi.settle(self._kv, "put", key, text, ffi.to_js_object({"expirationTtl": self._ttl_sec}))
 
         await self._insist(put, session_id)
 
@@ -105,7 +108,7 @@ class KVConversationStore:
         key = self._key(session_id)
 
         async def delete() -> None:
-            await self._kv.delete(key)
+            await ffi.settle(self._kv, "delete", key)
 
         await self._insist(delete, session_id)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,8 +12,8 @@ from ..errors import ModelError
 from ..models._chat_errors import Redactor
 from ..models._chat_reply import ChatReply
 from ..models._chat_request import chat_body
-from ..models._json import is_object
-from ..models.model import ModelEvent, ModelRequest, TextDelta, ToolCall
+from ..models._json import is_list, is_object
+from ..models.model import ModelEvent, ModelRequest
 from ..streams.sse import SseParser
 from . import ffi
 
@@ -31,7 +30,8 @@ class WorkersAIModel:
 
     ``model`` is its name, ``@cf/…``. ``options`` go with each request as they are, such as ``{"max_tokens": 2000}``:
     without it Workers AI stops after 256 tokens. Both formats that its models answer in are read, their own and that of
-    chat completions. Closing the stream ends the reply. Raises ModelError for what Workers AI refuses.
+    chat completions. JSON that has to fit a schema comes in one piece: Workers AI does not stream it. Closing the
+    stream ends the reply. Raises ModelError for what Workers AI refuses, and for an answer that cannot be read.
     """
 
     def __init__(self, ai: object, model: str = DEFAULT_MODEL, *, options: dict[str, Any] | None = None) -> None:
@@ -41,19 +41,13 @@ class WorkersAIModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``request``."""
-        body = chat_body(self._model, request)
-        asked = {key: body[key] for key in _ASKED if key in body}
         reply = ChatReply(Redactor(()), structured=request.json_schema is not None)
-        parser = SseParser()
         try:
-            answer = await self._ai.run(self._model, ffi.to_js_object({**asked, **self._options}))
-            async with aclosing(ffi.read_stream(answer)) as pieces:
-                async for data in pieces:
-                    for message in parser.feed(data):
-                        for event in _own_format(message.data):
-                            yield event
-                        for event in reply.feed(message.data, message.event):
-                            yield event
+            answer = await ffi.settle(self._ai, "run", self._model, ffi.to_js_object(self._body(request)))
+            async with aclosing(_messages(answer)) as messages:
+                async for kind, data in messages:
+                    for event in reply.feed(_as_completion(data), kind):
+                        yield event
                     if reply.done:
                         break
         except Exception as error:
@@ -67,19 +61,69 @@ class WorkersAIModel:
         if reply.failure is not None:
             raise reply.failure
 
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
+        body = chat_body(self._model, request)
+        if request.json_schema is not None:
+            body["stream"] = False
+            if "json_schema" in body["response_format"]:  # Workers AI wants the schema as it is, without a wrapping
+                body["response_format"]["json_schema"] = dict(request.json_schema)
+        return {**{key: body[key] for key in _ASKED if key in body}, **self._options}
 
-def _own_format(data: str) -> Iterator[ModelEvent]:
-    """Read ``{"response": "text", "tool_calls": [{"name", "arguments"}]}``; the other format has its own reader."""
+
+async def _messages(answer: ffi.JsObject) -> AsyncGenerator[tuple[str, str], None]:
+    """Yield event and data of each message of an answer: of an event stream, or an object that came in one piece."""
+    if not hasattr(answer, "getReader"):
+        if not ffi.is_nothing(answer):
+            yield "", json.dumps(_whole(ffi.from_js(answer)))
+            yield "", "[DONE]"
+        return
+    parser = SseParser()
+    async with aclosing(ffi.read_stream(answer)) as pieces:
+        async for piece in pieces:
+            for message in parser.feed(piece):
+                yield message.event, message.data
+    for message in parser.flush():
+        if message.data == "[DONE]":  # anything else may be half of a message
+            yield message.event, message.data
+
+
+def _whole(answer: Any) -> Any:
+    if is_object(answer) and not answer.keys() & {"response", "tool_calls", "choices", "error", "errors"}:
+        raise ModelError(
+            f"Workers AI answered with neither text nor tool calls, but {sorted(answer)}: is this a model for text?",
+            code="malformed_reply",
+        )
+    return answer
+
+
+def _as_completion(data: str) -> str:
+    """Write a message in Workers AI's own format as one of chat completions; leave any other as it is.
+
+    The own format is ``{"response": "text", "tool_calls": [{"name", "arguments"}], "usage": {…}}``. Text that looks
+    like a number or like JSON comes as that.
+    """
+    if '"choices"' in data:
+        return data
     try:
         chunk: Any = json.loads(data)
     except ValueError:
-        return
-    if not is_object(chunk) or "choices" in chunk:
-        return
-    text = chunk.get("response")
-    if text is not None and text != "":
-        yield TextDelta(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
-    for call in chunk.get("tool_calls") or ():
-        arguments = call.get("arguments", {})
-        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        yield ToolCall(f"call_{uuid.uuid4().hex[:24]}", str(call["name"]), written)
+        return data
+    if not is_object(chunk):
+        return data
+    text, calls, errors = chunk.get("response"), chunk.get("tool_calls"), chunk.get("errors")
+    delta: dict[str, Any] = {}
+    if text is not None:
+        delta["content"] = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+    if calls is not None:
+        delta["tool_calls"] = [_call(call) for call in calls] if is_list(calls) else calls
+    if is_list(errors) and errors:
+        chunk["error"] = errors[0]
+    return json.dumps({**chunk, "choices": [{"index": 0, "delta": delta}]})
+
+
+def _call(call: Any) -> Any:
+    if not is_object(call) or "function" in call:
+        return call
+    arguments: Any = call.get("arguments")
+    function: dict[str, Any] = {"name": call.get("name"), "arguments": "{}" if arguments is None else arguments}
+    return {"id": call.get("id"), "function": function}

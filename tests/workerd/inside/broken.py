@@ -1,8 +1,15 @@
-"""A D1 binding that fails as told, and then is the real one."""
+"""Bindings that fail as told: D1's, which then is the real one, and any that JavaScript can say."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from .bench import Bench
+
+
+def javascript(bench: Bench, expression: str) -> Any:
+    """Evaluate JavaScript, which only the rig allows."""
+    return bench.raw.UNSAFE_EVAL.eval(f"({expression})")
 
 
 class FailingDatabase:

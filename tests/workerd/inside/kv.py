@@ -113,7 +113,7 @@ async def anything_else_is_refused(bench: Bench) -> None:
     for value in (None, "KV", object(), bench.raw, 7):
         with raises(TypeError) as raised:
             KVConversationStore(value)
-        assert "put()" in str(raised.error)
+        assert "getWithMetadata()" in str(raised.error)
 
 
 class FailingNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from aibind.models import ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 from aibind.testing.checks import gather_items, raises
 
 from .bench import Bench, checks_once
+from .broken import javascript
 
 check = checks_once
 
@@ -129,3 +131,111 @@ async def closing_it_ends_the_reply(_bench: Bench) -> None:
     await events.aclose()
     assert ai.cancelled
     assert ai.pulled < 10
+
+
+JSON_REQUEST = ModelRequest(REQUEST.messages, json_schema={"type": "object", "properties": {"a": {"type": "string"}}})
+
+
+@check
+async def json_is_not_asked_for_as_a_stream(bench: Bench) -> None:
+    """Workers AI refuses that, and takes the schema as it is."""
+    message = """{index: 0, message: {role: "assistant", content: '{"a": "ü"}'}, finish_reason: "stop"}"""
+    for answer in ('{response: {a: "ü"}}', """{response: '{"a": "ü"}'}""", f"{{choices: [{message}], object: 'x'}}"):
+        run = f"async run(model, inputs) {{ this.asked.push(inputs); return {answer}; }}"
+        ai = javascript(bench, f"{{asked: [], {run}}}")
+        events = await gather_items(WorkersAIModel(ai).stream(JSON_REQUEST))
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert json.loads(text) == {"a": "ü"}
+        asked = ai.asked.to_py()[0]
+        assert asked["stream"] is False
+        assert asked["response_format"] == {"type": "json_schema", "json_schema": JSON_REQUEST.json_schema}
+
+
+@check
+async def an_answer_in_one_piece_is_read(bench: Bench) -> None:
+    cases: tuple[tuple[str, list[Any]], ...] = (
+        ("{response: 'whole', usage: {prompt_tokens: 7, completion_tokens: 3}}", [TextDelta("whole"), Usage(7, 3)]),
+        ("{response: 42}", [TextDelta("42")]),
+        ("{response: null, tool_calls: [{id: 'c', name: 'look', arguments: null}]}", [ToolCall("c", "look", "{}")]),
+    )
+    for answer, expected in cases:
+        ai = javascript(bench, f"{{run: async () => ({answer})}}")
+        assert await gather_items(WorkersAIModel(ai).stream(REQUEST)) == expected
+
+
+@check
+async def tool_calls_come_in_pieces_as_well(_bench: Bench) -> None:
+    pieces = (
+        {"id": "c1", "index": 0, "function": {"name": "look", "arguments": '{"at":'}},
+        {"index": 0, "function": {"arguments": '"x"}'}},
+        {"id": "c2", "index": 1, "function": {"name": "go", "arguments": "{}"}},
+    )
+    text = "".join(f"data: {json.dumps({'response': '', 'tool_calls': [piece]})}\n\n" for piece in pieces)
+    assert await _answer(Ai(f"{text}data: [DONE]\n\n")) == [
+        ToolCall("c1", "look", '{"at":"x"}'),
+        ToolCall("c2", "go", "{}"),
+    ]
+
+
+@check
+async def an_answer_of_another_shape_is_a_model_error(bench: Bench) -> None:
+    streams: tuple[str, ...] = (
+        "nope",
+        "[1]",
+        '{"error":"x"}',
+        '{"errors":[{"message":"x"}]}',
+        '{"response":"","tool_calls":[7]}',
+    )
+    streams += ('{"tool_calls":{"name":"x"}}', '{"tool_calls":[{"arguments":{}}]}', '{"response":"","tool_calls":true}')
+    for data in streams:
+        with raises(ModelError):
+            await _answer(Ai(f"data: {data}\n\ndata: [DONE]\n\n"))
+    for answer in ("undefined", "null", "'text'", "{}", "{shape: [1], data: [[0.1]]}", "[1]", "new Response('x')"):
+        with raises(ModelError):
+            ai = javascript(bench, f"{{run: async () => ({answer})}}")
+            await gather_items(WorkersAIModel(ai).stream(REQUEST))
+
+
+def _streaming(bench: Bench, how: str) -> Any:
+    """Make a binding whose stream gives one message, and then does as told."""
+    text = json.dumps('data: {"response":"hi"}\n\n')
+    piece = f"new TextEncoder().encode({text})"
+    begin, cancel = {
+        "is of text": (f"c.enqueue({text} + 'data: [DONE]'); c.close()", ""),
+        "breaks": (f"c.enqueue({piece}); setTimeout(() => c.error('broken off'), 50)", ""),
+        "hangs": (f"c.enqueue({piece})", ""),
+        "cannot be cancelled": (f"c.enqueue({piece})", "throw 'no'"),
+    }[how]
+    source = f"{{start(c) {{ {begin} }}, cancel() {{ {cancel} }}}}"
+    return javascript(bench, f"{{run: async () => new ReadableStream({source})}}")
+
+
+@check
+async def a_stream_may_be_of_text(bench: Bench) -> None:
+    assert await gather_items(WorkersAIModel(_streaming(bench, "is of text")).stream(REQUEST)) == [TextDelta("hi")]
+
+
+@check
+async def a_stream_that_is_broken_off_with_a_text_is_an_error(bench: Bench) -> None:
+    """A text, where others would throw an Error, left a reader waiting for ever."""
+    got: list[ModelEvent] = []
+    with raises(ModelError) as raised:
+        async with asyncio.timeout(10):
+            async for event in WorkersAIModel(_streaming(bench, "breaks")).stream(REQUEST):
+                got += [event]
+    assert got == [TextDelta("hi")]
+    assert "broken off" in str(raised.error)
+
+
+@check
+async def leaving_a_stream_never_fails(bench: Bench) -> None:
+    for how in ("hangs", "cannot be cancelled"):
+        events = WorkersAIModel(_streaming(bench, how)).stream(REQUEST)
+        assert await anext(events) == TextDelta("hi")
+        await events.aclose()
+        reading = asyncio.ensure_future(gather_items(WorkersAIModel(_streaming(bench, how)).stream(REQUEST)))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        done, _ = await asyncio.wait([reading], timeout=10)
+        assert done
+        assert reading.cancelled()
