@@ -6,15 +6,12 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 from weakref import WeakSet
 
 from ..conversations.store import ConversationStore
-from ..errors import (
-    AibindError,
-    RequestError,
-    StreamNotFoundError,
-)
+from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..models.model import Message, Model, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, DurableStream, KeepAlive
 from ..streams.followers import encode_end
@@ -27,10 +24,14 @@ from . import prompts
 from .generation import Generation
 from .reply import Reply, json_reply, text_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_id
+from .sessions import Sessions
 from .tools import Tool, run_rounds
 from .turns import Turn, begin_turn
 
 __all__ = ["StreamHandler"]
+
+MAX_ID_DIGITS = 100
+"""More digits than any message id has; Python refuses to read thousands of them, and in its own words."""
 
 logger = logging.getLogger("aibind")
 
@@ -82,7 +83,8 @@ class StreamHandler:
         self._flush_interval_ms = flush_interval_ms
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
-        self._live: dict[str, str] = {}  # stream ids by session
+        self._sessions = Sessions()
+        self._live: dict[str, list[str]] = {}  # stream ids by session, the newest last
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
         self._closed = False
 
@@ -92,8 +94,13 @@ class StreamHandler:
         return self._store is not None
 
     def live_stream(self, session_id: str) -> str | None:
-        """Tell the id of the stream that this process is producing for a conversation."""
-        return self._live.get(session_id)
+        """Tell the id of the newest stream that this process is producing for a conversation."""
+        streams = self._live.get(session_id)
+        return streams[-1] if streams else None
+
+    def changing(self, session_id: str) -> AbstractAsyncContextManager[None]:
+        """Hold a stored conversation while you load, change and save it, so that no turn of this handler is lost."""
+        return self._sessions.find(session_id).changing()
 
     async def aclose(self) -> None:
         """End the replies that are under way, and store what there is of them; call this before closing the stores.
@@ -145,9 +152,10 @@ class StreamHandler:
         generation = self._ask(request.model, _transcript(request.messages), self._compact_prompt)
         summary = await generation.read()
         if request.session_id and self._conversations is not None and summary:
-            chat = await self._conversations.load(request.session_id)
-            chat.compact({"role": "system", "content": summary})
-            await self._conversations.save(request.session_id, chat)
+            async with self.changing(request.session_id):
+                chat = await self._conversations.load(request.session_id)
+                chat.compact({"role": "system", "content": summary})
+                await self._conversations.save(request.session_id, chat)
         saved = generation.usage.input_tokens - generation.usage.output_tokens
         return json_reply({"summary": summary, "tokensSaved": saved})
 
@@ -170,7 +178,7 @@ class StreamHandler:
         store = self._require_store()
         if not stream_id:
             raise RequestError("id parameter is required")
-        if after and not (after.isascii() and after.isdigit()):
+        if after and not (len(after) <= MAX_ID_DIGITS and after.isascii() and after.isdigit()):
             raise RequestError("after parameter must be the id of the last message seen, a whole number")
         try:
             response = await DurableStream.resume(store, stream_id, int(after or 0), heartbeat_ms=self._heartbeat_ms)
@@ -205,7 +213,8 @@ class StreamHandler:
         turn: Turn | None = None
         if body.session_id and self._conversations is not None:
             known = stream_id if self._store is not None else None
-            turn = await begin_turn(self._conversations, body, body.session_id, known, self._store)
+            session = self._sessions.find(body.session_id)
+            turn = await begin_turn(self._conversations, session, body, body.session_id, known, self._store)
             messages = turn.messages(self._max_messages)
         elif body.edit or body.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
@@ -230,12 +239,11 @@ class StreamHandler:
 
         async def on_end(end: StreamEnd) -> None:
             if turn is not None:
-                if self._live.get(turn.session_id) == stream_id:
-                    del self._live[turn.session_id]
+                self._unlist(turn.session_id, stream_id)
                 await turn.save_answer(generation.text, end, stream_id)
 
         if turn is not None:
-            self._live[turn.session_id] = stream_id
+            self._live.setdefault(turn.session_id, []).append(stream_id)
         creating = DurableStream.create(
             store,
             generation.stream(),
@@ -248,13 +256,24 @@ class StreamHandler:
         saving = turn.save_question() if turn is not None else asyncio.sleep(0)
         stream, failure = await asyncio.gather(creating, saving, return_exceptions=True)
         if isinstance(stream, BaseException):
+            if turn is not None:
+                self._unlist(turn.session_id, stream_id)
             raise stream
         if failure is not None:
             await stream.stop()
             raise failure
         self._producing.add(stream)
+        if self._closed:  # meanwhile, so that nobody else ends it
+            await stream.abort(SHUT_DOWN)
         response = stream.response
         return Reply(200, response.headers, response.body)
+
+    def _unlist(self, session_id: str, stream_id: str) -> None:
+        streams = self._live.get(session_id, [])
+        if stream_id in streams:
+            streams.remove(stream_id)
+        if not streams:
+            self._live.pop(session_id, None)
 
 
 async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
@@ -279,7 +298,10 @@ async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerat
     finally:
         await events.aclose()
         if turn is not None:
-            await turn.save_answer(generation.text, end, None)
+            try:
+                await turn.save_answer(generation.text, end, None)
+            except Exception:
+                logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
     yield encode_end(end)
 
 

@@ -11,6 +11,7 @@ from ..models.model import Message
 from ..streams.durable import DurableStream
 from ..streams.store import StreamEnd, StreamStore
 from .requests import StreamBody
+from .sessions import Session
 
 __all__ = ["Turn", "begin_turn"]
 
@@ -21,16 +22,28 @@ class Turn:
     The question is stored before the model is asked, with the id of the stream that will answer it in its metadata
     (``streamId``): whoever opens the conversation meanwhile can follow that stream, and an answer whose producer was
     killed can still be put in its place. ``question_id`` is the message to be answered.
+
+    Other turns of the same conversation may run meanwhile: what they have saved is merged before anything is stored.
     """
 
     def __init__(
-        self, store: ConversationStore, session_id: str, chat: ChatHistory, question_id: str, *, is_new: bool
+        self,
+        store: ConversationStore,
+        session: Session,
+        session_id: str,
+        chat: ChatHistory,
+        question_id: str,
+        *,
+        is_new: bool,
+        seen: int,
     ) -> None:
         self.session_id = session_id
         self.question_id = question_id
         self._store = store
+        self._session = session
         self._chat = chat
         self._is_new = is_new
+        self._seen = seen  # so many changes are in chat
 
     def messages(self, most: int | None) -> list[Message]:
         """Return what the model should see, ``most`` messages before the question at most (None: all)."""
@@ -42,7 +55,11 @@ class Turn:
 
     async def save_question(self) -> None:
         """Store the conversation with its new question; one that is asked again is there already."""
-        if self._is_new:
+        if not self._is_new:
+            return
+        async with self._session.changing():
+            if self._session.changes != self._seen:
+                self._chat.merge(await self._store.load(self.session_id))
             await self._store.save(self.session_id, self._chat)
 
     async def save_answer(self, text: str, end: StreamEnd, stream_id: str | None) -> None:
@@ -52,20 +69,30 @@ class Turn:
         """
         if not text and end.state != "done":
             return
-        # Another tab may have saved meanwhile; its turns must not be lost.
-        self._chat.merge(await self._store.load(self.session_id))
-        if not _has_answer(self._chat, self.question_id, stream_id):
-            add_answer(self._chat, self.question_id, text, end, stream_id)
-        await self._store.save(self.session_id, self._chat)
+        async with self._session.changing():
+            # Another tab, or another server, may have saved meanwhile; its turns must not be lost.
+            self._chat.merge(await self._store.load(self.session_id))
+            if not _has_answer(self._chat, self.question_id, stream_id):
+                add_answer(self._chat, self.question_id, text, end, stream_id)
+            await self._store.save(self.session_id, self._chat)
 
 
 async def begin_turn(
-    store: ConversationStore, body: StreamBody, session_id: str, stream_id: str | None, streams: StreamStore | None
+    store: ConversationStore,
+    session: Session,
+    body: StreamBody,
+    session_id: str,
+    stream_id: str | None,
+    streams: StreamStore | None,
 ) -> Turn:
     """Load a conversation and put the question into it. Raises RequestError for a message that is not there."""
-    chat = await store.load(session_id)
-    if streams is not None:
-        await _recover_answer(chat, streams)
+    async with session.lock:
+        chat = await store.load(session_id)
+        if streams is not None and await _recover_answer(chat, streams):
+            # At once, so that another turn that begins now does not recover it as well.
+            await store.save(session_id, chat)
+            session.changes += 1
+        seen = session.changes
     metadata = {"streamId": stream_id} if stream_id else None
     try:
         if body.regenerate:
@@ -76,7 +103,7 @@ async def begin_turn(
             question_id = chat.append({"role": "user", "content": body.prompt}, metadata)
     except NodeNotFoundError as error:
         raise RequestError(f'This conversation has no message "{error.node_id}"', 404) from error
-    return Turn(store, session_id, chat, question_id, is_new=not body.regenerate)
+    return Turn(store, session, session_id, chat, question_id, is_new=not body.regenerate, seen=seen)
 
 
 def add_answer(chat: ChatHistory, question_id: str, text: str, end: StreamEnd, stream_id: str | None) -> str:
@@ -107,21 +134,23 @@ def _question_of(chat: ChatHistory, node_id: str) -> str:
     return node.parent_id
 
 
-async def _recover_answer(chat: ChatHistory, streams: StreamStore) -> None:
-    """Put the answer of a killed producer into its place, as far as it had been stored."""
+async def _recover_answer(chat: ChatHistory, streams: StreamStore) -> bool:
+    """Put the answer of a killed producer into its place, as far as it had been stored; say whether there was one."""
     leaf_id = chat.tree.active_leaf_id
     leaf = chat.tree.get(leaf_id) if leaf_id else None
     stream_id = leaf.metadata.get("streamId") if leaf and leaf.message.get("role") == "user" else None
     if leaf is None or not isinstance(stream_id, str) or _has_answer(chat, leaf.id, stream_id):
-        return
+        return False
     if DurableStream.find(streams, stream_id) is not None:
-        return  # its own turn is about to save it
+        return False  # its own turn is about to save it
     try:
         text, end = await _read_lost(streams, stream_id)
     except StreamNotFoundError:
-        return
-    if end is not None and text:
-        add_answer(chat, leaf.id, text, end, stream_id)
+        return False
+    if end is None or not text:
+        return False
+    add_answer(chat, leaf.id, text, end, stream_id)
+    return True
 
 
 async def _read_lost(streams: StreamStore, stream_id: str) -> tuple[str, StreamEnd | None]:
