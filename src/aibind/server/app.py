@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from ..errors import RequestError
-from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
+from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, ClientGoneError, Endpoints
 from .handler import StreamHandler
 from .reply import Reply
 
@@ -18,10 +18,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-class _ClientGoneError(Exception):
-    """The client went away before its request was read."""
 
 
 def create_app(
@@ -73,19 +69,19 @@ class _AsgiApp:
                 headers,
                 lambda: self._read_body(headers, receive),
             )
-        except _ClientGoneError:
+        except ClientGoneError:
             return
         await _send(reply, receive, send)
 
     async def _read_body(self, headers: dict[str, str], receive: Receive) -> bytes:
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._max_body_bytes:
+        if length.isdecimal() and int(length) > self._max_body_bytes:
             raise _too_large(self._max_body_bytes)
         body = bytearray()
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _ClientGoneError
+                raise ClientGoneError
             body += message.get("body", b"")
             if len(body) > self._max_body_bytes:
                 raise _too_large(self._max_body_bytes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs
@@ -10,8 +9,9 @@ from urllib.parse import parse_qs
 from ..errors import AibindError, ConversationTooLargeError, ModelError, ModelTimeoutError, RequestError
 from .handler import StreamHandler
 from .reply import Reply, error_reply, text_reply
+from .strict_json import load_json
 
-__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "Endpoints"]
+__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "ClientGoneError", "Endpoints"]
 
 DEFAULT_PREFIX = "/__aibind__"
 
@@ -19,6 +19,10 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 """The largest request body, in bytes: a conversation with a few pictures."""
 
 logger = logging.getLogger("aibind")
+
+
+class ClientGoneError(Exception):
+    """Is what ``read_body`` raises when the client goes away in the middle of its request; nobody is left to answer."""
 
 
 class Endpoints:
@@ -51,7 +55,10 @@ class Endpoints:
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
     ) -> Reply:
-        """Answer a request. ``headers`` has lower-case names; ``query`` is the raw query string."""
+        """Answer a request. ``headers`` has lower-case names; ``query`` is the raw query string.
+
+        Raises nothing but the ClientGoneError of ``read_body``.
+        """
         try:
             return await self._answer(method, path, query, headers, read_body)
         except RequestError as error:
@@ -65,6 +72,8 @@ class Endpoints:
         except AibindError:
             logger.exception("A request could not be answered")
             return error_reply("The server cannot store or read this at the moment: try again", 503)
+        except ClientGoneError:
+            raise
         except Exception:
             logger.exception("A request failed")
             return error_reply("The server failed", 500)
@@ -90,6 +99,6 @@ class Endpoints:
 
 def _decode(body: bytes) -> object:
     try:
-        return json.loads(body)
+        return load_json(body)
     except (ValueError, RecursionError) as error:
         raise RequestError("The body is not valid JSON") from error

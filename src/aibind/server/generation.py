@@ -14,7 +14,8 @@ from ..streams.events import StreamEvent
 from ..streams.store import FlushSchedule
 from ..streams.text import TextCleaner
 from .partial_json import parse_partial
-from .tools import ToolResult
+from .strict_json import load_json
+from .tools import ToolResult, close_quietly
 
 __all__ = ["Generation", "compact_json"]
 
@@ -60,9 +61,7 @@ class Generation:
             logger.exception("A model failed")
             raise ModelError("The model failed") from error
         finally:
-            close = getattr(self._events, "aclose", None)
-            if close is not None:
-                await close()
+            await close_quietly(self._events)
 
     async def read(self) -> str:
         """Read the answer to its end and return its text."""
@@ -87,15 +86,18 @@ class Generation:
         usage: StreamEvent | None = None
         began = time.monotonic()
         due = began
+        size = due_size = 0
         async for event in self._events:
             if isinstance(event, TextDelta):
                 self._pieces.append(event.text)
+                size += len(event.text)
                 now = time.monotonic()
-                if now < due:
+                if now < due or size < due_size:
                     continue
+                due_size = size + size // 64  # each look reads all of it: a long answer is looked at less often
                 try:
                     value = parse_partial(self.text)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if value != shown or shown is None:
                     shown = value
@@ -106,8 +108,8 @@ class Generation:
             else:
                 yield self._named(event)
         try:
-            value = json.loads(self.text)
-        except ValueError as error:
+            value = load_json(self.text)
+        except (ValueError, RecursionError) as error:
             raise ModelError("The model's answer is not valid JSON") from error
         yield StreamEvent("data", compact_json(value))
         if usage is not None:
@@ -138,6 +140,6 @@ def compact_json(value: Any) -> str:
 def _arguments(text: str) -> Any:
     """Read a call's arguments; text that is not JSON stays text, so that nothing is lost."""
     try:
-        return json.loads(text or "{}")
-    except ValueError:
+        return load_json(text or "{}")
+    except (ValueError, RecursionError):
         return text

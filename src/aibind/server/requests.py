@@ -136,6 +136,7 @@ def parse_id(body: object) -> str:
     value = _object(body).get("id")
     if not isinstance(value, str) or not value:
         raise RequestError("id is required")
+    _check_characters("id", value)
     return value
 
 
@@ -161,9 +162,18 @@ def _optional(fields: dict[str, Any], name: str) -> str | None:
 
 def _session_id(fields: dict[str, Any]) -> str | None:
     value = _optional(fields, "sessionId")
-    if value and len(value.encode("utf-8", "surrogatepass")) > MAX_SESSION_BYTES:
+    if not value:
+        return None
+    _check_characters("sessionId", value)
+    if len(value.encode()) > MAX_SESSION_BYTES:
         raise RequestError(f"sessionId is longer than {MAX_SESSION_BYTES} bytes")
-    return value or None
+    return value
+
+
+def _check_characters(name: str, value: str) -> None:
+    """Refuse half a character, which JSON can carry, but which no store can look for."""
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise RequestError(f"{name} holds half of a character (a lone surrogate)")
 
 
 def _messages(fields: dict[str, Any], *, allow_empty: bool) -> list[Message]:
@@ -175,13 +185,19 @@ def _messages(fields: dict[str, Any], *, allow_empty: bool) -> list[Message]:
         if not isinstance(message, dict):
             raise RequestError(f"Message {number} must be an object with role and content")
         role = cast("dict[str, Any]", message).get("role")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise RequestError(f"Message {number} needs a role: one of {', '.join(sorted(_ROLES))}")
         content = cast("dict[str, Any]", message).get("content")
-        parts = cast("list[object]", content) if isinstance(content, list) else []
-        if not isinstance(content, str | list | None) or not all(isinstance(part, dict) for part in parts):
+        if not isinstance(content, str | None) and not _is_list_of_objects(content):
             raise RequestError(f"Message {number} needs content: a string, or a list of parts, which are objects")
+        calls = cast("dict[str, Any]", message).get("tool_calls")
+        if calls is not None and not _is_list_of_objects(calls):
+            raise RequestError(f"Message {number} has tool_calls that are not a list of objects")
     return cast("list[Message]", messages)
+
+
+def _is_list_of_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in cast("list[object]", value))
 
 
 def _attach(messages: list[Message], attachments: object) -> list[Message]:

@@ -69,9 +69,7 @@ async def run_rounds(
                     calls.append(event)
                 yield event
         finally:
-            close = getattr(events, "aclose", None)
-            if close is not None:
-                await close()
+            await close_quietly(events)
         if not calls or not by_name or step == max_steps:
             break
         results = [await _run(by_name, call) for call in calls]
@@ -82,12 +80,24 @@ async def run_rounds(
         yield usage
 
 
+async def close_quietly(events: object) -> None:
+    """Close a model's iterator, if it can be closed. A fault in that changes nothing about what it has said."""
+    close = getattr(events, "aclose", None)
+    if close is None:
+        return
+    try:
+        await close()
+    except Exception as error:
+        logger.warning("A model did not close properly", exc_info=error)
+
+
 async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
+    tool = tools.get(call.name)
+    if tool is None:
+        return ToolResult(call.id, call.name, json.dumps({"error": f"There is no tool {call.name}"}))
     try:
         arguments = json.loads(call.arguments or "{}")
-        result = json.dumps(await tools[call.name].run(**arguments), ensure_ascii=False)
-    except KeyError:
-        result = json.dumps({"error": f"There is no tool {call.name}"})
+        result = json.dumps(await tool.run(**arguments), ensure_ascii=False, allow_nan=False)
     except Exception as error:
         logger.warning("Tool %s failed", call.name, exc_info=error)
         result = json.dumps({"error": str(error) or type(error).__name__})
