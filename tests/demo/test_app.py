@@ -151,6 +151,33 @@ async def test_a_live_stream_is_told_and_deleting_stops_it(tmp_path: Path) -> No
         assert await listed(client) == []
 
 
+async def test_deleting_stops_every_reply_of_a_conversation(tmp_path: Path) -> None:
+    async with serving(tmp_path / "chat.db", tokens_per_second=100) as (client, _, demo):
+        bodies = [{"sessionId": "s", "prompt": f"/long 5000 Tell me {number}"} for number in range(3)]
+        replies = [await demo.handler.stream(body) for body in bodies]
+        assert (await client.delete("/api/conversations/s")).status_code == 200
+        for reply in replies:
+            assert not isinstance(reply.body, bytes)
+            assert b"event: stopped" in b"".join([data async for data in reply.body])
+        assert demo.handler.live_stream("s") is None
+        assert await listed(client) == []  # none of them has brought it back
+
+
+async def test_half_a_character_is_shown_as_what_it_is_not(client: httpx2.AsyncClient) -> None:
+    body = b'{"sessionId": "s", "prompt": "/short \\ud800 \xed\xa0\x80 Half"}'
+    response = await client.post("/__aibind__/stream", content=body)
+    assert response.status_code == 200
+    assert b"event: error" not in response.content
+    messages = (await view(client, "s"))["messages"]
+    assert messages[0]["content"] == "/short ? ? Half"
+    assert [row["title"] for row in await listed(client)] == ["? ? Half"]
+    renamed = await client.patch("/api/conversations/s", content=b'{"title": "\\ud800"}')
+    assert renamed.json() == {"ok": True}
+    for growing in (b"true", b"false"):
+        response = await client.post("/api/render", content=b'{"text": "a \\ud800 b", "growing": %s}' % growing)
+        assert "a ? b" in response.text
+
+
 async def test_a_failed_turn_tells_why(client: httpx2.AsyncClient) -> None:
     await ask(client, "s", prompt="/fail Tell me")
     answer = (await view(client, "s"))["messages"][1]

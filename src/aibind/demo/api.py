@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import AibindError, RequestError
+from ..server.reply import Reply, error_reply, json_reply
+from ..server.strict_json import load_json
 from .chats import MOST_MESSAGES, Chats
 from .markdown import render_part, render_text
 
@@ -95,13 +96,18 @@ def _guarded(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
 
     async def endpoint(request: Request) -> Response:
         try:
-            return JSONResponse(await answer(request))
+            return _response(json_reply(await answer(request)))
         except RequestError as error:
-            return JSONResponse({"error": str(error)}, error.status)
+            return _response(error_reply(str(error), error.status))
         except AibindError as error:
-            return JSONResponse({"error": f"The database did not do it: {error}"}, 503)
+            return _response(error_reply(f"The database did not do it: {error}", 503))
 
     return endpoint
+
+
+def _response(reply: Reply) -> Response:
+    # Starlette's own refuses half a character, which a conversation may hold.
+    return Response(reply.body, reply.status, reply.headers)
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -111,7 +117,7 @@ async def _body(request: Request) -> dict[str, Any]:
         if len(content) > MOST_BODY_BYTES:
             raise RequestError(f"The body is larger than {MOST_BODY_BYTES} bytes", 413)
     try:
-        body = json.loads(bytes(content))
+        body = load_json(bytes(content))
     except (ValueError, RecursionError) as error:
         raise RequestError("The body is not valid JSON") from error
     if not isinstance(body, dict):

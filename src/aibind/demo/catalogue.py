@@ -133,7 +133,8 @@ def pending_stream(chat: ChatHistory) -> str | None:
 def title_of(prompt: str) -> str:
     """Make a title of the first words of a prompt, without a command before them and without markup."""
     text = _COMMAND.sub("", prompt, count=1) or prompt
-    words = _MARKUP.sub(" ", text).split()
+    whole = text.encode("utf-8", "replace").decode()  # half a character is not for SQLite
+    words = _MARKUP.sub(" ", whole).split()
     title = ""
     for word in words:
         if title and len(title) + len(word) + 1 > TITLE_CHARS:

@@ -60,10 +60,11 @@ class Chats:
         answer, when it has none and none is coming.
         """
         entry = await self._catalogue.find(session_id)
-        chat = await self._conversations.load(session_id)
-        if entry is None or chat.is_empty:
-            raise RequestError("This conversation does not exist any more", 404)
-        live, unanswered = await self._settle(session_id, chat)
+        async with self._handler.changing(session_id):
+            chat = await self._conversations.load(session_id)
+            if entry is None or chat.is_empty:
+                raise RequestError("This conversation does not exist any more", 404)
+            live, unanswered = await self._settle(session_id, chat)
         path = chat.tree.get_active_path(limit=limit)
         messages = [await self._view(chat, node_id) for node_id in path.node_ids]
         leaf_id = chat.tree.active_leaf_id
@@ -79,19 +80,20 @@ class Chats:
 
     async def select(self, session_id: str, node_id: str, step: int) -> None:
         """Go to the next (1) or the previous (-1) version of a message."""
-        chat = await self._conversations.load(session_id)
-        if self._handler.live_stream(session_id):
-            raise RequestError("Wait until the reply is there, or stop it, before you go to another version", 409)
-        try:
-            found = chat.next_alternative(node_id) if step > 0 else chat.prev_alternative(node_id)
-        except NodeNotFoundError as error:
-            raise RequestError("This conversation has no such message", 404) from error
-        if found is not None:
-            await self._conversations.save(session_id, chat)
+        async with self._handler.changing(session_id):
+            chat = await self._conversations.load(session_id)
+            if self._handler.live_stream(session_id):
+                raise RequestError("Wait until the reply is there, or stop it, before you go to another version", 409)
+            try:
+                found = chat.next_alternative(node_id) if step > 0 else chat.prev_alternative(node_id)
+            except NodeNotFoundError as error:
+                raise RequestError("This conversation has no such message", 404) from error
+            if found is not None:
+                await self._conversations.save(session_id, chat)
 
     async def rename(self, session_id: str, title: str) -> None:
         """Give a conversation another title."""
-        title = " ".join(title.split())
+        title = " ".join(title.encode("utf-8", "replace").decode().split())
         if not 1 <= len(title) <= TITLE_CHARS:
             raise RequestError(f"A title has 1 to {TITLE_CHARS} characters")
         if not await self._catalogue.rename(session_id, title):
@@ -99,16 +101,22 @@ class Chats:
 
     async def delete(self, session_id: str) -> None:
         """Stop what is being produced for a conversation, then forget it."""
-        chat = await self._conversations.load(session_id)
-        for stream_id in {self._handler.live_stream(session_id), pending_stream(chat)} - {None}:
+        stopped: set[str] = set()
+        while (stream_id := self._handler.live_stream(session_id)) and stream_id not in stopped:
+            stopped.add(stream_id)
             await self._handler.stop({"id": stream_id})
-        await self._conversations.delete(session_id)
+        elsewhere = pending_stream(await self._conversations.load(session_id))
+        if elsewhere:
+            await self._handler.stop({"id": elsewhere})
+        async with self._handler.changing(session_id):
+            await self._conversations.delete(session_id)
 
     async def recover(self) -> None:
         """Put the answers of killed servers into their conversations, as far as they had been stored."""
         for session_id in await self._catalogue.waiting():
             try:
-                await self._settle(session_id, await self._conversations.load(session_id))
+                async with self._handler.changing(session_id):
+                    await self._settle(session_id, await self._conversations.load(session_id))
             except AibindError:
                 logger.exception("Conversation %s could not be looked after", session_id)
 

@@ -47,6 +47,7 @@ class Part:
 
 def render_part(text: str) -> Part:
     """Render a text that may still grow."""
+    text = _encodable(text)
     if len(text) > LARGEST_BLOCK_CHARS:
         return Part("", 0, _plain(text))
     tokens = _MARKDOWN.parse(text)
@@ -57,6 +58,7 @@ def render_part(text: str) -> Part:
 
 async def render_text(text: str) -> str:
     """Render a whole text, letting other tasks run between its parts."""
+    text = _encodable(text)
     if len(text) <= BLOCK_CHARS:
         return _render_cached(text)
     done: list[str] = []
@@ -84,6 +86,11 @@ async def render_text(text: str) -> str:
 @lru_cache(maxsize=512)
 def _render_cached(text: str) -> str:
     return _html(_MARKDOWN.parse(text))
+
+
+def _encodable(text: str) -> str:
+    """Replace half characters, one for one: neither the sanitiser nor UTF-8 takes them."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _plain(text: str) -> str:
