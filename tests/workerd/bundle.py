@@ -45,9 +45,9 @@ PYTHONS = {
 }
 
 
-def build(name: str, python: Python, files: Mapping[str, Path]) -> Path:
+def build(name: str, python: Python, files: Mapping[str, Path], *, into: Path = TOOLS / "build") -> Path:
     """Make the folder of a Worker. ``files`` are files or folders of its own, by their place in its site packages."""
-    folder = TOOLS / "build" / f"{python.name}-{name}"
+    folder = into / f"{python.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "worker", folder)
     for file in ("pyodide.mjs", "pyodide.asm.wasm"):

@@ -34,7 +34,7 @@ class Reader:
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
         )
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=30)
+        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=90)
         self._socket.sendall(head.encode() + data)
         self.received = b""
 

@@ -19,7 +19,9 @@ import httpx2
 from .bundle import ROOT, Python, build
 from .install import HERE, NODE_MODULES, node
 
-START_S = 60
+START_S = 120
+ANSWER_S = 90
+"""How long an answer may take, in seconds: a first one starts Python, and the machine may be busy."""
 LOG_LINES = 60
 
 CHECKS_FILES = {
@@ -56,8 +58,9 @@ class Rig:
         """Start workerd, unless it runs."""
         if self._process is not None:
             return
-        checks = str(build("checks", self.python, CHECKS_FILES))
-        example = build("example", self.python, {"": ROOT / "examples" / "worker" / "src"})
+        folder = self.data / "build"  # of this rig alone: another may run at the same time
+        checks = str(build("checks", self.python, CHECKS_FILES, into=folder))
+        example = build("example", self.python, {"": ROOT / "examples" / "worker" / "src"}, into=folder)
         pyodide = self.python.describe()
         workers: list[dict[str, Any]] = [
             {"name": "checks", "build": checks, "pyodide": pyodide, "meter": True},
@@ -87,7 +90,7 @@ class Rig:
             assert self._process.stdin is not None
             self._process.stdin.close()
             try:
-                self._process.wait(15)
+                self._process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
             else:
@@ -129,7 +132,7 @@ class Rig:
         """Return the end of what workerd and Python printed."""
         return "".join(self._log[-LOG_LINES:])
 
-    def client(self, worker: str, *, timeout_s: float = 30) -> httpx2.Client:
+    def client(self, worker: str, *, timeout_s: float = ANSWER_S) -> httpx2.Client:
         """Make an HTTP client of a Worker.
 
         Each request has a connection of its own: workerd measures the idle time of one by a clock that stands still

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,8 +23,9 @@ def test_a_reply_of_a_thousand_tokens(prepared: Rig, delay_ms: int) -> None:
     counted = prepared.meter("checks", 0)
     assert answer["state"] == "done"
     assert status_of(prepared, stream_id)["text"] == words(1000)
-    assert counted["statements"] <= 45, counted["sql"]
-    assert counted["rowsWritten"] <= 50, counted["sql"]
+    late = 4 * max(0, answer["stream_s"] - 10.5)  # a machine that stands still makes a reply longer
+    assert counted["statements"] <= 45 + late, counted["sql"]
+    assert counted["rowsWritten"] <= 50 + late, counted["sql"]
 
 
 def test_a_follower_in_another_isolate_polls_seldom(prepared: Rig) -> None:
@@ -35,7 +37,9 @@ def test_a_follower_in_another_isolate_polls_seldom(prepared: Rig) -> None:
         with Reader(prepared.urls["checks"], "/produce", asked) as reader:
             reader.read_until("word0")
             following = threads.submit(prepared.ask, "second", "/follow", {"id": stream_id})
+            began = time.monotonic()
             reader.read_until("event: done")
         followed = following.result()
+        took_s = time.monotonic() - began
     assert followed["text"] == words(400)
-    assert prepared.meter("second", 0)["statements"] <= 4 * 8 + 3  # 4 a second; and its first look, its last, a status
+    assert prepared.meter("second", 0)["statements"] <= 4 * took_s + 4  # its first look, its last, a status

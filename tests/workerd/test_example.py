@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import httpx2
 import pytest
 
 from aibind.streams import SseParser
@@ -17,14 +19,25 @@ RUNS_ON = ("py314", "py313")
 STREAM = "/__aibind__/stream"
 
 
+def wait_for_history(client: httpx2.Client, session_id: str, count: int) -> list[dict[str, Any]]:
+    """Wait until a conversation has this many messages: a turn is saved when its reply has ended."""
+    deadline = time.monotonic() + 60
+    messages: list[dict[str, Any]] = []
+    while len(messages) < count:
+        assert time.monotonic() < deadline, f"The conversation has only {messages}"
+        time.sleep(0.05)
+        messages = client.get(f"/history/{session_id}").json()["messages"]
+    return messages
+
+
 def test_a_reply_streams_and_is_kept_in_the_conversation(prepared: Rig) -> None:
     with prepared.client("example") as client:
         first = read_sse(client.post(STREAM, json={"prompt": "/short", "sessionId": "kept"}))
         assert first[0].event == "stream-id"
         assert first[-1].event == "done"
+        wait_for_history(client, "kept", 2)
         second = read_sse(client.post(STREAM, json={"prompt": "/short again", "sessionId": "kept"}))
-        time.sleep(0.2)
-        history = client.get("/history/kept").json()["messages"]
+        history = wait_for_history(client, "kept", 4)
     assert [(message["role"], message["content"]) for message in history] == [
         ("user", "/short"),
         ("assistant", text_of(first)),
@@ -77,8 +90,7 @@ def test_a_reply_is_stopped_by_another_request(prepared: Rig) -> None:
         assert b"event: stopped" in reader.received
         status = status_of(prepared, stream_id)
         assert status["state"] == "stopped"
-        time.sleep(0.3)
-        history = client.get("/history/stopped").json()["messages"]
+        history = wait_for_history(client, "stopped", 2)
     assert [message["role"] for message in history] == ["user", "assistant"]
     assert history[1]["content"].startswith(status["text"])
 
@@ -88,9 +100,8 @@ def test_a_reply_is_completed_and_kept_when_its_client_leaves(prepared: Rig) -> 
         stream_id = stream_id_of(reader.read_until("\nid: ", 5))
     status = wait_for_end(prepared, stream_id)
     assert status["state"] == "done"
-    time.sleep(0.3)
     with prepared.client("example") as client:
-        history = client.get("/history/left").json()["messages"]
+        history = wait_for_history(client, "left", 2)
     assert history[1] == {"role": "assistant", "content": status["text"]}
 
 

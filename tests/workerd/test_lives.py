@@ -11,7 +11,7 @@ from aibind.streams import SseMessage
 
 from .client import Reader, read_sse, text_of
 from .rig import Rig
-from .streams import status_of, wait_for_end, words
+from .streams import status_of, wait_for_end, wait_for_text, wait_until_still, words
 
 RUNS_ON = ("py314", "py313")
 
@@ -30,7 +30,7 @@ def _follow_from_elsewhere(rig: Rig, stream_id: str, *, lease_s: float) -> list[
     with rig.client("second") as client:
         messages = read_sse(client.post("/resume", json={"id": stream_id, "lease_ms": lease_s * 1000}))
     due = max(looked_at, status_of(rig, stream_id)["expires_at"] / 1000) + lease_s / 10
-    assert time.time() < due + 3
+    assert time.time() < due + 15  # at once, that is: for a machine that stands still for seconds
     return messages
 
 
@@ -55,10 +55,10 @@ def test_a_reply_that_nothing_holds_is_cut_short_and_its_producer_lost(prepared:
     stream_id = f"dropped-{prepared.python.name}"
     with Reader(prepared.urls["checks"], "/produce", _ask_for(stream_id, keep_alive=False, lease_ms=2000)) as reader:
         reader.read_until("word9")
-    time.sleep(1.0)
-    cut = status_of(prepared, stream_id)
+    cut = wait_until_still(prepared, stream_id)
     assert cut["state"] == "active"
     assert words(TOKENS).startswith(cut["text"])
+    assert cut["text"] != words(TOKENS)
     messages = _follow_from_elsewhere(prepared, stream_id, lease_s=2.0)
     assert [(message.event, message.data) for message in messages if message.event] == [
         ("error", "producer lost"),
@@ -74,6 +74,7 @@ def test_a_killed_isolate_is_found_out_within_the_lease(prepared: Rig) -> None:
         prepared.urls["checks"], "/produce", _ask_for(stream_id, tokens=400, lease_ms=lease_s * 1000)
     ) as reader:
         reader.read_until("word29")
+        stored = wait_for_text(prepared, stream_id, 20)
         prepared.kill()
     prepared.start()
     messages = _follow_from_elsewhere(prepared, stream_id, lease_s=lease_s)
@@ -82,7 +83,7 @@ def test_a_killed_isolate_is_found_out_within_the_lease(prepared: Rig) -> None:
     text = text_of(messages)
     assert text == status_of(prepared, stream_id)["text"]
     assert words(400).startswith(text)
-    assert len(text.split()) >= 20  # all but what the last flush interval held
+    assert text.startswith(stored)
 
 
 def test_requests_may_share_a_store(prepared: Rig) -> None:

@@ -79,7 +79,7 @@ class StreamObject(DurableObject):
     async def fetch(self, request: Any) -> Any:
         action = urlsplit(request.url).path.rpartition("/")[2]
         if action == "wait":
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await self.told.wait()
         elif action == "tell":
             self.sql.exec("INSERT INTO words VALUES (?)", "told")

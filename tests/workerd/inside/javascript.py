@@ -141,7 +141,7 @@ async def javascript_stops_our_stream(bench: Bench) -> None:
     stream = await DurableStream.create(_store(bench), _words(1000), stream_id="s")
     await asyncio.sleep(0.1)
     await JavaScript(bench).end("s", "stopped")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await stream.wait_closed()
     assert stream.end is not None
     assert stream.end.state == "stopped"
