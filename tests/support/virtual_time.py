@@ -11,7 +11,7 @@ from unittest import mock
 
 from benchmarks.support.virtual_time import run_in_virtual_time
 
-__all__ = ["in_virtual_time"]
+__all__ = ["in_virtual_time", "suspend"]
 
 P = ParamSpec("P")
 
@@ -36,3 +36,8 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
         run_in_virtual_time(main())
 
     return run
+
+
+def suspend(seconds: float) -> None:
+    """Let time pass at once and nothing run meanwhile, as when the lid of a laptop is closed."""
+    asyncio.get_running_loop()._clock.passed_s += seconds  # type: ignore[attr-defined]

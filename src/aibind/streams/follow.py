@@ -18,20 +18,29 @@ class LeaseWatch:
     """Tells when a producer has to be given up.
 
     Its lease must have run out, and nothing new have arrived for a tenth of a lease: a producer that never renews, as
-    the JavaScript ones, is judged by its progress. Times are in milliseconds since the epoch.
+    the JavaScript ones, is judged by its progress. When the follower itself stood still past that time, as on a laptop
+    that was closed, the producer may have stood still with it, and is given that tenth once more. Times are in
+    milliseconds since the epoch.
     """
 
     def __init__(self, lease_ms: int) -> None:
         self._grace_ms = lease_ms / 10
-        self._progress_at = time.time() * 1000
+        self.progress()
 
     def progress(self) -> None:
         """Note that something new has arrived."""
         self._progress_at = time.time() * 1000
+        self._due: float | None = None  # when the next look had to be at the latest
+        self._excused = False
 
     def left_s(self, expires_at: int) -> float:
-        """Tell in how many seconds the producer counts as lost, unless something arrives before."""
-        return max(expires_at, self._progress_at + self._grace_ms) / 1000 - time.time()
+        """Tell in how many seconds the producer counts as lost, unless something arrives before. Ask at each look."""
+        now = time.time() * 1000
+        if self._due is not None and now > self._due + self._grace_ms / 2 and not self._excused:
+            self._excused = True  # once: a database that is always slow must not keep a lost producer alive
+            self._progress_at = now
+        self._due = max(expires_at, self._progress_at + self._grace_ms)
+        return (self._due - now) / 1000
 
 
 class PageReader(Protocol):

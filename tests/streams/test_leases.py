@@ -1,0 +1,81 @@
+"""Leases: a producer that lives is never given up, one that is gone always is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from aibind.errors import ProducerLostError
+from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.streams import DurableStream, MemoryStreamStore, StreamStore
+from aibind.testing.checks import gather_items
+from tests.support.harnesses import RemoteClient
+from tests.support.virtual_time import in_virtual_time, suspend
+
+
+@asynccontextmanager
+async def two_stores(backend: str, folder: Path) -> AsyncIterator[tuple[StreamStore, StreamStore]]:
+    """Give a producer's store and a reader's, as if each were in a process of its own."""
+    if backend == "memory":
+        store = MemoryStreamStore()
+        yield store, store
+        return
+    path = folder / "streams.db"
+    async with wrap_sqlite3(path, threads=False) as one, wrap_sqlite3(path, threads=False) as two:
+        await migrate(one)
+        clients = (one, two) if backend == "file" else (RemoteClient(one), RemoteClient(two))
+        yield SqliteStreamStore(clients[0]), SqliteStreamStore(clients[1])  # type: ignore[arg-type]
+
+
+async def slow_words() -> AsyncIterator[str]:
+    for _ in range(20):
+        await asyncio.sleep(2)
+        yield "word "
+
+
+backends = pytest.mark.parametrize("backend", ["memory", "file", "remote"])
+
+
+@backends
+@pytest.mark.parametrize("seconds", [31, 3600])
+@in_virtual_time
+async def test_a_suspended_machine_loses_no_producer(backend: str, seconds: float, tmp_path: Path) -> None:
+    """The producer on it can only renew once the machine goes on: whoever follows on the same machine must let it."""
+    async with two_stores(backend, tmp_path) as (store, other):
+        stream = await DurableStream.create(store, slow_words())
+        follower = asyncio.ensure_future(gather_items(other.read_pages(stream.id)))
+        for _ in range(3):
+            await asyncio.sleep(8)
+            suspend(seconds)
+        pages = await follower
+        assert pages[-1].is_last
+        assert "".join(chunk.event.data for page in pages for chunk in page.chunks) == "word " * 20
+
+
+@backends
+@in_virtual_time
+async def test_a_producer_that_a_suspended_machine_did_lose_is_given_up(backend: str, tmp_path: Path) -> None:
+    async with two_stores(backend, tmp_path) as (store, other):
+        await other.create("s")
+        follower = asyncio.ensure_future(gather_items(store.read_pages("s")))
+        await asyncio.sleep(1)
+        suspend(3600)
+        before = asyncio.get_running_loop().time()
+        with pytest.raises(ProducerLostError):
+            await follower
+        assert asyncio.get_running_loop().time() - before < 4
+
+
+@backends
+@in_virtual_time
+async def test_a_producer_that_is_gone_is_given_up_with_its_lease(backend: str, tmp_path: Path) -> None:
+    async with two_stores(backend, tmp_path) as (store, other):
+        await store.create("s")
+        await store.append("s", "x")
+        with pytest.raises(ProducerLostError):
+            await gather_items(other.read_pages("s"))
+        assert 29.9 < asyncio.get_running_loop().time() < 31
