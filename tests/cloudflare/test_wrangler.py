@@ -30,7 +30,10 @@ class Wrangler:
         shutil.copytree(EXAMPLE / "migrations", folder / "migrations")
 
     def d1(self, *arguments: str) -> str:
-        command = [str(install_node_modules() / ".bin" / "wrangler"), "d1", *arguments, "--local"]
+        return self.run("d1", *arguments, "--local")
+
+    def run(self, *arguments: str) -> str:
+        command = [str(install_node_modules() / ".bin" / "wrangler"), *arguments]
         environment = {
             **os.environ,
             "WRANGLER_SEND_METRICS": "false",
@@ -80,6 +83,14 @@ def test_wrangler_executes_the_schema_as_one_file_again_and_again(wrangler: Wran
     _check_tables(wrangler)
 
 
+@pytest.mark.timeout(900)
+def test_wrangler_would_deploy_the_example(wrangler: Wrangler) -> None:
+    shutil.copytree(EXAMPLE / "src", wrangler.folder / "src")
+    output = wrangler.run("deploy", "--dry-run", "--outdir", "out")
+    assert all(f"env.{name}" in output for name in ("DB", "CONVERSATIONS", "AI"))
+    assert (wrangler.folder / "out" / "entry.py").read_text() == (EXAMPLE / "src" / "entry.py").read_text()
+
+
 def _check_tables(wrangler: Wrangler) -> None:
     rows = wrangler.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'aibind%' ORDER BY name")
     assert [row["name"] for row in rows] == ["aibind_conversations", "aibind_stream_chunks", "aibind_stream_status"]
@@ -100,5 +111,6 @@ def test_the_example_is_short_and_configured() -> None:
     bindings = {config["d1_databases"][0]["binding"], config["kv_namespaces"][0]["binding"], config["ai"]["binding"]}
     assert all(f"env.{binding}" in source for binding in bindings)
     assert config["triggers"]["crons"]
-    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
-    assert any(requirement.startswith("aibind") for requirement in project["dependencies"])
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
+    assert "aibind" in project["project"]["dependencies"]
+    assert "workers-py" in project["dependency-groups"]["dev"]
