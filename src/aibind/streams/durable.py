@@ -69,14 +69,16 @@ class DurableStream:
         raises ends the stream with state ``error`` and the exception's message. ``stream_id`` is random unless given.
         ``flush_interval_ms`` is how long text gathers between two writes (None: what the store recommends; 0: every
         event is stored before it is delivered). A follower that hears nothing for ``heartbeat_ms`` gets a comment.
-        Raises StreamExistsError, or what else the store raises; then nothing was started.
+        Raises TypeError for what is no such source, StreamExistsError, or what else the store raises; then nothing was
+        started.
         """
+        events = aiter(source)  # raises TypeError for what is no source, before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
         stream = cls(
             store, stream_id, StreamWriter(store, stream_id, flush_interval_ms=flush_interval_ms), heartbeat_ms
         )
         # The model begins to think while the store creates the row; nothing is delivered before that.
-        producer = asyncio.create_task(stream._produce(source, on_end), name=f"aibind producer of {stream_id}")
+        producer = asyncio.create_task(stream._produce(events, on_end), name=f"aibind producer of {stream_id}")
         stream._producer = producer
         try:
             await asyncio.sleep(0)  # a task that has begun can be cancelled in an orderly way
@@ -85,7 +87,6 @@ class DurableStream:
             stream._abandoned = True
             producer.cancel()
             await asyncio.wait([producer])
-            await _close(source)
             raise
         if not producer.done() and getattr(store, "wakes", True):
             _producers.setdefault(store, {})[stream_id] = stream
@@ -161,10 +162,9 @@ class DurableStream:
             self._cut = end
             self._producer.cancel()
 
-    async def _produce(self, source: AsyncIterable[StreamEvent | str], on_end: EndHook | None) -> None:
+    async def _produce(self, events: AsyncIterator[StreamEvent | str], on_end: EndHook | None) -> None:
         self._writer.on_halt = lambda: self._cut_short(StreamEnd("stopped"))
         try:
-            events = aiter(source)
             try:
                 end = await self._pump(events)
             finally:
@@ -173,8 +173,9 @@ class DurableStream:
             end = await self._conclude(end, on_end)
             self._writer.log.finish(end)
         finally:
-            if self._writer.log.end is None:
-                self._writer.log.finish(StreamEnd("error", "The producer was cut off"))
+            if self._writer.log.end is None:  # cancelled, and not for the first time
+                self._writer.abandon()
+                self._writer.log.finish(StreamEnd("error", SHUT_DOWN))
             _producers.get(self._store, {}).pop(self.id, None)
 
     async def _pump(self, events: AsyncIterator[StreamEvent | str]) -> StreamEnd:
@@ -182,6 +183,8 @@ class DurableStream:
         cleaner = EventCleaner()
         try:
             async for item in events:
+                if self._cut is not None:  # a source that does not heed its cancellation
+                    return self._uncancelled(self._cut)
                 event = cleaner.clean(StreamEvent("", item) if isinstance(item, str) else item)
                 if event is not None:
                     await self._writer.write(event)
@@ -192,15 +195,18 @@ class DurableStream:
                 raise
             if self._cut is None:
                 return StreamEnd("error", SHUT_DOWN)
-            task = asyncio.current_task()
-            assert task is not None
-            task.uncancel()  # the cancellation was ours, and has done its work
-            return self._cut
+            return self._uncancelled(self._cut)
         except Exception as error:
             if not isinstance(error, AibindError):
                 logger.warning("The source of stream %s failed", self.id, exc_info=error)
             return StreamEnd("error", str(error) or type(error).__name__)
         return StreamEnd("done")
+
+    def _uncancelled(self, end: StreamEnd) -> StreamEnd:
+        task = asyncio.current_task()
+        assert task is not None
+        task.uncancel()  # the cancellation was ours, and has done its work
+        return end
 
     async def _conclude(self, end: StreamEnd, on_end: EndHook | None) -> StreamEnd:
         """Store the end and run the hook side by side; return how the stream really ended."""

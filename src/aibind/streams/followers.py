@@ -84,9 +84,9 @@ async def follow_store(
     except AibindError as error:
         end = _failure(error, stream_id)
     finally:
-        if looking is not None and not looking.done():
+        if looking is not None:
             looking.cancel()
-            await asyncio.wait([looking])
+            await asyncio.gather(looking, return_exceptions=True)  # an error that nobody waits for is no news
         await _aclose(pages)
     yield encode_end(end)
 

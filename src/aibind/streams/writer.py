@@ -125,6 +125,11 @@ class StreamWriter:
         await asyncio.shield(self._task)
         return self.halted or self._actual or end
 
+    def abandon(self) -> None:
+        """End the stream as the end of the event loop would, without waiting for it: its producer is gone."""
+        if self._task is not None:
+            self._task.cancel()
+
     # --- the store's side ---
 
     async def _run(self) -> None:
@@ -154,7 +159,16 @@ class StreamWriter:
             self._halt(StreamEnd("error", "Another producer writes to this stream"))
         except Exception:  # whatever it was, followers must not wait for ever
             logger.exception("Stream %s could not be stored", self._id)
-            self._halt(StreamEnd("error", "The reply could not be stored"))
+            await self._give_up(StreamEnd("error", "The reply could not be stored"))
+
+    async def _give_up(self, end: StreamEnd) -> None:
+        """End the stream with what is stored of it, if the store takes that much: readers elsewhere may wait for it."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await self._store.finish(self._id, end)
+        except Exception:
+            logger.warning("Readers of stream %s will find its producer lost", self._id, exc_info=True)
+        self._halt(end)
 
     def _halt(self, end: StreamEnd) -> None:
         self.halted = end
