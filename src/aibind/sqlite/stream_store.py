@@ -176,11 +176,21 @@ class SqliteStreamStore:
 
     async def read_pages(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamPage]:
         """Yield the same in pages, with one statement a look."""
+        following = False
+
+        async def look(after: int) -> StreamPage:
+            # Whoever saw it run reads it to its end: a JavaScript producer never moves expires_at, so that a long
+            # stream has expired when it ends.
+            nonlocal following
+            page = await self._look(stream_id, after, expired=following)
+            following = True
+            return page
+
         self._readers += 1
         try:
             with self._signals.watch(stream_id) as changed:
                 reader = StreamReader(
-                    lambda after: self.read_page(stream_id, after),
+                    look,
                     changed,
                     is_own=lambda: self.wakes and stream_id in self._producing,
                     local=self._local,
@@ -194,6 +204,9 @@ class SqliteStreamStore:
 
     async def read_page(self, stream_id: str, after_seq: int = 0) -> StreamPage:
         """Return one page, with one statement."""
+        return await self._look(stream_id, after_seq, expired=False)
+
+    async def _look(self, stream_id: str, after_seq: int, *, expired: bool) -> StreamPage:
         check_after_seq(after_seq)
         rows = (await self._execute(self._sql.read(stream_id, after_seq))).rows
         if not rows:
@@ -202,7 +215,7 @@ class SqliteStreamStore:
             StreamChunk(cast("int", row["seq"]), cast("str", row["data"])) for row in rows if row["seq"] is not None
         )
         status = _status(rows[0], stored=chunks[-1].seq if chunks else after_seq)
-        if _is_expired(status):
+        if _is_expired(status) and not expired:
             raise StreamNotFoundError(stream_id)
         return StreamPage(status, chunks, has_more=len(chunks) == PAGE_CHUNKS)
 
