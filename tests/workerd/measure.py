@@ -34,14 +34,15 @@ def cost(rig: Rig, delay_ms: int) -> dict[str, Any]:
     }
 
 
-def follow(rig: Rig, tokens: int = 800, rate: int = 50) -> dict[str, Any]:
+def follow(rig: Rig, tokens: int, rate: int) -> dict[str, Any]:
     """Follow a stream in another isolate; tell how long after the live reader each token arrived."""
     rig.meter("second", 0)
-    asked = {"id": "followed", "tokens": tokens, "rate": rate, "keep_alive": True, "through": "entry"}
+    stream_id = f"followed-{tokens}"
+    asked = {"id": stream_id, "tokens": tokens, "rate": rate, "keep_alive": True, "through": "entry"}
     sent: list[float] = []
     with ThreadPoolExecutor() as threads, Reader(rig.urls["checks"], "/produce", asked) as reader:
         reader.read_until("word0")
-        following = threads.submit(rig.ask, "second", "/follow", {"id": "followed"})
+        following = threads.submit(rig.ask, "second", "/follow", {"id": stream_id})
         while b"event: done" not in reader.received:
             sent += [time.time() * 1000] * (reader.received.count(b"word") - len(sent))
             reader.read_more()
@@ -51,6 +52,7 @@ def follow(rig: Rig, tokens: int = 800, rate: int = 50) -> dict[str, Any]:
     cuts = statistics.quantiles(behind, n=100)
     statements = rig.meter("second", 0)["statements"]
     return {
+        "reply_s": tokens / rate,
         "p50_ms": round(cuts[49]),
         "p95_ms": round(cuts[94]),
         "max_ms": round(max(behind)),
@@ -68,7 +70,8 @@ def main() -> None:
             rig.ask("checks", "/cost", {"id": "warm", "tokens": 50, "rate": RATE})
             for delay_ms in (0, 20, 50):
                 print(json.dumps({"python": name, "cost": cost(rig, delay_ms)}), flush=True)
-            print(json.dumps({"python": name, "follow": follow(rig)}), flush=True)
+            for tokens, rate in ((TOKENS, RATE), (1500, 50)):  # the longer a reply, the rarer writes and looks
+                print(json.dumps({"python": name, "follow": follow(rig, tokens, rate)}), flush=True)
         finally:
             rig.stop()
 
