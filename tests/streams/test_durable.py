@@ -316,6 +316,18 @@ async def test_resume_of_an_unknown_stream_is_an_error(backend: str, tmp_path: P
             await DurableStream.resume(store, "none", -1)
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_bad_network_loses_no_reader(seed: int, tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "streams.db") as client:
+        await migrate(client)
+        store = SqliteStreamStore(client)
+        reader = SqliteStreamStore(FaultyClient(client, chance=0.4, seed=seed), poll_interval_ms=5)
+        stream = await DurableStream.create(store, Source(tokens(50), rate=200).stream())
+        pages = [page async for page in reader.read_pages(stream.id)]
+        assert pages[-1].is_last
+        assert "".join(chunk.event.data for page in pages for chunk in page.chunks) == "".join(tokens(50))
+
+
 @backends
 async def test_a_lost_producer_is_an_error_event(backend: str, tmp_path: Path) -> None:
     async with open_store(backend, tmp_path, lease_ms=300) as store:

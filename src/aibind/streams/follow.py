@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
+from .._retry import insist
 from ..errors import ProducerLostError
 from .store import StreamChunk, StreamPage
 
@@ -61,10 +63,13 @@ class PageReader(Protocol):
 async def follow_pages(
     stream_id: str, reader: PageReader, *, after_seq: int, lease_ms: int
 ) -> AsyncIterator[StreamPage]:
-    """Yield page after page until the last. Raises ProducerLostError when the producer has to be given up."""
+    """Yield page after page until the last. Raises ProducerLostError when the producer has to be given up.
+
+    A look that fails with TransientError is repeated for as long as a lease lasts, as the producer's writes are.
+    """
     watch = LeaseWatch(lease_ms)
     while True:
-        page = await reader.read_page(after_seq)
+        page = await insist(partial(_look, reader, after_seq), patience_s=lease_ms / 1000)
         if page.chunks:
             after_seq = page.chunks[-1].seq
             watch.progress()
@@ -78,6 +83,10 @@ async def follow_pages(
         if left_s <= 0:
             raise ProducerLostError(stream_id)
         await reader.wait(left_s, bool(page.chunks))
+
+
+async def _look(reader: PageReader, after_seq: int, again: bool) -> StreamPage:  # noqa: ARG001 - reading is harmless
+    return await reader.read_page(after_seq)
 
 
 async def chunks_of(pages: AsyncIterator[StreamPage]) -> AsyncIterator[StreamChunk]:
