@@ -29,7 +29,9 @@ const conversation = new Conversation({
   cut: () => status.lost("reply"),
   joined: () => status.found("reply"),
   failed: (error) => status.say(error.message, "bad"),
+  sent: () => composer.sent(),
   back: (prompt, error) => {
+    composer.sent();
     composer.text ||= prompt;
     status.say(`Not sent: ${error.message}.`, "bad");
   },
@@ -105,7 +107,8 @@ async function openFromAddress() {
   }
   scroller.toEnd();
   try {
-    await conversation.open(decodeURIComponent(match[1]));
+    await conversation.open(idOf(match[1]));
+    composer.forget(conversation.lastQuestion?.content);
     scroller.toEnd();
   } catch (error) {
     if (error.status === 404) {
@@ -115,6 +118,14 @@ async function openFromAddress() {
     } else {
       status.lost("server"); // the next look that succeeds opens it
     }
+  }
+}
+
+function idOf(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // an address that was cut in the middle of a character: there is no such conversation
   }
 }
 

@@ -2,12 +2,14 @@
 import { byId, icon } from "./dom.js";
 
 const DRAFT = "aibind-draft";
+const UNSENT = "aibind-unsent"; // what was sent, until the server has it: a reload in between must not lose it
 
 export class Composer {
   #form = byId("composer");
   #area = byId("prompt");
   #button = byId("send");
   #busy = false;
+  #restored = false; // the field holds what may have been sent
   #on;
 
   /** Handlers: send(text), stop(). */
@@ -21,12 +23,20 @@ export class Composer {
     this.#area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
-        if (!this.#busy) {
+        if (!this.#busy && !event.repeat) {
           this.#submit();
         }
       }
     });
-    this.text = sessionStorage.getItem(DRAFT) ?? "";
+    this.#button.addEventListener("click", (event) => {
+      if (event.detail === 2) {
+        event.preventDefault(); // the second half of a double click on "Send" would stop the reply
+      }
+    });
+    const unsent = sessionStorage.getItem(UNSENT);
+    this.text = sessionStorage.getItem(DRAFT) || unsent || "";
+    this.#restored = this.text === unsent;
+    sessionStorage.removeItem(UNSENT);
     this.busy = false;
   }
 
@@ -49,6 +59,19 @@ export class Composer {
     this.#changed();
   }
 
+  /** The server has what was sent. */
+  sent() {
+    sessionStorage.removeItem(UNSENT);
+  }
+
+  /** This has been said already: it is no draft, although a reload came before we knew. */
+  forget(text) {
+    if (this.#restored && this.text === text) {
+      this.text = "";
+    }
+    this.#restored = false;
+  }
+
   /** Go to the field, unless that would open a phone's keyboard unasked. */
   focus() {
     if (!matchMedia("(pointer: coarse)").matches) {
@@ -63,6 +86,7 @@ export class Composer {
     }
     const text = this.#area.value.trim();
     if (text) {
+      sessionStorage.setItem(UNSENT, text);
       this.text = "";
       this.#on.send(text);
     }

@@ -9,13 +9,16 @@ import { Reply } from "./reply.js";
 export class Conversation {
   #list = byId("messages");
   #shown = new Map(); // elements by the id of their message
-  #live = null; // { reply, element, question, growing, extras }
+  #live = null; // { reply, element, question, growing, extras, stopped }
   #request = 0;
   #limit = 0;
   #failure = null; // an error that left no trace in the conversation
   #on;
 
-  /** Handlers: changed() whatever is shown, turned() a turn began or ended, grown(), cut(ms), joined(), back(prompt). */
+  /**
+   * Handlers: changed() whatever is shown, turned() a turn began or ended, grown(), cut(ms), joined(), sent() the server
+   * has the message, back(prompt, error) it does not want it.
+   */
   constructor(handlers) {
     this.#on = handlers;
     this.id = null;
@@ -29,6 +32,10 @@ export class Conversation {
   /** The id of the stream that is being followed. */
   get liveId() {
     return this.#live?.reply.id ?? null;
+  }
+
+  get lastQuestion() {
+    return this.view?.messages.findLast((message) => message.role === "user");
   }
 
   /** Show nothing, for a new conversation. */
@@ -102,36 +109,51 @@ export class Conversation {
     this.#on.turned();
   }
 
+  /** Stop the reply; one that the server has not begun yet is stopped as soon as it has. */
   async stop() {
-    const id = this.liveId;
-    if (id) {
-      announce("Stopping");
-      await api.stop(id);
+    const live = this.#live;
+    if (!live) {
+      return;
+    }
+    announce("Stopping");
+    if (live.reply.id) {
+      await api.stop(live.reply.id);
+    } else {
+      live.stopped = true;
     }
   }
 
   async #turn(body, question, prompt) {
     this.#failure = null;
     this.#list.querySelectorAll(".notice").forEach((element) => element.remove());
-    const lastQuestion = () => this.view?.messages.findLast((message) => message.role === "user")?.id;
-    const before = lastQuestion();
+    const before = this.lastQuestion?.id;
     const reply = this.#begin(question);
+    const live = this.#live;
     try {
-      if (!this.id) {
-        this.id = (await api.create()).id;
-        this.#on.created(this.id);
+      let { id } = this;
+      if (!id) {
+        ({ id } = await api.create());
+        if (this.#live === live) {
+          this.id = id;
+          this.#on.created(id);
+        }
       }
       announce("The assistant is answering");
-      await reply.ask({ ...body, sessionId: this.id });
+      await reply.ask({ ...body, sessionId: id });
+      this.#on.sent();
       this.#on.turned();
+      if (live.stopped) {
+        await api.stop(reply.id).catch((error) => this.#on.failed(error));
+      }
     } catch (error) {
-      if (this.#live?.reply !== reply) {
-        return; // somebody has opened another conversation meanwhile
+      if (this.#live !== live) {
+        this.#on.back(prompt, error); // somebody has opened another conversation meanwhile, and would not miss it
+        return;
       }
       question?.remove();
       this.#endLive().remove();
       await this.refresh().catch(() => {});
-      if (!prompt || lastQuestion() === before) {
+      if (!prompt || this.lastQuestion?.id === before) {
         this.#on.back(prompt, error); // else it has arrived, and only the answer to that was lost
       }
     }
@@ -163,7 +185,7 @@ export class Conversation {
       cut: (ms) => this.#on.cut(ms),
       joined: () => this.#on.joined(),
     });
-    this.#live = { reply, element, question, growing, extras };
+    this.#live = { reply, element, question, growing, extras, stopped: false };
     this.#on.changed();
     return reply;
   }
@@ -233,6 +255,7 @@ export class Conversation {
     }
     const actions = {
       isBusy: () => this.isBusy,
+      refuse: () => this.#on.failed(new Error("Stop the reply first, or wait until it is there.")),
       regenerate: (id) => this.regenerate(id),
       edit: (id, text) => this.edit(id, text),
       select: (id, step) => this.select(id, step).catch((error) => this.#on.failed(error)),
@@ -284,7 +307,8 @@ export class Conversation {
     const told = this.#failure && view.messages.some((message) => message.role !== "user" && message.metadata.streamId === this.#failure.stream);
     const text = view.unanswered ? inWords(view.unanswered) : this.#failure && !told ? this.#failure.text : "";
     if (text && last) {
-      this.#list.append(el("div", { class: "message" }, notice(text, () => this.regenerate(last.id))));
+      const kind = view.unanswered === "stopped" ? "calm" : "error";
+      this.#list.append(el("div", { class: "message" }, notice(text, () => this.regenerate(last.id), kind)));
     }
   }
 

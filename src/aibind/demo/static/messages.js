@@ -7,7 +7,7 @@ const IDLE = { "data-idle": "" }; // the style sheet hides what is of no use whi
 
 /** Make the element of a message of the user. */
 export function userMessage(text) {
-  const element = el("article", { class: "message user", "aria-label": "You" }, el("div", { class: "bubble" }, text), el("footer", { class: "actions" }));
+  const element = el("article", { class: "message user", "aria-label": "You" }, el("div", { class: "bubble", dir: "auto" }, text), el("footer", { class: "actions" }));
   element.source = text;
   return element;
 }
@@ -49,6 +49,9 @@ function fillAnswer(element, view) {
     element.querySelector(".text").replaceChildren(toFragment(view.html));
   }
   const details = view.details ?? {};
+  if (!view.content.trim() && !details.tools && !element.querySelector(".empty")) {
+    element.querySelector(".text").append(el("p", { class: "empty" }, "The answer was empty."));
+  }
   if (!element.querySelector(".extra") && (details.reasoning || details.tools)) {
     const shown = new Extras(element);
     if (details.reasoning) {
@@ -96,7 +99,7 @@ function branches(view, index, count, actions) {
 
 function editMessage(element, view, actions) {
   const bubble = element.querySelector(".bubble");
-  const area = el("textarea", { class: "edit-text", "aria-label": "Edit your message", rows: "1" });
+  const area = el("textarea", { class: "edit-text", "aria-label": "Edit your message", rows: "1", dir: "auto" });
   area.value = view.content;
   const close = () => {
     editor.replaceWith(bubble);
@@ -105,7 +108,9 @@ function editMessage(element, view, actions) {
   };
   const submit = () => {
     const text = area.value.trim();
-    if (text && !actions.isBusy()) {
+    if (text && actions.isBusy()) {
+      actions.refuse();
+    } else if (text) {
       close();
       actions.edit(view.id, text);
     }

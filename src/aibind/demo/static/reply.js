@@ -27,7 +27,10 @@ export class Reply {
     this.id = null;
   }
 
-  /** Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. */
+  /**
+   * Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. The question is sent
+   * even when somebody turns to another conversation meanwhile.
+   */
   async ask(body) {
     let response;
     try {
@@ -35,7 +38,6 @@ export class Reply {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(body),
-        signal: this.#abort.signal,
       });
     } catch {
       throw new ApiError("The server cannot be reached", 0);
@@ -44,6 +46,10 @@ export class Reply {
       throw await failureOf(response);
     }
     this.id = response.headers.get("X-Stream-Id");
+    if (this.#ended) {
+      response.body.cancel().catch(() => {});
+      return;
+    }
     this.#run(response);
   }
 
@@ -64,7 +70,7 @@ export class Reply {
       try {
         response ??= await this.#resume();
         this.#on.joined();
-        await readMessages(response, (message) => this.#take(message), SILENCE_MS);
+        await readMessages(response, (message) => this.#take(message), SILENCE_MS, this.#abort.signal);
       } catch (error) {
         if (error instanceof ApiError && error.status >= 400 && error.status < 500 && !this.#ended) {
           this.#finish("gone", error.message);

@@ -73,7 +73,7 @@ export class Sidebar {
   }
 
   #row({ id, title, live }, isCurrent) {
-    const link = el("a", { href: `/c/${encodeURIComponent(id)}`, "aria-current": isCurrent ? "page" : null }, el("span", {}, title));
+    const link = el("a", { href: `/c/${encodeURIComponent(id)}`, "aria-current": isCurrent ? "page" : null }, el("span", { dir: "auto" }, title));
     if (live) {
       link.append(el("span", { class: "pulse", title: "A reply is under way", role: "img", "aria-label": "A reply is under way" }));
     }
@@ -92,7 +92,7 @@ export class Sidebar {
   }
 
   #rename(row, id, title) {
-    const input = el("input", { type: "text", maxlength: "120", "aria-label": "Title of the conversation" });
+    const input = el("input", { type: "text", dir: "auto", maxlength: "120", "aria-label": "Title of the conversation" });
     input.value = title;
     let settled = false;
     const settle = (save) => {

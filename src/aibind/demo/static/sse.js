@@ -62,12 +62,14 @@ export class SseParser {
 
 /**
  * Read a response's body to its end and give each message to `onMessage`. Throws when the connection is cut, or when
- * nothing at all, not even a heartbeat, has come for `silenceMs`.
+ * nothing at all, not even a heartbeat, has come for `silenceMs`. Ends early when `signal` says so.
  */
-export async function readMessages(response, onMessage, silenceMs) {
+export async function readMessages(response, onMessage, silenceMs, signal) {
   const parser = new SseParser(onMessage);
   const decoder = new TextDecoder();
   const reader = response.body.getReader();
+  const leave = () => reader.cancel().catch(() => {});
+  signal.addEventListener("abort", leave);
   let timer;
   try {
     for (;;) {
@@ -83,6 +85,7 @@ export async function readMessages(response, onMessage, silenceMs) {
     }
   } finally {
     clearTimeout(timer);
-    reader.cancel().catch(() => {});
+    signal.removeEventListener("abort", leave);
+    leave();
   }
 }
