@@ -126,9 +126,9 @@ class StreamWriter:
         return self.halted or self._actual or end
 
     def abandon(self) -> None:
-        """End the stream as the end of the event loop would, without waiting for it: its producer is gone."""
-        if self._task is not None:
-            self._task.cancel()
+        """End the stream, without waiting for it, because its producer is gone."""
+        self._end = self._end or StreamEnd("error", SHUT_DOWN)
+        self._work.set()
 
     # --- the store's side ---
 
