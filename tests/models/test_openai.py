@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 
 import httpx2
 import pytest
@@ -107,6 +108,7 @@ async def test_usage_comes_last_and_once():
         ({"usage": {}}, None),
         ({"usage": {"total_tokens": "many"}}, None),
         ({"usage": [1]}, None),
+        ({"usage": {"prompt_tokens": math.inf, "completion_tokens": 10**400}}, Usage(0, 10**400)),
     ],
 )
 async def test_usage_in_its_dialects(chunk, expected):
@@ -215,6 +217,14 @@ TOOL_CALLS = {
         [ROME, TIME],
     ),
     "exactly as sent": ([[_piece(0, "a", "weather", SPACED)]], [ToolCall("a", "weather", SPACED)]),
+    "arguments before the name": (
+        [[_piece(0, arguments='{"city"')], [_piece(0, "a", "weather", ': "Rome"}')], [_piece(1, "b", "time", "{}")]],
+        [ROME, TIME],
+    ),
+    "second before the first": (
+        [[_piece(1, "a", "weather", '{"city": ')], [_piece(0, "b", "time", "{}")], [_piece(1, arguments='"Rome"}')]],
+        [ROME, TIME],
+    ),
     "no arguments": ([[_piece(0, "a", "now", None)]], [ToolCall("a", "now", "")]),
 }
 

@@ -113,6 +113,23 @@ async def test_a_redirect_is_not_followed():
     assert len(exchanges) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "says"),
+    [
+        (307, {"Location": "http://[nowhere"}, "an address that is no URL"),
+        (307, {"Location": "//other.example:99999/v1"}, "http://other.example:99999/v1;"),
+        (307, {"Location": f"/login/{KEY}"}, "/login/[redacted];"),
+        (307, {}, "answered 307: no explanation"),
+        (304, {}, "answered 304: no explanation"),
+    ],
+)
+async def test_a_redirect_to_nowhere(status, headers, says):
+    _, error, exchanges = await failing(Reply(status=status, body=b"", headers=headers, framing="close"), api_key=KEY)
+    assert says in str(error)
+    assert error.status == status
+    assert len(exchanges) == 1
+
+
 async def test_a_web_page_in_place_of_a_stream():
     _, error, _ = await failing(Reply(body=b"<html>", content_type="text/html; charset=utf-8"))
     assert "web page" in str(error)
@@ -456,3 +473,13 @@ async def test_the_key_is_in_no_error(reply):
     assert KEY not in told
     assert KEY[:12] not in told
     assert "other-secret" not in told
+
+
+async def test_the_key_in_a_url_is_in_no_log(caplog):
+    caplog.set_level("DEBUG")
+    async with Endpoint(failure(500, "no")) as endpoint:
+        base_url = f"{endpoint.base_url}?api-key={KEY}&api-version=7"
+        async with OpenAIModel("any", base_url=base_url, max_retries=0) as model:
+            await collect_until_error(model, HELLO)
+    assert "api-version=7" in caplog.text  # the HTTP library does log the URL
+    assert KEY not in caplog.text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
 from ._chat_errors import Redactor
 
-__all__ = ["ChatEndpoint", "shown_url"]
+__all__ = ["ChatEndpoint", "shown_redirect", "shown_url"]
 
 _PATH = "/chat/completions"
 _SECRETIVE = ("auth", "cookie", "key", "pass", "secret", "sig", "token")  # in names of headers and parameters
@@ -52,6 +52,14 @@ def shown_url(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.removesuffix(_PATH), "", ""))
+
+
+def shown_redirect(url: str, location: str) -> str:
+    """Write where an answer from ``url`` redirects to, in the same way."""
+    try:
+        return shown_url(urljoin(url, location))
+    except ValueError:
+        return "an address that is no URL"
 
 
 def _split(base_url: str) -> SplitResult:

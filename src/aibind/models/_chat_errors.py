@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from ..errors import ModelError
 from ._json import is_list, is_object
 
-__all__ = ["Redactor", "endpoint_error", "is_retryable", "retry_after_s", "snippet"]
+__all__ = ["LogFilter", "Redactor", "endpoint_error", "is_retryable", "retry_after_s", "snippet"]
 
 _LONGEST = 500
 _DEEPEST = 6
@@ -42,6 +43,19 @@ class Redactor:
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         return text
+
+
+class LogFilter(logging.Filter):
+    """Takes the secrets of a URL out of the line that the HTTP library logs for each request."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, without the secrets."""
+        record.msg, record.args = self._redact(record.getMessage()), None
+        return True
 
 
 def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int | None = None) -> ModelError:

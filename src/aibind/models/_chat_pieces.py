@@ -74,7 +74,8 @@ class CallJoiner:
         identity, name, index = str(piece.get("id") or ""), str(function.get("name") or ""), piece.get("index")
         latest = self.calls[-1] if self.calls else None
         call = self._by_index.get(index) if isinstance(index, int) else latest
-        if call is None or (name and (identity != call.id if identity else index is None)):
+        is_named = call is not None and bool(call.id or call.name)  # else its arguments came before its name
+        if call is None or (name and is_named and (identity != call.id if identity else index is None)):
             call = JoinedCall()
             self.calls.append(call)
         if isinstance(index, int):

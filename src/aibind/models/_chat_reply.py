@@ -191,4 +191,6 @@ def _usage(value: Any) -> Usage | None:
 
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:
     found = next((usage[name] for name in names if isinstance(usage.get(name), int | float)), None)
-    return None if found is None or not math.isfinite(found) else max(0, int(found))
+    if found is None or (isinstance(found, float) and not math.isfinite(found)):
+        return None
+    return max(0, int(found))

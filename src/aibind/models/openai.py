@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urljoin
 
 from ..errors import ModelError, ModelTimeoutError
 from ._chat_answer import ChatAnswer
-from ._chat_endpoint import ChatEndpoint, shown_url
-from ._chat_errors import endpoint_error, retry_after_s, snippet
+from ._chat_endpoint import ChatEndpoint, shown_redirect
+from ._chat_errors import LogFilter, endpoint_error, retry_after_s, snippet
 from ._chat_reply import ChatReply, cut_off
 from ._chat_request import Structured, chat_body, encode_body
 from .model import ModelEvent, ModelRequest
@@ -38,6 +38,7 @@ _ERROR_S = 5.0  # and for so long
 _TAIL_S = 10.0  # after the reason to stop only usage and [DONE] can come
 _DRAIN_S = 0.1  # after [DONE] only the end of the body can come, which frees the connection for the next call
 _LONGEST_WAIT_S = 30.0
+_HTTP_LOGGER = logging.getLogger("httpx2")
 
 
 class OpenAIModel:
@@ -98,6 +99,7 @@ class OpenAIModel:
         self._model = model
         self._endpoint = ChatEndpoint(base_url, api_key, headers or {})
         self._redact = self._endpoint.redact
+        self._log_filter = LogFilter(self._redact)
         try:
             self._url = httpx2.URL(self._endpoint.url)
         except httpx2.InvalidURL as error:
@@ -109,6 +111,8 @@ class OpenAIModel:
         self._structured: Structured = structured
         self._extra_body = dict(extra_body or {})
         self._takes_stream_options = True
+        if self._redact(self._endpoint.url) != self._endpoint.url:
+            _HTTP_LOGGER.addFilter(self._log_filter)
         self._owns_client = client is None
         self._client = client or httpx2.AsyncClient(
             trust_env=not self._endpoint.is_loopback,
@@ -128,6 +132,7 @@ class OpenAIModel:
 
     async def aclose(self) -> None:
         """Close the connections, and with them the replies that are under way. A client that was given stays open."""
+        _HTTP_LOGGER.removeFilter(self._log_filter)
         if self._owns_client:
             await self._client.aclose()
 
@@ -223,10 +228,10 @@ class OpenAIModel:
         """Make the error for an answer that is not a success, and read how long to wait before asking again."""
         status = response.status_code
         prefix = f"The model's endpoint answered {status}{_HINTS.get(status, '')}"
-        if response.is_redirect:
-            location = response.headers.get("location", "")
+        location = response.headers.get("location", "")
+        if response.is_redirect and location:
             await response.aclose()
-            target = shown_url(urljoin(self._endpoint.url, location))
+            target = self._redact(shown_redirect(self._endpoint.url, location))
             return ModelError(
                 f"{prefix}: it redirects to {target}; set base_url to the final address", status=status
             ), None
