@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import queue
-import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,36 +32,16 @@ class RigMissingError(MissingError):
 def open_isolates(say: Say) -> Iterator[Any]:
     """Run workerd with two Workers, ``first`` and ``second``, and give the tests' rig around it."""
     try:
-        from tests.workerd.bundle import PYTHONS, build
-        from tests.workerd.install import HERE as RIG_FOLDER
-        from tests.workerd.install import NODE_MODULES, CannotInstallError, node
-        from tests.workerd.rig import Rig, _pump
+        from tests.workerd.bundle import PYTHONS
+        from tests.workerd.install import CannotInstallError
+        from tests.workerd.rig import Rig
     except ImportError as error:
         raise RigMissingError(f"The workerd rig is in tests/, which is not here ({error})") from error
 
     class BenchmarkRig(Rig):
-        def start(self) -> None:
-            folder = str(build("benchmarks", self.python, FILES))
-            workers = [
-                {"name": name, "build": folder, "pyodide": self.python.describe(), "meter": True}
-                for name in ("first", "second")
-            ]
-            options = self.data / "options.json"
-            options.write_text(json.dumps({"persist": str(self.data), "workers": workers}))
-            self._answers = queue.Queue()
-            self._process = subprocess.Popen(
-                [node(), str(RIG_FOLDER / "rig.mjs"), str(options)],
-                cwd=RIG_FOLDER,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-                env={**os.environ, "NODE_PATH": str(NODE_MODULES), "WRANGLER_SEND_METRICS": "false"},
-            )
-            for stream, take in ((self._process.stdout, self._answers.put), (self._process.stderr, self._log.append)):
-                threading.Thread(target=_pump, args=(stream, take), daemon=True).start()
-            self.urls = self._answer()["urls"]
+        def build_workers(self) -> list[dict[str, Any]]:
+            folder = self.build("benchmarks", FILES)
+            return [{"name": name, "build": folder, "meter": True} for name in ("first", "second")]
 
         def ask_long(self, worker: str, path: str, body: object) -> Any:
             with self.client(worker, timeout_s=1200) as client:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .install import HERE, TOOLS, install_node_modules, install_packages
+from .install import HERE, install_node_modules, install_packages
 
 ROOT = HERE.parent.parent
 
@@ -45,7 +45,7 @@ PYTHONS = {
 }
 
 
-def build(name: str, python: Python, files: Mapping[str, Path], *, into: Path = TOOLS / "build") -> Path:
+def build(name: str, python: Python, files: Mapping[str, Path], *, into: Path) -> Path:
     """Make the folder of a Worker. ``files`` are files or folders of its own, by their place in its site packages."""
     folder = into / f"{python.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)

@@ -58,15 +58,8 @@ class Rig:
         """Start workerd, unless it runs."""
         if self._process is not None:
             return
-        folder = self.data / "build"  # of this rig alone: another may run at the same time
-        checks = str(build("checks", self.python, CHECKS_FILES, into=folder))
-        example = build("example", self.python, {"": ROOT / "examples" / "worker" / "src"}, into=folder)
         pyodide = self.python.describe()
-        workers: list[dict[str, Any]] = [
-            {"name": "checks", "build": checks, "pyodide": pyodide, "meter": True},
-            {"name": "second", "build": checks, "pyodide": pyodide, "meter": True},
-            {"name": "example", "build": str(example), "pyodide": pyodide},
-        ]
+        workers = [{**worker, "pyodide": pyodide} for worker in self.build_workers()]
         options = self.data / "options.json"
         options.write_text(json.dumps({"persist": str(self.data), "workers": workers}))
         self._answers = queue.Queue()
@@ -83,6 +76,20 @@ class Rig:
         for stream, take in ((self._process.stdout, self._answers.put), (self._process.stderr, self._log.append)):
             threading.Thread(target=_pump, args=(stream, take), daemon=True).start()
         self.urls = self._answer()["urls"]
+
+    def build_workers(self) -> list[dict[str, Any]]:
+        """Build the Workers, and tell of each its name, its folder and whether its D1 is metered."""
+        checks = self.build("checks", CHECKS_FILES)
+        example = self.build("example", {"": ROOT / "examples" / "worker" / "src"})
+        return [
+            {"name": "checks", "build": checks, "meter": True},
+            {"name": "second", "build": checks, "meter": True},
+            {"name": "example", "build": example},
+        ]
+
+    def build(self, name: str, files: Mapping[str, Path]) -> str:
+        """Make the folder of a Worker, for this rig alone: another may run at the same time."""
+        return str(build(name, self.python, files, into=self.data / "build"))
 
     def stop(self) -> None:
         """Stop workerd in an orderly way, and remove its data."""
