@@ -244,7 +244,9 @@ async def test_arguments_that_no_browser_can_read_stay_text() -> None:
     assert calls == ['{"key": NaN}', "[" * 100_000]
 
 
-@pytest.mark.parametrize("answer", ['{"a": NaN}', "Infinity", "[" * 100_000, "1" * 10_000])
+@pytest.mark.parametrize(
+    "answer", ['{"a": NaN}', "Infinity", "[" * 500_000, "1" * 10_000], ids=lambda answer: answer[:8]
+)
 async def test_structured_that_no_browser_can_read_is_an_error(answer: str) -> None:
     handler = StreamHandler(model=ScriptedModel(answer))
     events = await events_of(await handler.structured({"prompt": "x"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["parse_partial"]
 
@@ -21,14 +21,22 @@ _TOKEN = re.compile(
 _CLOSERS = {"{": "}", "[": "]"}
 
 
+class _Open(NamedTuple):
+    """Is an open bracket, and the one around it: so that to remember all that are open costs nothing."""
+
+    bracket: str
+    outside: _Open | None
+
+
 def parse_partial(text: str) -> Any:
     """Tell what unfinished JSON says so far.
 
     A string that is a value counts as far as it has come, and so does a number; a key or a literal only when it is
-    whole. Raises ValueError when the text says nothing yet or cannot become JSON.
+    whole. Raises ValueError when the text says nothing yet or cannot become JSON, and RecursionError when it is nested
+    too deep.
     """
-    stack: list[str] = []  # open brackets
-    end, open_there = 0, ""  # the last place where closing what is open there makes JSON
+    stack: _Open | None = None  # the innermost open bracket
+    end, open_there = 0, stack  # the last place where closing what is open there makes JSON
     is_key = False
     at = 0
     while token := _TOKEN.match(text, at):
@@ -36,21 +44,25 @@ def parse_partial(text: str) -> Any:
         if kind == "cut":
             if is_key:
                 break
-            return json.loads(text[: token.start("cut")] + value + '"' + _close("".join(stack)))
+            return json.loads(text[: token.start("cut")] + value + '"' + _close(stack))
         if kind == "open":
-            stack.append(value)
+            stack = _Open(value, stack)
             is_key = value == "{"
         elif kind == "close" and stack:
-            stack.pop()
+            stack = stack.outside
             is_key = False
         elif kind == "comma":
-            is_key = stack[-1:] == ["{"]
+            is_key = stack is not None and stack.bracket == "{"
         elif kind == "colon":
             is_key = False
         if kind in {"open", "close"} or (kind in {"string", "number", "literal"} and not is_key):
-            end, open_there = at, "".join(stack)
+            end, open_there = at, stack
     return json.loads(text[:end] + _close(open_there))
 
 
-def _close(brackets: str) -> str:
-    return "".join(_CLOSERS[bracket] for bracket in reversed(brackets))
+def _close(stack: _Open | None) -> str:
+    closers: list[str] = []
+    while stack is not None:
+        closers.append(_CLOSERS[stack.bracket])
+        stack = stack.outside
+    return "".join(closers)
