@@ -478,8 +478,8 @@ async def a_renewed_lease_holds(harness: StreamStoreHarness) -> None:
 async def progress_counts_without_renewal(harness: StreamStoreHarness) -> None:
     # A JavaScript producer never renews; what it writes shows that it lives.
     writer, brief = await harness.open(), await harness.open(lease_ms=1)
-    for grace_s in GRACES_S:
-        stream_id = f"within {grace_s} s"
+    for attempt, grace_s in enumerate(GRACES_S):
+        stream_id = f"s{attempt}"
         reader = await harness.open(lease_ms=int(grace_s * 10_000))
         await brief.create(stream_id)
         producer = _Producer(writer, stream_id, grace_s / 10)
@@ -543,8 +543,8 @@ async def cleanup_removes_what_has_expired(harness: StreamStoreHarness) -> None:
 @check
 async def cleanup_spares_a_producer_that_goes_on(harness: StreamStoreHarness) -> None:
     writer, brief = await harness.open(), await harness.open(lease_ms=1)
-    for grace_s in GRACES_S:
-        stream_id = f"within {grace_s} s"
+    for attempt, grace_s in enumerate(GRACES_S):
+        stream_id = f"s{attempt}"
         sweeper = await harness.open(lease_ms=int(grace_s * 10_000))
         await brief.create(stream_id)
         await asyncio.sleep(0.01)
