@@ -112,7 +112,7 @@ def test_demo_greets_and_ends_without_a_word(number: signal.Signals, tmp_path: P
             assert line
             greeting += line
         process.send_signal(number)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
     assert re.search(r"Page +http://127\.0\.0\.1:\d+\n", greeting)
     assert re.search(r"Model +offline, 40 tokens a second", greeting)
     database = re.search(r"Database +(.+)\n", greeting)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from .support import DemoProcess, until
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 
 
 class ChatPage:

@@ -61,7 +61,7 @@ class DemoProcess:
     def _signal(self, number: int) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(20)
+        code = self._process.wait(60)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._process = None
@@ -76,7 +76,7 @@ class DemoProcess:
 
     def get(self, path: str) -> Any:
         """Ask the server, apart from any browser."""
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + path, timeout=10) as response:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.url + path, timeout=60) as response:
             return json.load(response)
 
     def messages(self, session_id: str) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ class DemoProcess:
         return messages
 
 
-def until(condition: Any, seconds: float = 15) -> Any:
+def until(condition: Any, seconds: float = 60) -> Any:
     """Wait until a condition holds, and return what it returned."""
     deadline = time.monotonic() + seconds
     while True:

@@ -36,7 +36,7 @@ async def serving(
             await started.wait()
             base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             try:
-                async with httpx2.AsyncClient(base_url=base_url, trust_env=False, timeout=20) as client:
+                async with httpx2.AsyncClient(base_url=base_url, trust_env=False, timeout=60) as client:
                     yield client, server, demo
             finally:
                 server.should_exit = True
@@ -136,7 +136,7 @@ async def test_rename_and_delete(client: httpx2.AsyncClient) -> None:
 
 async def test_a_live_stream_is_told_and_deleting_stops_it(tmp_path: Path) -> None:
     async with serving(tmp_path / "chat.db", tokens_per_second=100) as (client, _, demo):
-        body = {"sessionId": "s", "prompt": "/long 5000 Tell me"}
+        body = {"sessionId": "s", "prompt": "/long 50000 Tell me"}
         async with client.stream("POST", "/__aibind__/stream", json=body) as response:
             stream_id = response.headers["x-stream-id"]
             opened = await view(client, "s")
@@ -153,7 +153,7 @@ async def test_a_live_stream_is_told_and_deleting_stops_it(tmp_path: Path) -> No
 
 async def test_deleting_stops_every_reply_of_a_conversation(tmp_path: Path) -> None:
     async with serving(tmp_path / "chat.db", tokens_per_second=100) as (client, _, demo):
-        bodies = [{"sessionId": "s", "prompt": f"/long 5000 Tell me {number}"} for number in range(3)]
+        bodies = [{"sessionId": "s", "prompt": f"/long 50000 Tell me {number}"} for number in range(3)]
         replies = [await demo.handler.stream(body) for body in bodies]
         assert (await client.delete("/api/conversations/s")).status_code == 200
         for reply in replies:
@@ -235,7 +235,7 @@ async def test_answers_of_killed_servers_are_saved_before_their_streams_are_swep
 async def test_a_second_server_on_the_same_database_follows_and_stops(tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     async with serving(database, tokens_per_second=100) as (one, _, _), serving(database) as (two, _, _):
-        body = {"sessionId": "s", "prompt": "/long 5000 Tell me"}
+        body = {"sessionId": "s", "prompt": "/long 50000 Tell me"}
         async with one.stream("POST", "/__aibind__/stream", json=body) as response:
             stream_id = response.headers["x-stream-id"]
             assert (await view(two, "s"))["live"] == stream_id
@@ -263,7 +263,7 @@ async def test_a_question_without_any_answer_says_so(tmp_path: Path) -> None:
 async def test_shutting_down_keeps_replies_and_does_not_wait_for_readers(tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     async with serving(database, tokens_per_second=100) as (client, server, _):
-        body = {"sessionId": "s", "prompt": "/long 5000 Tell me"}
+        body = {"sessionId": "s", "prompt": "/long 50000 Tell me"}
         async with client.stream("POST", "/__aibind__/stream", json=body) as response:
             data = b""
             async for piece in response.aiter_raw():

@@ -84,7 +84,7 @@ def test_a_double_click_sends_once_and_stops_nothing(tab: Tab) -> None:
 def test_a_reply_is_stopped_before_the_server_has_begun_it(tab: Tab) -> None:
     page = tab().open()
     with held(page, "/__aibind__/stream") as routes:
-        page.send("/long 5000 Tell me about the heron")
+        page.send("/long 50000 Tell me about the heron")
         wait_for(page, routes)
         page.page.get_by_role("button", name="Stop the reply").click()
     expect(page.live).to_have_count(0)
@@ -151,7 +151,7 @@ def test_back_and_forward_in_mid_reply(tab: Tab) -> None:
     page = tab().open()
     page.ask("/short The first")
     page.page.get_by_role("button", name="New conversation").click()
-    page.send("/long 5000 The second")
+    page.send("/long 50000 The second")
     page.wait_for_words(50)
     second = page.session_id
     for _ in range(3):
@@ -161,7 +161,7 @@ def test_back_and_forward_in_mid_reply(tab: Tab) -> None:
         page.page.go_forward()
     page.wait_for_words(100)
     assert page.session_id == second
-    expect(page.questions).to_have_text(["/long 5000 The second"])
+    expect(page.questions).to_have_text(["/long 50000 The second"])
     expect(page.page.locator(".message.assistant")).to_have_count(1)
     page.page.go_back()
     page.page.go_back()
@@ -185,7 +185,7 @@ def test_an_edit_in_mid_reply_waits_and_says_so(tab: Tab) -> None:
     editor = page.page.get_by_label("Edit your message")
     editor.fill("/short Hello again")
     other.page.bring_to_front()
-    other.send("/long 5000 Keep talking")
+    other.send("/long 50000 Keep talking")
     other.wait_for_words(50)
     page.page.bring_to_front()
     page.wait_for_words(50)
@@ -201,7 +201,7 @@ def test_an_edit_in_mid_reply_waits_and_says_so(tab: Tab) -> None:
 
 def test_two_tabs_stop_at_once(tab: Tab) -> None:
     one, two = tab().open(), tab()
-    one.send("/long 5000 Tell me about the lighthouse")
+    one.send("/long 50000 Tell me about the lighthouse")
     one.wait_for_words(60)
     two.open(f"/c/{one.session_id}")
     two.wait_for_words(60)

@@ -74,15 +74,19 @@ GROW = """async ([text, step]) => {
   const growing = new GrowingMarkdown(place, () => {});
   const settled = new Set();
   let disturbed = false;
-  for (let end = 0; end < text.length; end += step) {
-    growing.append(text.slice(end, end + step));
-    await pause(10);
+  const look = () => {
     const blocks = [...place.children].filter((child) => !child.classList.contains("rest"));
     disturbed ||= [...settled].some((block) => !blocks.includes(block));
     blocks.forEach((block) => settled.add(block));
+  };
+  for (let end = 0; end < text.length; end += step) {
+    growing.append(text.slice(end, end + step));
+    await pause(10);
+    look();
   }
-  for (let waited = 0; waited < 200 && words(place) !== words(whole); waited += 1) {
+  for (let waited = 0; waited < 3000 && words(place) !== words(whole); waited += 1) {
     await pause(20);
+    look();
   }
   growing.close();
   const result = [words(place), words(whole), place.querySelectorAll("td, pre, li").length, settled.size, disturbed];

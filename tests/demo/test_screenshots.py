@@ -25,9 +25,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
         yield process
 
 
+@pytest.fixture(scope="module")
+def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
+    """Serve replies that are still under way when their picture is taken, however slow this machine is."""
+    with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=8) as process:
+        yield process
+
+
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("device", SIZES)
-def test_look(browser: Browser, server: DemoProcess, device: str, colours: str) -> None:
+def test_look(browser: Browser, server: DemoProcess, slow_server: DemoProcess, device: str, colours: str) -> None:
     width, height = SIZES[device]
     phone = device == "phone"
     context = new_context(
@@ -37,7 +44,8 @@ def test_look(browser: Browser, server: DemoProcess, device: str, colours: str) 
         has_touch=phone,
         is_mobile=phone,
     )
-    page = ChatPage(context.new_page(), server).open()
+    page = ChatPage(context.new_page(), slow_server).open()
+    prompt = "Tell me about the *night train* and how a `durable stream` keeps what it said"
 
     def shoot(name: str) -> None:
         page.page.screenshot(path=report_folder("screenshots") / f"{device}-{colours}-{name}.png")
@@ -47,23 +55,30 @@ def test_look(browser: Browser, server: DemoProcess, device: str, colours: str) 
 
     expect(page.page.locator(".example")).to_have_count(6)
     shoot("1-empty")
-    page.send("Tell me about the *night train* and how a `durable stream` keeps what it said")
-    page.wait_for_words(200)
+    page.send(prompt)
+    page.wait_for_words(80)
     shoot("2-streaming")
+    page.page.get_by_role("button", name="Stop the reply").click()
     page.wait_for_answers(1)
+    shoot("2-stopped")
+    page.send("/think about rivers")
+    expect(page.page.locator(".reasoning[open]")).to_contain_text("The user says")
+    shoot("5-thinking")
+    page.page.keyboard.press("Escape")
+
+    assert page.faults == []
+    page.page.close()
+    page = ChatPage(context.new_page(), server).open()
+    page.ask(prompt)
     shoot("3-finished")
     page.page.get_by_role("button", name="Another answer").click()
     expect(page.answers.first.locator(".branches > span")).to_have_text("2/2")
     page.wait_for_answers(1)
     shoot("4-branches")
-    page.send("/think about rivers")
-    expect(page.page.locator(".reasoning[open]")).to_contain_text("The user says")
-    shoot("5-thinking")
-    page.wait_for_answers(2)
-    page.ask("/tools tell the time", answers=3)
+    page.ask("/tools tell the time", answers=2)
     page.page.locator(".tool summary").click()
     shoot("6-tools")
-    page.ask("/fail about boats", answers=4)
+    page.ask("/fail about boats", answers=3)
     shoot("7-error")
     if phone:
         page.page.get_by_role("button", name="Show the conversations").click()

@@ -40,7 +40,7 @@ async def run_demo(database: Path, base_url: str) -> AsyncIterator[httpx2.AsyncC
     environment = {**os.environ, "OPENAI_API_KEY": "a key for nobody", "NO_PROXY": "127.0.0.1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
             async with asyncio.timeout(60):
                 while True:
                     assert process.poll() is None, "scripts/demo ended"
@@ -51,7 +51,7 @@ async def run_demo(database: Path, base_url: str) -> AsyncIterator[httpx2.AsyncC
             yield client
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 def joined(messages: list[SseMessage], name: str = "") -> str:

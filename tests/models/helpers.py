@@ -18,7 +18,7 @@ def ask(text: str, **fields: Any) -> ModelRequest:
 
 def model_at(endpoint: Endpoint, **options: Any) -> OpenAIModel:
     """Make a model whose waits are short enough for a test."""
-    return OpenAIModel("some-model", base_url=endpoint.base_url, **{"timeout_s": 10, "backoff_s": 0.01, **options})
+    return OpenAIModel("some-model", base_url=endpoint.base_url, **{"timeout_s": 60, "backoff_s": 0.01, **options})
 
 
 async def collect(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:

@@ -25,7 +25,7 @@ async def test_a_recording_is_served_and_a_disconnect_is_reported(tmp_path):
         cwd=Path(__file__).parents[2], stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert process.stdout is not None
             url = json.loads(await process.stdout.readline())["url"]
             async with OpenAIModel("two-words", base_url=url) as model:

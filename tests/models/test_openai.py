@@ -10,6 +10,7 @@ import pytest
 from aibind.errors import ModelError
 from aibind.models import ModelRequest, OpenAIModel, ReasoningDelta, TextDelta, ToolCall, Usage
 from tests.support.endpoint import Endpoint, Reply, delta, every, failure, texts, usage
+from tests.support.models import PATIENCE_S
 
 from .helpers import HELLO, ask, calls_of, collect, collect_until_error, model_at, text_of, usage_of
 
@@ -155,7 +156,7 @@ async def test_a_refusal_is_text():
 
 async def test_an_endpoint_that_says_no_more_after_its_reason_is_not_waited_for(monkeypatch):
     monkeypatch.setattr("aibind.models.openai._TAIL_S", 0.05)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await answer(Reply(texts("a"), stall_after=3), timeout_s=60) == [TextDelta("a")]
 
 
@@ -425,7 +426,7 @@ async def test_closing_the_iterator_disconnects_at_once():
         assert await anext(events) == TextDelta("a")
         await events.aclose()
         [exchange] = endpoint.exchanges
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await exchange.disconnected.wait()
         assert not exchange.finished
 
@@ -436,7 +437,7 @@ async def test_closing_the_iterator_disconnects_at_once():
 async def test_cancelling_the_task_disconnects_at_once(reply):
     async with Endpoint(reply) as endpoint, model_at(endpoint) as model:
         task = asyncio.create_task(collect(model))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not endpoint.exchanges:
                 await asyncio.sleep(0.005)
             await asyncio.sleep(0.02)
@@ -452,7 +453,7 @@ async def test_closing_the_model_ends_its_replies_and_takes_no_more():
         events = model.stream(HELLO)
         await anext(events)
         await model.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await endpoint.exchanges[0].disconnected.wait()
         await events.aclose()
         await model.aclose()

@@ -15,6 +15,7 @@ import pytest
 from aibind.errors import ModelError, ModelTimeoutError
 from aibind.models import OpenAIModel, TextDelta, Usage
 from tests.support.endpoint import Endpoint, Reply, delta, every, failure, texts, usage
+from tests.support.models import PATIENCE_S
 
 from .helpers import HELLO, ask, collect, collect_until_error, model_at, text_of
 
@@ -90,7 +91,7 @@ async def test_an_error_body_that_is_not_json(body, content_type, says):
 
 async def test_an_endless_error_body_is_read_in_part():
     endless = Reply(status=400, body=b"", content_type="text/plain", split=lambda _: repeat(b"words " * 1000))
-    async with asyncio.timeout(5), Endpoint(endless) as endpoint, model_at(endpoint) as model:
+    async with asyncio.timeout(PATIENCE_S), Endpoint(endless) as endpoint, model_at(endpoint) as model:
         _, error = await collect_until_error(model)
         await endpoint.exchanges[0].disconnected.wait()
     assert "words words" in str(error)
@@ -98,7 +99,7 @@ async def test_an_endless_error_body_is_read_in_part():
 
 
 async def test_an_error_body_that_stalls_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr("aibind.models.openai._ERROR_S", 0.3)
+    monkeypatch.setattr("aibind.models.openai._ERROR_S", 2.0)
     reply = Reply(["the beginning", "the end"], status=400, stall_after=1, content_type="text/plain")
     _, error, _ = await failing(reply)
     assert "the beginning" in str(error)
@@ -311,15 +312,15 @@ async def test_a_refusal_of_structured_output_fails():
 
 
 async def test_silence_before_the_answer_times_out_and_is_not_retried():
-    _, error, exchanges = await failing(Reply(silent=True), timeout_s=0.3, max_retries=2)
+    _, error, exchanges = await failing(Reply(silent=True), timeout_s=1.5, max_retries=2)
     assert isinstance(error, ModelTimeoutError)
-    assert "0.3 s" in str(error)
+    assert "1.5 s" in str(error)
     assert len(exchanges) == 1
 
 
 async def test_silence_in_the_text_times_out():
     reply = Reply(texts("a", "b"), stall_after=2)
-    async with asyncio.timeout(5), Endpoint(reply) as endpoint, model_at(endpoint, timeout_s=0.5) as model:
+    async with asyncio.timeout(PATIENCE_S), Endpoint(reply) as endpoint, model_at(endpoint, timeout_s=2.0) as model:
         events, error = await collect_until_error(model)
         await endpoint.exchanges[0].disconnected.wait()
     assert events == [TextDelta("a")]
@@ -329,8 +330,8 @@ async def test_silence_in_the_text_times_out():
 
 
 async def test_comments_count_as_life():
-    reply = Reply(texts("a"), comments=5, delay_s=0.2)
-    async with Endpoint(reply) as endpoint, model_at(endpoint, timeout_s=0.8) as model:
+    reply = Reply(texts("a"), comments=6, delay_s=0.5)
+    async with Endpoint(reply) as endpoint, model_at(endpoint, timeout_s=2.5) as model:
         assert text_of(await collect(model)) == "a"
 
 
@@ -442,7 +443,7 @@ async def test_a_wait_that_cannot_be_read_is_ignored():
 async def test_a_wait_can_be_cancelled():
     async with Endpoint(failure(503, "busy")) as endpoint, model_at(endpoint, backoff_s=20.0) as model:
         task = asyncio.create_task(collect(model))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not endpoint.exchanges:
                 await asyncio.sleep(0.005)
             task.cancel()

@@ -15,7 +15,7 @@ from aibind.conversations import MemoryConversationStore
 from aibind.server import StreamHandler, create_app
 from aibind.streams import MemoryStreamStore, SseParser
 from tests.support.http import serve
-from tests.support.models import ScriptedModel
+from tests.support.models import ENDLESS, PATIENCE_S, ScriptedModel, until
 from tests.support.sources import text_of
 
 WORDS = [f"{number} " for number in range(60)]
@@ -139,7 +139,7 @@ async def test_a_reader_who_leaves_for_good_does_not_stop_the_reply() -> None:
     app = create_app(StreamHandler(model=model, resumable=True, store=store))
     async with serve(app) as url, httpx2.AsyncClient(base_url=url + "/__aibind__", trust_env=False) as client:
         stream_id, _, _ = await read_some(client, "POST", "/stream", 3, json={"prompt": "hi"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while (await store.get_status(stream_id)).state == "active":  # type: ignore[union-attr]
                 await asyncio.sleep(0.01)
         assert (await store.get_status(stream_id)).state == "done"  # type: ignore[union-attr]
@@ -147,20 +147,18 @@ async def test_a_reader_who_leaves_for_good_does_not_stop_the_reply() -> None:
 
 
 async def test_a_reader_who_leaves_a_plain_stream_closes_the_model() -> None:
-    model = ScriptedModel(*WORDS * 10, rate=200)
+    model = ScriptedModel(*ENDLESS, rate=200)
     app = create_app(StreamHandler(model=model))
     async with serve(app) as url, httpx2.AsyncClient(base_url=url + "/__aibind__", trust_env=False) as client:
         async with client.stream("POST", "/stream", json={"prompt": "hi"}) as response:
             async for _ in response.aiter_raw():
                 break
-        async with asyncio.timeout(2):
-            while not model.closed:
-                await asyncio.sleep(0.01)
-        assert model.given < 100
+        await until(lambda: model.closed)
+        assert model.given < len(ENDLESS)
 
 
 async def test_stop_over_http() -> None:
-    model = ScriptedModel(*WORDS * 10, rate=100)
+    model = ScriptedModel(*ENDLESS, rate=100)
     app = create_app(StreamHandler(model=model, resumable=True))
     async with serve(app) as url, httpx2.AsyncClient(base_url=url + "/__aibind__", trust_env=False) as client:
         stream_id, _, _ = await read_some(client, "POST", "/stream", 3, json={"prompt": "hi"})

@@ -11,29 +11,14 @@ from typing import Any
 import pytest
 
 from aibind.conversations import ConversationStore, MemoryConversationStore
-from aibind.errors import ModelError
 from aibind.history import ChatHistory
-from aibind.models import ModelEvent, ModelRequest, TextDelta
 from aibind.server import Reply, StreamHandler
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamStore
+from tests.support.models import GatedModel
 
 backends = pytest.mark.parametrize("backend", ["memory", "sqlite"])
 both_ways = pytest.mark.parametrize("resumable", [False, True], ids=["plain", "resumable"])
-
-
-class GatedModel:
-    """Repeats the question when ``gate`` opens; a question that begins with "fail" is not answered at all."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        await self.gate.wait()
-        question = request.messages[-1]["content"]
-        if question.startswith("fail"):
-            raise ModelError("no")
-        yield TextDelta(f"re: {question}")
 
 
 class SlowStore(MemoryConversationStore):

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from aibind.errors import ModelError
 from aibind.models import ModelEvent, ModelRequest, TextDelta, Usage
+
+ENDLESS = tuple(f"{number} " for number in range(100_000))
+"""More words than are given before a test ends what gives them, however slow the machine is."""
+
+PATIENCE_S = 60
+"""How long a test may wait for what happens at once on a machine that has time."""
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 class ScriptedModel:
@@ -34,3 +48,17 @@ class ScriptedModel:
         finally:
             await asyncio.sleep(0)
             self.closed += 1
+
+
+class GatedModel:
+    """Repeats the question when ``gate`` opens; a question that begins with "fail" is not answered at all."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        await self.gate.wait()
+        question = request.messages[-1]["content"]
+        if question.startswith("fail"):
+            raise ModelError("no")
+        yield TextDelta(f"re: {question}")

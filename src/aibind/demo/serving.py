@@ -31,7 +31,7 @@ class DemoServer(uvicorn.Server):
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=5,
         )
         super().__init__(config)
 
