@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aibind.errors import ProducerLostError
-from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteResult, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, StreamStore
 from aibind.testing.checks import gather_items
 from tests.support.harnesses import RemoteClient
@@ -68,6 +68,31 @@ async def test_a_producer_that_a_suspended_machine_did_lose_is_given_up(backend:
         with pytest.raises(ProducerLostError):
             await follower
         assert asyncio.get_running_loop().time() - before < 4
+
+
+class SlowOnce(RemoteClient):
+    """Answers at once, but for one question, whose answer is long on its way."""
+
+    async def execute(self, sql: str, args: object = ()) -> SqliteResult:
+        result = await super().execute(sql, args)
+        if self.statements == 10:
+            await asyncio.sleep(3.5)
+        return result
+
+
+@in_virtual_time
+async def test_an_answer_that_takes_its_time_loses_no_producer() -> None:
+    """What was written while it was on its way is in the next one."""
+    async with wrap_sqlite3(":memory:", threads=False) as client:
+        await migrate(client)
+        await SqliteStreamStore(client, lease_ms=1).create("s")  # as a producer that never renews
+        store, other = SqliteStreamStore(client), SqliteStreamStore(SlowOnce(client))  # type: ignore[arg-type]
+        follower = asyncio.ensure_future(gather_items(other.read_from("s")))
+        for _ in range(10):
+            await store.append("s", "x")
+            await asyncio.sleep(2)
+        await store.complete("s")
+        assert len(await follower) == 10
 
 
 @backends

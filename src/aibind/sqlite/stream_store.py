@@ -14,7 +14,7 @@ from ..errors import (
     StreamNotActiveError,
     StreamNotFoundError,
 )
-from ..streams.follow import LeaseWatch, Signals, check_after_seq, chunks_of, follow_pages
+from ..streams.follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s
 from ..streams.store import FlushSchedule, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
 from .client import LocalSqliteClient, SqliteClient, SqliteResult, SqliteRow, Statement
 from .stream_reader import StreamReader
@@ -238,7 +238,7 @@ class SqliteStreamStore:
         removed = 0
         silent = (await self._execute(self._sql.silent(now))).rows
         if silent:
-            await asyncio.sleep(LeaseWatch(self._lease_ms).left_s(0))
+            await asyncio.sleep(grace_s(self._lease_ms))
             seen = [(cast("str", row["id"]), cast("int", row["stored"])) for row in silent]
             removed = len((await self._client.batch(self._sql.remove_silent(now, seen)))[-1].rows)
         while True:

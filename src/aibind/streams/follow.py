@@ -13,7 +13,21 @@ from .._retry import insist
 from ..errors import ProducerLostError
 from .store import StreamChunk, StreamPage
 
-__all__ = ["LeaseWatch", "PageReader", "Signals", "check_after_seq", "chunks_of", "follow_pages", "wait_for_event"]
+__all__ = [
+    "LeaseWatch",
+    "PageReader",
+    "Signals",
+    "check_after_seq",
+    "chunks_of",
+    "follow_pages",
+    "grace_s",
+    "wait_for_event",
+]
+
+
+def grace_s(lease_ms: int) -> float:
+    """Tell how long, in seconds, a producer whose lease has run out may take to show that it lives: a tenth of it."""
+    return lease_ms / 10_000
 
 
 class LeaseWatch:
@@ -26,7 +40,7 @@ class LeaseWatch:
     """
 
     def __init__(self, lease_ms: int) -> None:
-        self._grace_ms = lease_ms / 10
+        self._grace_ms = grace_s(lease_ms) * 1000
         self.progress()
 
     def progress(self) -> None:
@@ -35,14 +49,16 @@ class LeaseWatch:
         self._due: float | None = None  # when the next look had to be at the latest
         self._excused = False
 
-    def left_s(self, expires_at: int) -> float:
-        """Tell in how many seconds the producer counts as lost, unless something arrives before. Ask at each look."""
-        now = time.time() * 1000
-        if self._due is not None and now > self._due + self._grace_ms / 2 and not self._excused:
-            self._excused = True  # once: a database that is always slow must not keep a lost producer alive
-            self._progress_at = now
+    def left_s(self, expires_at: int, looked_at: float) -> float | None:
+        """Tell after each look in how many seconds to look again at the latest; None: the producer is lost.
+
+        ``looked_at`` is when the look began: an answer that took its time says nothing of what came meanwhile.
+        """
+        if self._due is not None and looked_at > self._due + self._grace_ms / 2 and not self._excused:
+            self._excused = True  # once: a machine that is always slow must not keep a lost producer alive
+            self._progress_at = looked_at
         self._due = max(expires_at, self._progress_at + self._grace_ms)
-        return (self._due - now) / 1000
+        return None if looked_at >= self._due else max(0.0, self._due / 1000 - time.time())
 
 
 class PageReader(Protocol):
@@ -69,6 +85,7 @@ async def follow_pages(
     """
     watch = LeaseWatch(lease_ms)
     while True:
+        looked_at = time.time() * 1000
         page = await insist(partial(_look, reader, after_seq), patience_s=lease_ms / 1000)
         if page.chunks:
             after_seq = page.chunks[-1].seq
@@ -79,8 +96,8 @@ async def follow_pages(
             return
         if page.has_more:
             continue
-        left_s = watch.left_s(page.status.expires_at)
-        if left_s <= 0:
+        left_s = watch.left_s(page.status.expires_at, looked_at)
+        if left_s is None:
             raise ProducerLostError(stream_id)
         await reader.wait(left_s, bool(page.chunks))
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
-from .follow import LeaseWatch, Signals, check_after_seq, chunks_of, follow_pages, wait_for_event
+from .follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s, wait_for_event
 from .store import FlushSchedule, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
@@ -140,7 +140,7 @@ class MemoryStreamStore:
             if stream.expires_at <= _now_ms()
         }
         if any(self._streams[stream_id].state == "active" for stream_id in expired):
-            await asyncio.sleep(LeaseWatch(self._lease_ms).left_s(0))
+            await asyncio.sleep(grace_s(self._lease_ms))
         removed = 0
         for stream_id, count in expired.items():
             stream = self._streams.get(stream_id)
