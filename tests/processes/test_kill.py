@@ -68,6 +68,7 @@ async def kill_in_mid_reply(database: Path, kill_after_s: float) -> tuple[str, s
     return stream_id, seen, flushed
 
 
+@pytest.mark.timeout(400)  # it starts up to four servers
 @pytest.mark.parametrize("seed", range(10))
 async def test_kill_in_mid_reply(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)

@@ -15,7 +15,7 @@ from tests.support.harnesses import SEED_SQL, RemoteClient
 from tests.support.sources import read_all, text_of
 from tests.support.virtual_time import in_virtual_time
 
-TTL_S = 300
+TTL_S = 20
 
 
 class JavaScriptProducer:
@@ -51,14 +51,14 @@ async def test_a_reply_that_takes_longer_than_its_time_to_live_is_followed_to_it
         for sql in SEED_SQL:
             await one.execute(sql)
         store = SqliteStreamStore(RemoteClient(two) if remote else two)  # type: ignore[arg-type]
-        producer = asyncio.ensure_future(JavaScriptProducer(one).run(TTL_S + 60))
+        producer = asyncio.ensure_future(JavaScriptProducer(one).run(TTL_S + 20))
         await asyncio.sleep(0.5)
         early = asyncio.ensure_future(read_all((await DurableStream.resume(store, "js")).body))
-        await asyncio.sleep(TTL_S + 20)
+        await asyncio.sleep(TTL_S + 5)
         late = asyncio.ensure_future(read_all((await DurableStream.resume(store, "js")).body))
         await producer
         for messages in (await early, await late):
-            assert text_of(messages) == "".join(f"{seq} " for seq in range(1, TTL_S + 61))
+            assert text_of(messages) == "".join(f"{seq} " for seq in range(1, TTL_S + 21))
             assert messages[-1].event == "done"
             assert "error" not in [message.event for message in messages]
         with pytest.raises(StreamNotFoundError):
