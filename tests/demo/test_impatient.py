@@ -115,15 +115,12 @@ def test_a_message_that_arrived_although_nobody_heard_of_it_is_not_offered_again
     page = tab().open()
     page.ask("/short Hello")
     session = page.session_id
-    pattern = re.compile("/__aibind__/stream$")
-
-    def arrive_silently(route: Route) -> None:
-        route.fetch()  # and never answer
-
-    page.page.route(pattern, arrive_silently)
+    page.page.route(re.compile("/__aibind__/stream$"), lambda _: None)
     page.send("/short Do not repeat me")
-    until(lambda: len(page.server.messages(session)) == 4)
-    page.page.unroute(pattern)
+    expect(page.questions).to_have_count(2)
+    # What the page sends is held here; the same arrives on another way, whose answer the page never sees.
+    body = {"prompt": "/short Do not repeat me", "sessionId": session}
+    assert page.page.request.post(f"{page.server.url}/__aibind__/stream", data=body).ok
     page.page.reload()
     page.wait_for_answers(2)
     expect(page.questions.last).to_contain_text("Do not repeat me")

@@ -31,7 +31,6 @@ const conversation = new Conversation({
   failed: (error) => status.say(error.message, "bad"),
   sent: () => composer.sent(),
   back: (prompt, error) => {
-    composer.sent();
     composer.text ||= prompt;
     status.say(`Not sent: ${error.message}.`, "bad");
   },
@@ -108,7 +107,6 @@ async function openFromAddress() {
   scroller.toEnd();
   try {
     await conversation.open(idOf(match[1]));
-    composer.forget(conversation.lastQuestion?.content);
     scroller.toEnd();
   } catch (error) {
     if (error.status === 404) {
@@ -131,6 +129,9 @@ function idOf(part) {
 
 function showState() {
   const { id, view, isBusy } = conversation;
+  if (view) {
+    composer.forget(conversation.lastQuestion?.content);
+  }
   const title = conversations.find((entry) => entry.id === id)?.title ?? view?.title ?? "New conversation";
   byId("title").textContent = title;
   document.title = id ? `${title} · aibind` : "aibind demo";

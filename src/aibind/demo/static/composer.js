@@ -19,7 +19,12 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     });
-    this.#area.addEventListener("input", () => this.#changed());
+    this.#area.addEventListener("input", () => {
+      if (!this.#busy) {
+        this.sent(); // what came back has been changed, or thrown away
+      }
+      this.#changed();
+    });
     this.#area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
