@@ -10,7 +10,10 @@ from .tables import Section
 
 __all__ = ["draw"]
 
-COLOURS = ("#0f766e", "#b45309", "#6d28d9", "#64748b", "#0369a1", "#be123c", "#4d7c0f", "#a16207", "#7c3aed", "#334155")
+COLOURS = (
+    *("#0f766e", "#b45309", "#6d28d9", "#64748b", "#0369a1", "#be123c"),
+    *("#4d7c0f", "#a16207", "#7c3aed", "#334155", "#c026d3", "#0891b2"),
+)
 
 
 def draw(section: Section, figure: str, runs: Sequence[Mapping[str, Any]], look_up: Any, path: Path) -> None:
@@ -31,7 +34,7 @@ def draw(section: Section, figure: str, runs: Sequence[Mapping[str, Any]], look_
         parameters = [run["options"][section.parameter] for run in runs]
         series = [
             (name, colour, [look_up(run, f"{place}.{figure}") for run in runs])
-            for (place, name), colour in zip(section.rows, COLOURS, strict=False)
+            for (place, name), colour in zip(section.rows, COLOURS[: len(section.rows)], strict=True)
         ]
         series = [(name, colour, values) for name, colour, values in series if any(value for value in values)]
         if len(parameters) > 2 and all(isinstance(value, int | float) for value in parameters):
