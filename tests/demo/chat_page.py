@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
@@ -92,6 +93,10 @@ class ChatPage:
 
     def branch(self, message: Locator) -> str:
         return str(message.locator(".branches > span").inner_text())
+
+
+Tab: TypeAlias = Callable[..., ChatPage]
+"""Opens a tab: of the module's demo, or of another one, in another browser."""
 
 
 def new_context(browser: Browser, **options: Any) -> BrowserContext:

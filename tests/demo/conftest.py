@@ -1,4 +1,4 @@
-"""A headless Chromium, found on this machine."""
+"""A headless Chromium, found on this machine, and tabs of it on a demo of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from .chat_page import ChatPage, Tab, new_context
+from .support import RATE, DemoProcess
 
 CANDIDATES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = [
@@ -37,3 +40,29 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
+    with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=RATE) as process:
+        yield process
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    made = new_context(browser)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tab(context: BrowserContext, server: DemoProcess) -> Iterator[Tab]:
+    """Open tabs of one browser. None may have had an error, nor broken its content security policy."""
+    tabs: list[ChatPage] = []
+
+    def make(of: DemoProcess = server, within: BrowserContext = context) -> ChatPage:
+        tabs.append(ChatPage(within.new_page(), of))
+        return tabs[-1]
+
+    yield make
+    assert [fault for each in tabs for fault in each.faults] == []

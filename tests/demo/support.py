@@ -16,6 +16,9 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 
+RATE = 150
+"""How fast the offline model talks to the browser tests, in tokens a second."""
+
 
 def report_folder(name: str) -> Path:
     """Make a folder of the test report: ``test-report/`` in the repository's root, or ``AIBIND_TEST_REPORT``."""

@@ -7,46 +7,16 @@ folder than ``test-report``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from .chat_page import ChatPage, new_context
-from .support import DemoProcess, until
+from .chat_page import ChatPage, Tab, new_context
+from .support import RATE, DemoProcess, until
 
 pytestmark = pytest.mark.browser
-
-RATE = 150
-Tab: TypeAlias = Callable[..., ChatPage]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
-    with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=RATE) as process:
-        yield process
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = new_context(browser)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tab(context: BrowserContext, server: DemoProcess) -> Iterator[Tab]:
-    """Open tabs of one browser. None may have had an error, nor broken its content security policy."""
-    tabs: list[ChatPage] = []
-
-    def make(of: DemoProcess = server, within: BrowserContext = context) -> ChatPage:
-        tabs.append(ChatPage(within.new_page(), of))
-        return tabs[-1]
-
-    yield make
-    assert [fault for each in tabs for fault in each.faults] == []
 
 
 def test_a_reply_streams_and_is_kept(tab: Tab) -> None:

@@ -6,49 +6,22 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.support.endpoint import texts
 
-from .chat_page import ChatPage, new_context
+from .chat_page import ChatPage, Tab
 from .support import ROOT, DemoProcess, until
 
 pytestmark = pytest.mark.browser
 
-Tab: TypeAlias = Callable[..., ChatPage]
 WELCOME = "A reply that nothing interrupts"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
-    with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=150) as process:
-        yield process
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = new_context(browser)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def tab(context: BrowserContext, server: DemoProcess) -> Iterator[Tab]:
-    """Open tabs of one browser. None may have had an error."""
-    tabs: list[ChatPage] = []
-
-    def make(of: DemoProcess = server) -> ChatPage:
-        tabs.append(ChatPage(context.new_page(), of))
-        return tabs[-1]
-
-    yield make
-    assert [fault for each in tabs for fault in each.faults] == []
 
 
 @contextmanager

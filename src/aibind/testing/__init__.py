@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from .checks import Check
 from .conversations import ConversationStoreHarness, conversation_store_checks
-from .streams import StreamStoreHarness, stream_store_checks
+from .stream_harness import StreamStoreHarness
+from .streams import stream_store_checks
 
 __all__ = [
     "Check",

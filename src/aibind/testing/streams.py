@@ -1,41 +1,28 @@
-"""The contract of a stream store, as checks (contract §3)."""
+"""The contract of a stream store, as checks (contract §3): beginning, appending, ending and reading."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Protocol
 
 from ..errors import (
-    ProducerLostError,
     StreamConflictError,
     StreamExistsError,
     StreamNotActiveError,
     StreamNotFoundError,
 )
-from ..streams.store import StreamEnd, StreamStore
-from .checks import PATIENCE_S, Check, CheckList, gather_items, raises, wait_until
+from ..streams.store import StreamEnd
+from . import stream_lives
+from .checks import PATIENCE_S, Check, CheckList, gather_items, raises
+from .stream_harness import StreamStoreHarness
 
 __all__ = ["StreamStoreHarness", "stream_store_checks"]
-
-GRACES_S = (0.2, 0.2, 1.0, 4.0)
-"""How long, in seconds, a producer may be silent after its lease. When the machine itself paused for longer, nothing
-was shown, and the check takes the next."""
-
-
-class StreamStoreHarness(Protocol):
-    """Makes stores over one set of data, which begins empty."""
-
-    async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        """Make a store. Each call makes a new object over the same data, as another process would have."""
-        ...
 
 
 def stream_store_checks() -> tuple[Check[StreamStoreHarness], ...]:
     """Return the checks that every stream store must pass."""
-    return check.checks()
+    return (*check.checks(), *stream_lives.check.checks())
 
 
 check: CheckList[StreamStoreHarness] = CheckList()
@@ -424,161 +411,3 @@ async def a_follower_may_leave(harness: StreamStoreHarness) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         await waiting
     assert await store.append("s", "c") == 3
-
-
-# --- leases and expiry ---
-
-
-@check
-async def a_silent_producer_is_lost(harness: StreamStoreHarness) -> None:
-    store, other = await harness.open(lease_ms=400), await harness.open(lease_ms=400)
-    await store.create("s")
-    await store.append("s", "a")
-    status = await store.get_status("s")
-    assert status is not None
-
-    async def follow(reader: StreamStore) -> list[str]:
-        chunks = reader.read_from("s")
-        seen = [(await anext(chunks)).data]
-        with raises(ProducerLostError) as raised:
-            await anext(chunks)
-        assert time.time() * 1000 >= status.expires_at - 100  # not before its lease has run out
-        assert raised.error is not None
-        assert (str(raised.error), raised.error.stream_id) == ("producer lost", "s")
-        return seen
-
-    async with asyncio.timeout(PATIENCE_S):
-        for seen in await asyncio.gather(follow(store), follow(other)):
-            assert seen == ["a"]
-
-
-@check
-async def a_renewed_lease_holds(harness: StreamStoreHarness) -> None:
-    # A lease of no length at all, then one of a minute: whoever follows must have noticed the second.
-    store, brief = await harness.open(lease_ms=60_000), await harness.open(lease_ms=1)
-    impatient = await harness.open(lease_ms=100)  # gives a silent producer up after 10 ms, once its lease has run out
-    for stream_id in ("renewed", "renewed with a chunk"):
-        await brief.create(stream_id)
-    assert await store.renew("renewed") is True
-    await store.append_many("renewed with a chunk", ["x"], renew=True)
-    for stream_id in ("renewed", "renewed with a chunk"):
-        follower = asyncio.ensure_future(gather_items(impatient.read_pages(stream_id)))
-        await asyncio.sleep(0.2)
-        assert not follower.done()
-        await store.append(stream_id, "a chunk alone renews nothing, and takes nothing away")
-        status = await store.get_status(stream_id)
-        assert status is not None
-        assert status.expires_at > time.time() * 1000 + 20_000
-        await store.complete(stream_id)
-        async with asyncio.timeout(PATIENCE_S):
-            assert (await follower)[-1].is_last
-
-
-@check
-async def progress_counts_without_renewal(harness: StreamStoreHarness) -> None:
-    # A JavaScript producer never renews; what it writes shows that it lives.
-    writer, brief = await harness.open(), await harness.open(lease_ms=1)
-    for attempt, grace_s in enumerate(GRACES_S):
-        stream_id = f"s{attempt}"
-        reader = await harness.open(lease_ms=int(grace_s * 10_000))
-        await brief.create(stream_id)
-        producer = _Producer(writer, stream_id, grace_s / 10)
-        follower = asyncio.ensure_future(gather_items(reader.read_from(stream_id)))
-        await producer.produce(until=lambda: producer.went_on_for_s > 2 * grace_s or follower.done())  # noqa: B023
-        await writer.complete(stream_id)
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                assert len(await follower) == producer.count
-        except ProducerLostError:
-            if producer.paused_for_s < grace_s / 3:
-                raise
-        else:
-            return
-    raise AssertionError("This machine pauses too often for this check: try again")
-
-
-@check
-async def an_ended_stream_expires(harness: StreamStoreHarness) -> None:
-    store, brief = await harness.open(), await harness.open(ttl_ms=1)
-    for stream_id, ends in (("kept", store), ("gone", brief)):
-        await store.create(stream_id)
-        await store.append(stream_id, "a")
-        await ends.complete(stream_id)
-
-    async def is_gone() -> bool:
-        return await store.get_status("gone") is None
-
-    await wait_until(is_gone)
-    for reader in (store, brief):
-        assert await reader.get_status("gone") is None
-        for operation in (reader.read_page("gone"), gather_items(reader.read_from("gone"))):
-            with raises(StreamNotFoundError):
-                await operation
-        assert len(await gather_items(reader.read_from("kept"))) == 1  # it is kept as long as who ended it said
-
-
-@check
-async def cleanup_removes_what_has_expired(harness: StreamStoreHarness) -> None:
-    store, brief = await harness.open(), await harness.open(ttl_ms=1, lease_ms=200)
-    for stream_id in ("live", "ended"):
-        await store.create(stream_id)
-        await store.append(stream_id, "kept")
-    await store.complete("ended")
-    for stream_id in ("expired", "abandoned", "empty"):
-        await brief.create(stream_id)
-    for stream_id in ("expired", "abandoned"):
-        await brief.append_many(stream_id, ["a", "b"])
-    await brief.complete("expired")
-    await asyncio.sleep(0.25)
-    assert await brief.cleanup() == 3
-    assert await brief.cleanup() == 0
-    for stream_id in ("live", "ended"):
-        assert [chunk.data for chunk in (await store.read_page(stream_id)).chunks] == ["kept"]
-    for stream_id in ("expired", "abandoned", "empty"):
-        assert await store.get_status(stream_id) is None
-        await store.create(stream_id)
-        assert (await store.read_page(stream_id)).chunks == ()
-
-
-@check
-async def cleanup_spares_a_producer_that_goes_on(harness: StreamStoreHarness) -> None:
-    writer, brief = await harness.open(), await harness.open(lease_ms=1)
-    for attempt, grace_s in enumerate(GRACES_S):
-        stream_id = f"s{attempt}"
-        sweeper = await harness.open(lease_ms=int(grace_s * 10_000))
-        await brief.create(stream_id)
-        await asyncio.sleep(0.01)
-        sweeping = asyncio.ensure_future(sweeper.cleanup())
-        producer = _Producer(writer, stream_id, grace_s / 10)
-        await producer.produce(until=sweeping.done)
-        if await sweeping == 0:
-            assert len((await writer.read_page(stream_id)).chunks) == producer.count
-            return
-        assert producer.paused_for_s >= grace_s / 3, "it was removed although it went on"
-    raise AssertionError("This machine pauses too often for this check: try again")
-
-
-class _Producer:
-    """Writes a chunk every so often, and tells for how long it did, and the longest pause that the machine made."""
-
-    def __init__(self, store: StreamStore, stream_id: str, interval_s: float) -> None:
-        self._store = store
-        self._id = stream_id
-        self._interval_s = interval_s
-        self.count = 0
-        self.went_on_for_s = self.paused_for_s = 0.0
-
-    async def produce(self, *, until: Callable[[], bool]) -> None:
-        """Write until then, or until the stream is removed."""
-        began = last = time.monotonic()
-        while not until():
-            try:
-                await self._store.append(self._id, "x")
-                self.count += 1
-            except StreamNotFoundError:
-                return
-            finally:
-                now = time.monotonic()
-                self.paused_for_s = max(self.paused_for_s, now - last)
-                self.went_on_for_s, last = now - began, now
-            await asyncio.sleep(self._interval_s)
