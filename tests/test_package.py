@@ -26,10 +26,10 @@ PUBLIC = {
         EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES Reply StreamHandler Tool create_app",
     "aibind.sqlite": """
-        LocalSqliteClient Migration Sqlite3Client SqliteClient SqliteConversationStore SqliteResult SqliteRow
+        WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore SqliteResult SqliteRow
         SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        DurableStream EndHook FlushSchedule KeepAlive MemoryStreamStore SseMessage SseParser SseResponse StreamChunk
+        DurableStream EndHook Pace KeepAlive MemoryStreamStore SseMessage SseParser SseResponse StreamChunk
         StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter decode_chunk encode_chunk
         encode_message""",
     "aibind.testing": """

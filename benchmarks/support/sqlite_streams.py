@@ -90,16 +90,16 @@ async def _write_ours(pace: _Pace, path: Path, options: argparse.Namespace) -> N
         writer = StreamWriter(store, f"stream-{number}")
         await writer.open()
         waiting: list[float] = []
-        mark_saved = writer.log.mark_saved
+        mark_saved = writer.buffer.mark_saved
 
         def saved(seq: int) -> None:
             mark_saved(seq)
-            count = len(waiting) - writer.log.unsaved_chars // len(TEXT)
+            count = len(waiting) - writer.buffer.unsaved_chars // len(TEXT)
             for due in waiting[:count]:
                 pace.stored(due)
             del waiting[:count]
 
-        writer.log.mark_saved = saved  # type: ignore[method-assign]  # to see when a token is stored
+        writer.buffer.mark_saved = saved  # type: ignore[method-assign]  # to see when a token is stored
         async for due in pace.due_times(number):
             waiting.append(due)
             await writer.write(StreamEvent("", TEXT))

@@ -25,7 +25,7 @@ from aibind.errors import (
 from aibind.history import ChatHistory
 from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statement
 from aibind.sqlite.conversation_store import SqliteConversationStore
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 from aibind.sqlite.schema import migrate
 
 SEED_TABLE = """CREATE TABLE aibind_conversations (
@@ -46,7 +46,7 @@ class Backend:
     """One place to keep conversations, and a way to make stores over it."""
 
     open: Callable[..., SweepingStore]
-    client: Sqlite3Client | None = None
+    client: SqliteDatabase | None = None
     table: str = "aibind_conversations"
 
 

@@ -186,7 +186,7 @@ class _Clock:
         self.now = 100.0
         self._sleep = asyncio.sleep
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
-        monkeypatch.setattr("aibind.models._echo_tokens.asyncio.sleep", self.sleep)
+        monkeypatch.setattr("aibind.models.echo.tokens.sleep", self.sleep)
 
     async def sleep(self, seconds):
         if seconds:
@@ -333,7 +333,7 @@ def test_importing_the_models_imports_no_third_party_module_and_no_random():
     code = (
         "import sys, asyncio, json\n"
         "before = set(sys.modules)\n"
-        "import aibind.models._echo_tokens, aibind.models._echo_reply, aibind.models._echo_json\n"
+        "import aibind.models.echo.tokens, aibind.models.echo.reply, aibind.models.echo.json\n"
         "import aibind.models as models\n"
         "models.EchoModel\n"
         "print(sorted({name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names))\n"

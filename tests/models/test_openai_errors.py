@@ -211,7 +211,7 @@ async def test_text_that_came_with_the_garbage_is_not_lost():
 
 
 async def test_one_endless_message_is_refused(monkeypatch):
-    monkeypatch.setattr("aibind.models._chat_answer._WHOLE_BYTES", 100_000)
+    monkeypatch.setattr("aibind.models.chat.answer._WHOLE_BYTES", 100_000)
     _, error, _ = await failing(Reply(body=b" " * 200_000, content_type="application/json", split=every(50_000)))
     assert "one piece" in str(error)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 
 MODES = ["threads", "inline", "threads-memory", "inline-memory"]
 
@@ -20,14 +20,14 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def client(path: Path) -> AsyncIterator[Sqlite3Client]:
+async def client(path: Path) -> AsyncIterator[SqliteDatabase]:
     """A client on a file, with threads."""
     async with wrap_sqlite3(path) as client:
         yield client
 
 
 @pytest.fixture(params=MODES)
-async def any_client(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[Sqlite3Client]:
+async def any_client(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[SqliteDatabase]:
     """A client in each mode in turn."""
     where = ":memory:" if request.param.endswith("memory") else path
     async with wrap_sqlite3(where, threads=request.param.startswith("threads")) as client:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aibind.errors import SqliteConstraintError, SqliteError, SqliteSyntaxError, SqliteTypeError
-from aibind.sqlite.client import LocalSqliteClient, SqliteResult, Statement
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.client import SqliteResult, Statement, WatchableSqliteClient
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 
 
 class Colour(enum.StrEnum):
@@ -23,12 +23,12 @@ class Level(enum.IntEnum):
     HIGH = 7
 
 
-async def test_is_a_local_client(any_client: Sqlite3Client) -> None:
-    assert isinstance(any_client, LocalSqliteClient)
+async def test_is_a_local_client(any_client: SqliteDatabase) -> None:
+    assert isinstance(any_client, WatchableSqliteClient)
     assert ".db" in repr(any_client) or ":memory:" in repr(any_client)
 
 
-async def test_rows_are_dicts_by_column_name(any_client: Sqlite3Client) -> None:
+async def test_rows_are_dicts_by_column_name(any_client: SqliteDatabase) -> None:
     result = await any_client.execute("SELECT 1 AS one, 'two' AS \"zwei drei\", NULL AS none")
     assert result == SqliteResult([{"one": 1, "zwei drei": "two", "none": None}], rows_read=1)
     assert type(result.rows[0]) is dict
@@ -54,7 +54,7 @@ async def test_rows_are_dicts_by_column_name(any_client: Sqlite3Client) -> None:
         (Level.HIGH, 7),
     ],
 )
-async def test_values_come_back_as_they_went_in(client: Sqlite3Client, value: object, stored: object) -> None:
+async def test_values_come_back_as_they_went_in(client: SqliteDatabase, value: object, stored: object) -> None:
     await client.execute("CREATE TABLE t (v)")
     await client.execute("INSERT INTO t VALUES (?)", (value,))  # type: ignore[arg-type]
     found = (await client.execute("SELECT v, typeof(v) AS type FROM t WHERE v IS ?", [value])).rows[0]  # type: ignore[list-item]
@@ -62,7 +62,7 @@ async def test_values_come_back_as_they_went_in(client: Sqlite3Client, value: ob
     assert type(found["v"]) is type(stored)
 
 
-async def test_arguments_may_change_after_the_call(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_arguments_may_change_after_the_call(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE t (v)")
     args = ["before"]
     outsider.execute("BEGIN IMMEDIATE")
@@ -74,7 +74,7 @@ async def test_arguments_may_change_after_the_call(client: Sqlite3Client, outsid
     assert (await client.execute("SELECT v FROM t")).rows == [{"v": "before"}]
 
 
-async def test_counts_rows(any_client: Sqlite3Client) -> None:
+async def test_counts_rows(any_client: SqliteDatabase) -> None:
     await any_client.execute("CREATE TABLE t (v)")
     written = await any_client.execute("INSERT INTO t VALUES (1), (2), (3) RETURNING v")
     assert (len(written.rows), written.rows_read, written.rows_written) == (3, 3, 3)
@@ -84,7 +84,7 @@ async def test_counts_rows(any_client: Sqlite3Client) -> None:
     assert (await any_client.execute("DELETE FROM t")).rows_written == 3
 
 
-async def test_batch_gives_a_result_each_in_order(any_client: Sqlite3Client) -> None:
+async def test_batch_gives_a_result_each_in_order(any_client: SqliteDatabase) -> None:
     results = await any_client.batch(
         [
             Statement("CREATE TABLE t (v INTEGER PRIMARY KEY)"),
@@ -97,7 +97,7 @@ async def test_batch_gives_a_result_each_in_order(any_client: Sqlite3Client) -> 
     assert [result.rows_written for result in results] == [0, 2, 0, 0]
 
 
-async def test_batch_is_all_or_nothing(any_client: Sqlite3Client) -> None:
+async def test_batch_is_all_or_nothing(any_client: SqliteDatabase) -> None:
     await any_client.execute("CREATE TABLE t (v INTEGER PRIMARY KEY)")
     with pytest.raises(SqliteConstraintError) as caught:
         await any_client.batch(
@@ -112,11 +112,11 @@ async def test_batch_is_all_or_nothing(any_client: Sqlite3Client) -> None:
     await any_client.execute("INSERT INTO t VALUES (1)")
 
 
-async def test_batch_of_nothing(any_client: Sqlite3Client) -> None:
+async def test_batch_of_nothing(any_client: SqliteDatabase) -> None:
     assert await any_client.batch([]) == []
 
 
-async def test_batch_of_reads_fails_as_one(any_client: Sqlite3Client) -> None:
+async def test_batch_of_reads_fails_as_one(any_client: SqliteDatabase) -> None:
     assert [r.rows for r in await any_client.batch([Statement("SELECT 1 AS a"), Statement("VALUES (?)", (2,))])] == [
         [{"a": 1}],
         [{"column1": 2}],
@@ -142,7 +142,7 @@ async def test_batch_of_reads_fails_as_one(any_client: Sqlite3Client) -> None:
         "\ufeffBEGIN",
     ],
 )
-async def test_transactions_are_refused(any_client: Sqlite3Client, sql: str) -> None:
+async def test_transactions_are_refused(any_client: SqliteDatabase, sql: str) -> None:
     with pytest.raises(SqliteSyntaxError, match=r"batch\(\)") as caught:
         await any_client.execute(sql)
     assert caught.value.sql == sql
@@ -152,24 +152,24 @@ async def test_transactions_are_refused(any_client: Sqlite3Client, sql: str) -> 
 
 
 @pytest.mark.parametrize("sql", ["", "  ;", "-- nothing\n", "/* open", "/* */ ;"])
-async def test_empty_statements_are_refused(any_client: Sqlite3Client, sql: str) -> None:
+async def test_empty_statements_are_refused(any_client: SqliteDatabase, sql: str) -> None:
     with pytest.raises(SqliteSyntaxError, match="empty"):
         await any_client.execute(sql)
 
 
-async def test_two_statements_are_refused(any_client: Sqlite3Client) -> None:
+async def test_two_statements_are_refused(any_client: SqliteDatabase) -> None:
     with pytest.raises(SqliteSyntaxError, match=r"batch\(\)"):
         await any_client.execute("CREATE TABLE a (v); CREATE TABLE b (v)")
     assert (await any_client.execute("SELECT * FROM sqlite_master")).rows == []
 
 
 @pytest.mark.parametrize("args", ["text", b"bytes", {"a": 1}, {1}, iter([1]), None])
-async def test_args_must_be_a_sequence(any_client: Sqlite3Client, args: object) -> None:
+async def test_args_must_be_a_sequence(any_client: SqliteDatabase, args: object) -> None:
     with pytest.raises(SqliteTypeError, match="list or tuple"):
         await any_client.execute("SELECT ?", args)  # type: ignore[arg-type]
 
 
-async def test_with_reads_and_writes(any_client: Sqlite3Client) -> None:
+async def test_with_reads_and_writes(any_client: SqliteDatabase) -> None:
     await any_client.execute("CREATE TABLE t (v)")
     await any_client.execute(
         "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n WHERE v < 5) INSERT INTO t SELECT v FROM n"
@@ -180,14 +180,14 @@ async def test_with_reads_and_writes(any_client: Sqlite3Client) -> None:
     assert gone.rows == [{"v": 2}]
 
 
-async def test_temporary_tables_are_seen_from_then_on(any_client: Sqlite3Client) -> None:
+async def test_temporary_tables_are_seen_from_then_on(any_client: SqliteDatabase) -> None:
     await any_client.execute("SELECT 1")
     await any_client.execute("CREATE /* for now */ TEMP TABLE mine (v)")
     await any_client.execute("INSERT INTO mine VALUES (1)")
     assert (await any_client.execute("SELECT v FROM mine")).rows == [{"v": 1}]
 
 
-async def test_attach_and_vacuum_run_outside_transactions(client: Sqlite3Client, tmp_path: Path) -> None:
+async def test_attach_and_vacuum_run_outside_transactions(client: SqliteDatabase, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     await client.execute("ATTACH ? AS other", [str(other)])
     await client.execute("CREATE TABLE other.t (v)")
@@ -209,14 +209,14 @@ async def test_connections_are_set_up(path: Path) -> None:
         assert readers.rows == [{"query_only": 1, "foreign_keys": 1}]
 
 
-async def test_a_read_sees_the_writes_before_it(client: Sqlite3Client) -> None:
+async def test_a_read_sees_the_writes_before_it(client: SqliteDatabase) -> None:
     await client.execute("CREATE TABLE t (v)")
     for number in range(200):
         await client.execute("INSERT INTO t VALUES (?)", (number,))
         assert (await client.execute("SELECT max(v) AS v FROM t")).rows == [{"v": number}]
 
 
-async def test_a_hundred_thousand_rows(any_client: Sqlite3Client) -> None:
+async def test_a_hundred_thousand_rows(any_client: SqliteDatabase) -> None:
     numbers = "WITH RECURSIVE n(v) AS (VALUES (1) UNION ALL SELECT v + 1 FROM n WHERE v < 100000)"
     rows = (await any_client.execute(f"{numbers} SELECT v, 'x' AS x FROM n")).rows
     assert len(rows) == 100_000
@@ -235,8 +235,8 @@ async def test_close_folds_the_log_into_the_file(path: Path) -> None:
     client = wrap_sqlite3(path)
     await client.execute("CREATE TABLE t (v)")
     assert path.with_name("test.db-wal").exists()
-    await client.close()
-    await client.close()
+    await client.aclose()
+    await client.aclose()
     assert list(path.parent.iterdir()) == [path]
     with pytest.raises(SqliteError, match="closed") as caught:
         await client.execute("SELECT 1")
@@ -258,7 +258,7 @@ async def test_memory_is_gone_after_close() -> None:
     client = wrap_sqlite3(":memory:")
     await client.execute("CREATE TABLE t (v)")
     assert (await client.execute("SELECT count(*) AS n FROM t")).rows == [{"n": 0}]
-    await client.close()
+    await client.aclose()
     async with wrap_sqlite3(":memory:") as fresh:
         assert (await fresh.execute("SELECT * FROM sqlite_master")).rows == []
 

@@ -11,10 +11,10 @@ import pytest
 
 from aibind.errors import SqliteError
 from aibind.sqlite.client import Statement
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 
 
-async def test_two_hundred_tasks(any_client: Sqlite3Client) -> None:
+async def test_two_hundred_tasks(any_client: SqliteDatabase) -> None:
     await any_client.execute("CREATE TABLE t (task, step, PRIMARY KEY (task, step))")
 
     async def one(task: int) -> None:
@@ -27,7 +27,7 @@ async def test_two_hundred_tasks(any_client: Sqlite3Client) -> None:
     assert (await any_client.execute("SELECT count(*) AS n FROM t")).rows == [{"n": 2000}]
 
 
-async def test_one_at_a_time_means_in_order(any_client: Sqlite3Client) -> None:
+async def test_one_at_a_time_means_in_order(any_client: SqliteDatabase) -> None:
     await any_client.execute("CREATE TABLE t (v)")
     calls = [asyncio.create_task(any_client.execute("INSERT INTO t VALUES (?)", (n,))) for n in range(500)]
     await asyncio.gather(*calls)
@@ -35,7 +35,7 @@ async def test_one_at_a_time_means_in_order(any_client: Sqlite3Client) -> None:
     assert [row["v"] for row in rows] == list(range(500))
 
 
-async def test_a_caller_that_gives_up(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_caller_that_gives_up(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE t (v)")
     outsider.execute("BEGIN IMMEDIATE")
     calls = [asyncio.create_task(client.execute("INSERT INTO t VALUES (?)", (n,))) for n in range(20)]
@@ -51,7 +51,7 @@ async def test_a_caller_that_gives_up(client: Sqlite3Client, outsider: sqlite3.C
     assert (await client.execute("SELECT count(*) AS n FROM t")).rows == [{"n": 20}]
 
 
-async def test_a_timeout_around_a_call(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_timeout_around_a_call(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE t (v)")
     outsider.execute("BEGIN IMMEDIATE")
     with pytest.raises(TimeoutError):
@@ -62,7 +62,7 @@ async def test_a_timeout_around_a_call(client: Sqlite3Client, outsider: sqlite3.
     assert (await client.execute("SELECT v FROM t ORDER BY v")).rows == [{"v": 1}, {"v": 2}]
 
 
-async def test_readers_do_not_wait_for_the_writer(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_readers_do_not_wait_for_the_writer(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE t (v)")
     outsider.execute("BEGIN IMMEDIATE")
     write = asyncio.create_task(client.execute("INSERT INTO t VALUES (1)"))
@@ -73,7 +73,7 @@ async def test_readers_do_not_wait_for_the_writer(client: Sqlite3Client, outside
     await write
 
 
-async def test_a_slow_read_holds_up_no_other(client: Sqlite3Client) -> None:
+async def test_a_slow_read_holds_up_no_other(client: SqliteDatabase) -> None:
     await client.execute("CREATE TABLE t (v)")
     count_sql = (
         "WITH RECURSIVE n(v) AS (VALUES (1) UNION ALL SELECT v + 1 FROM n WHERE v < ?) SELECT max(v) AS v FROM n"
@@ -91,7 +91,7 @@ async def test_a_slow_read_holds_up_no_other(client: Sqlite3Client) -> None:
     raise AssertionError("Everything waited for the slow read")
 
 
-async def test_the_loop_goes_on_meanwhile(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_the_loop_goes_on_meanwhile(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE t (v)")
     outsider.execute("BEGIN IMMEDIATE")
     call = asyncio.create_task(client.execute("INSERT INTO t VALUES (1)"))
@@ -104,7 +104,7 @@ async def test_the_loop_goes_on_meanwhile(client: Sqlite3Client, outsider: sqlit
     await call
 
 
-async def test_reads_of_a_batch_see_one_moment(client: Sqlite3Client) -> None:
+async def test_reads_of_a_batch_see_one_moment(client: SqliteDatabase) -> None:
     await client.execute("CREATE TABLE t (v)")
     stop = False
 
@@ -148,7 +148,7 @@ def test_several_loops_in_several_threads(path: Path, threads: bool) -> None:
         worker.join()
     assert failures == []
     assert asyncio.run(client.execute("SELECT count(*) AS n FROM t")).rows == [{"n": 600}]
-    asyncio.run(client.close())
+    asyncio.run(client.aclose())
     with pytest.raises(SqliteError, match="closed"):
         asyncio.run(client.execute("SELECT 1"))
 
@@ -160,7 +160,7 @@ async def test_close_waits_for_what_was_called(path: Path, outsider: sqlite3.Con
     calls = [asyncio.create_task(client.execute("INSERT INTO t VALUES (?)", (n,))) for n in range(1200)]
     reads = [asyncio.create_task(client.execute("SELECT ? AS n", (n,))) for n in range(50)]
     await asyncio.sleep(0)
-    closers = [asyncio.create_task(client.close()) for _ in range(3)]
+    closers = [asyncio.create_task(client.aclose()) for _ in range(3)]
     await asyncio.sleep(0.02)
     closers[0].cancel()
     with pytest.raises(SqliteError, match="closed"):
@@ -181,7 +181,7 @@ async def test_closing_while_others_call(path: Path) -> None:
         before = (await client.execute("SELECT count(*) AS n FROM t")).rows[0]["n"]
         done = 0
 
-        async def one(client: Sqlite3Client = client) -> None:
+        async def one(client: SqliteDatabase = client) -> None:
             nonlocal done
             with pytest.raises(SqliteError, match="closed"):  # noqa: PT012 - which call it is does not matter
                 while True:
@@ -191,7 +191,7 @@ async def test_closing_while_others_call(path: Path) -> None:
 
         tasks = [asyncio.create_task(one()) for _ in range(20)]
         await asyncio.sleep(0.005)
-        await client.close()
+        await client.aclose()
         await asyncio.gather(*tasks)
         async with wrap_sqlite3(path) as again:
             after = (await again.execute("SELECT count(*) AS n FROM t")).rows[0]["n"]

@@ -25,7 +25,7 @@ from aibind.errors import (
     TransientError,
 )
 from aibind.sqlite.client import SqliteValue, Statement
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 
 TABLES = [
     "CREATE TABLE t (id INTEGER PRIMARY KEY, u TEXT UNIQUE, n TEXT NOT NULL DEFAULT '', c CHECK (c < 10))",
@@ -117,7 +117,7 @@ async def test_locked_by_another_process(path: Path, outsider: sqlite3.Connectio
         assert (await client.execute("SELECT v FROM t")).rows == [{"v": 2}]
 
 
-async def test_waits_for_another_process(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_waits_for_another_process(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE t (v)")
     outsider.execute("BEGIN IMMEDIATE")
     call = asyncio.create_task(client.execute("INSERT INTO t VALUES (1)"))
@@ -127,7 +127,7 @@ async def test_waits_for_another_process(client: Sqlite3Client, outsider: sqlite
     await call
 
 
-async def test_read_only(client: Sqlite3Client) -> None:
+async def test_read_only(client: SqliteDatabase) -> None:
     await client.execute("CREATE TABLE t (v)")
     await client.execute("PRAGMA query_only = ON")
     with pytest.raises(SqliteError, match="only be read") as caught:
@@ -136,7 +136,7 @@ async def test_read_only(client: Sqlite3Client) -> None:
     await client.execute("PRAGMA query_only = OFF")
 
 
-async def test_a_full_disk(client: Sqlite3Client) -> None:
+async def test_a_full_disk(client: SqliteDatabase) -> None:
     await client.execute("CREATE TABLE t (v)")
     await client.execute("PRAGMA max_page_count = 10")
     with pytest.raises(SqliteError, match="make room") as caught:
@@ -186,7 +186,7 @@ async def test_what_cannot_be_opened(tmp_path: Path, threads: bool, place: Calla
             assert caught.value.__cause__ is not None
     with pytest.raises(SqliteError, match=f"(?s){words}"):
         await client.wait_for_change(0, 0)
-    await client.close()
+    await client.aclose()
 
 
 async def test_what_stops_all_is_told_to_each(tmp_path: Path) -> None:

@@ -13,13 +13,13 @@ import pytest
 
 from aibind.errors import SqliteConstraintError, SqliteError, SqliteTransientError
 from aibind.sqlite.client import SqliteResult, Statement
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 
 Outcome = SqliteResult | list[SqliteResult] | BaseException
 
 
 async def together(
-    client: Sqlite3Client, outsider: sqlite3.Connection, *calls: Callable[[], Awaitable[Any]]
+    client: SqliteDatabase, outsider: sqlite3.Connection, *calls: Callable[[], Awaitable[Any]]
 ) -> list[Outcome]:
     """Run calls as one group: while the writer waits for the outsider's lock, the others gather."""
     outsider.execute("BEGIN IMMEDIATE")
@@ -40,28 +40,28 @@ def commits() -> int:
     return together.commits  # type: ignore[attr-defined,no-any-return]
 
 
-def insert(client: Sqlite3Client, *values: object, table: str = "t") -> Callable[[], Awaitable[SqliteResult]]:
+def insert(client: SqliteDatabase, *values: object, table: str = "t") -> Callable[[], Awaitable[SqliteResult]]:
     return lambda: client.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)  # type: ignore[arg-type]
 
 
-async def values(client: Sqlite3Client, table: str = "t") -> list[object]:
+async def values(client: SqliteDatabase, table: str = "t") -> list[object]:
     return [row["v"] for row in (await client.execute(f"SELECT v FROM {table} ORDER BY v")).rows]
 
 
 @pytest.fixture
-async def ready(client: Sqlite3Client) -> Sqlite3Client:
+async def ready(client: SqliteDatabase) -> SqliteDatabase:
     await client.execute("CREATE TABLE t (v INTEGER PRIMARY KEY, w TEXT CHECK (w <> 'bad'))")
     return client
 
 
-async def test_a_group_is_one_transaction(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_group_is_one_transaction(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     outcomes = await together(ready, outsider, *(insert(ready, number, "x") for number in range(100)))
     assert all(isinstance(outcome, SqliteResult) and outcome.rows_written == 1 for outcome in outcomes)
     assert await values(ready) == list(range(100))
     assert commits() <= 1
 
 
-async def test_one_failure_stays_alone(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_one_failure_stays_alone(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     outcomes = await together(
         ready,
         outsider,
@@ -85,7 +85,7 @@ async def test_one_failure_stays_alone(ready: Sqlite3Client, outsider: sqlite3.C
     assert commits() <= 1
 
 
-async def test_a_failed_batch_takes_only_its_own_back(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_failed_batch_takes_only_its_own_back(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     add = "INSERT INTO t VALUES (?, 'x')"
     outcomes = await together(
         ready,
@@ -102,7 +102,7 @@ async def test_a_failed_batch_takes_only_its_own_back(ready: Sqlite3Client, outs
 
 @pytest.mark.parametrize("culprit", ["INSERT OR ROLLBACK INTO t VALUES (1, 'x')", "INSERT INTO guarded VALUES (1)"])
 async def test_a_statement_that_rolls_everything_back(
-    ready: Sqlite3Client, outsider: sqlite3.Connection, culprit: str
+    ready: SqliteDatabase, outsider: sqlite3.Connection, culprit: str
 ) -> None:
     await ready.execute("CREATE TABLE guarded (v)")
     await ready.execute("CREATE TRIGGER guard BEFORE INSERT ON guarded BEGIN SELECT RAISE(ROLLBACK, 'guarded'); END")
@@ -124,7 +124,7 @@ async def test_a_statement_that_rolls_everything_back(
 
 
 async def test_a_statement_that_fails_half_way_leaves_nothing(
-    ready: Sqlite3Client, outsider: sqlite3.Connection
+    ready: SqliteDatabase, outsider: sqlite3.Connection
 ) -> None:
     outcomes = await together(
         ready,
@@ -140,7 +140,7 @@ async def test_a_statement_that_fails_half_way_leaves_nothing(
     assert await values(ready) == [1, 2]
 
 
-async def test_a_constraint_that_is_checked_at_commit(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_constraint_that_is_checked_at_commit(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     await client.execute("CREATE TABLE parent (v INTEGER PRIMARY KEY)")
     await client.execute("CREATE TABLE t (v REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
     both = [Statement("INSERT INTO t VALUES (5)"), Statement("INSERT INTO parent VALUES (5)")]
@@ -157,7 +157,7 @@ async def test_a_constraint_that_is_checked_at_commit(client: Sqlite3Client, out
     assert await values(client) == [1, 5]
 
 
-async def test_when_there_is_room_for_some_only(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_when_there_is_room_for_some_only(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     pages = (await ready.execute("PRAGMA page_count")).rows[0]["page_count"]
     assert isinstance(pages, int)
     await ready.execute(f"PRAGMA max_page_count = {pages + 5}")
@@ -206,7 +206,7 @@ async def test_when_the_transaction_cannot_begin_everybody_hears_of_it(
 
 
 async def test_what_cannot_share_a_transaction_keeps_its_turn(
-    ready: Sqlite3Client, outsider: sqlite3.Connection
+    ready: SqliteDatabase, outsider: sqlite3.Connection
 ) -> None:
     outcomes = await together(
         ready,
@@ -225,7 +225,7 @@ async def test_what_cannot_share_a_transaction_keeps_its_turn(
     assert version.rows == [{"user_version": 3}]
 
 
-async def test_a_group_of_any_size(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_group_of_any_size(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     outcomes = await together(ready, outsider, *(insert(ready, number, "x") for number in range(1700)))
     assert not any(isinstance(outcome, BaseException) for outcome in outcomes)
     assert len(await values(ready)) == 1700

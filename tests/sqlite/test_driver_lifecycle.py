@@ -16,7 +16,7 @@ import pytest
 
 from aibind.errors import SqliteError
 from aibind.sqlite.driver import wrap_sqlite3
-from aibind.sqlite.driver_jobs import Job
+from aibind.sqlite.driver.jobs import Job
 
 HEAD = """
 import asyncio, gc, os, sys, threading
@@ -88,8 +88,8 @@ def test_the_interpreter_ends_while_the_database_is_locked(path: Path) -> None:
     outsider.execute("CREATE TABLE t (v)")
     outsider.execute("BEGIN IMMEDIATE")
     script = """
-from aibind.sqlite import driver_threads
-driver_threads._EXIT_PATIENCE_S = 0.3
+from aibind.sqlite.driver import threads
+threads._EXIT_PATIENCE_S = 0.3
 client = wrap_sqlite3(path)
 async def main():
     asyncio.ensure_future(client.execute("INSERT INTO t VALUES (1)"))
@@ -116,12 +116,12 @@ if not child:
         asyncio.run(used.execute("SELECT 1"))
     except Exception as error:
         print(type(error).__name__, error)
-    asyncio.run(used.close())
-    asyncio.run(unused.close())
+    asyncio.run(used.aclose())
+    asyncio.run(unused.aclose())
     sys.exit(0)
 assert os.waitpid(child, 0)[1] == 0
 asyncio.run(used.execute("INSERT INTO t VALUES (2)"))
-asyncio.run(used.close())
+asyncio.run(used.aclose())
 """
     head = "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"  # 3.12 warns of threads and fork
     done = run(head + script, path)
@@ -181,7 +181,7 @@ async def test_without_threads_it_says_what_to_do(path: Path, monkeypatch: pytes
     client = wrap_sqlite3(path)
     with pytest.raises(SqliteError, match="threads=False"):
         await client.execute("SELECT 1")
-    await client.close()
+    await client.aclose()
 
 
 async def test_in_pyodide_there_are_no_threads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from aibind.sqlite.driver_sql import ALONE, ALONE_PRIVATE, PRIVATE, READ, WRITE, Kind, make_step
+from aibind.sqlite.driver.sql import ALONE, ALONE_PRIVATE, PRIVATE, READ, WRITE, Kind, make_step
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from aibind.errors import SqliteError
-from aibind.sqlite import driver_watch
 from aibind.sqlite.client import Statement
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
-from aibind.sqlite.driver_watch import Watcher
+from aibind.sqlite.driver import SqliteDatabase, watch, wrap_sqlite3
+from aibind.sqlite.driver.watch import Watcher
 
 LONG = 20.0
 """Seconds that no test waits for in full unless it is about to fail."""
 
 
-async def settled(client: Sqlite3Client) -> int:
+async def settled(client: SqliteDatabase) -> int:
     """The token once the first look is over, which counts as a change."""
     token = client.change_token
     while (newer := await client.wait_for_change(token, 0)) != token:
@@ -29,7 +28,7 @@ async def settled(client: Sqlite3Client) -> int:
 
 
 @pytest.fixture
-async def ready(client: Sqlite3Client) -> Sqlite3Client:
+async def ready(client: SqliteDatabase) -> SqliteDatabase:
     await client.execute("CREATE TABLE t (v)")
     return client
 
@@ -47,7 +46,7 @@ async def test_another_connection_is_noticed(path: Path, outsider: sqlite3.Conne
         assert client.change_token > token
 
 
-async def test_own_commits_are_noticed_at_once(any_client: Sqlite3Client) -> None:
+async def test_own_commits_are_noticed_at_once(any_client: SqliteDatabase) -> None:
     await any_client.execute("CREATE TABLE t (v)")
     token = await settled(any_client)
     waiting = asyncio.create_task(any_client.wait_for_change(token, LONG))
@@ -57,7 +56,7 @@ async def test_own_commits_are_noticed_at_once(any_client: Sqlite3Client) -> Non
 
 
 @pytest.mark.parametrize("sql", ["SELECT * FROM t", "INSERT INTO missing VALUES (1)"])
-async def test_what_changes_nothing_wakes_nobody(any_client: Sqlite3Client, sql: str) -> None:
+async def test_what_changes_nothing_wakes_nobody(any_client: SqliteDatabase, sql: str) -> None:
     await any_client.execute("CREATE TABLE t (v)")
     token = await settled(any_client)
     waiting = asyncio.create_task(any_client.wait_for_change(token, 0.05))
@@ -67,7 +66,7 @@ async def test_what_changes_nothing_wakes_nobody(any_client: Sqlite3Client, sql:
     assert await waiting == token
 
 
-async def test_an_own_commit_is_not_noticed_twice(ready: Sqlite3Client) -> None:
+async def test_an_own_commit_is_not_noticed_twice(ready: SqliteDatabase) -> None:
     token = await settled(ready)
     for _ in range(5):
         waiting = asyncio.create_task(ready.wait_for_change(token, LONG))
@@ -77,7 +76,7 @@ async def test_an_own_commit_is_not_noticed_twice(ready: Sqlite3Client) -> None:
         assert await ready.wait_for_change(token, 0.02) == token
 
 
-async def test_the_time_is_kept(ready: Sqlite3Client) -> None:
+async def test_the_time_is_kept(ready: SqliteDatabase) -> None:
     token = await settled(ready)
     for timeout_s in (0.0, -1.0, 0.03):
         began = time.monotonic()
@@ -85,7 +84,7 @@ async def test_the_time_is_kept(ready: Sqlite3Client) -> None:
         assert max(timeout_s, 0) <= time.monotonic() - began + 0.001  # timers may be early by a clock's tick
 
 
-async def test_a_change_before_the_wait_ends_it_at_once(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_a_change_before_the_wait_ends_it_at_once(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     token = await settled(ready)
     outsider.execute("INSERT INTO t VALUES (1)")
     newer = await ready.wait_for_change(token, LONG)
@@ -103,7 +102,7 @@ async def test_the_first_wait_does_not_trust_a_token_from_before(path: Path, out
         assert await client.wait_for_change(token, LONG) != token
 
 
-async def test_no_change_is_missed(ready: Sqlite3Client, path: Path) -> None:
+async def test_no_change_is_missed(ready: SqliteDatabase, path: Path) -> None:
     """Follow a counter that another thread moves as fast as it can, with pauses of every length."""
     last, seen, waits = 300, 0, 0
 
@@ -132,7 +131,7 @@ async def test_no_change_is_missed(ready: Sqlite3Client, path: Path) -> None:
     assert waits > 10
 
 
-async def test_five_hundred_wait_at_once(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_five_hundred_wait_at_once(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     token = await settled(ready)
     waiting = [asyncio.create_task(ready.wait_for_change(token, LONG)) for _ in range(500)]
     short = [asyncio.create_task(ready.wait_for_change(token, 0.01)) for _ in range(100)]
@@ -145,7 +144,7 @@ async def test_five_hundred_wait_at_once(ready: Sqlite3Client, outsider: sqlite3
     assert set(await asyncio.gather(*waiting)) == {token + 1}
 
 
-async def test_nobody_watches_when_nobody_waits(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_nobody_watches_when_nobody_waits(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     token = await settled(ready)
     await ready.wait_for_change(token, 0.01)
     await asyncio.sleep(0.02)
@@ -156,9 +155,9 @@ async def test_nobody_watches_when_nobody_waits(ready: Sqlite3Client, outsider: 
 
 
 async def test_a_change_after_a_quiet_time(
-    ready: Sqlite3Client, outsider: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+    ready: SqliteDatabase, outsider: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver_watch, "_QUIET_AFTER_S", 0.0)
+    monkeypatch.setattr(watch, "_QUIET_AFTER_S", 0.0)
     for number in range(3):
         token = await settled(ready)
         waiting = asyncio.create_task(ready.wait_for_change(token, LONG))
@@ -182,7 +181,7 @@ async def test_a_busy_database_holds_up_nobody(path: Path, outsider: sqlite3.Con
     watcher.close()
 
 
-async def test_two_loops_wait_on_one_client(ready: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_two_loops_wait_on_one_client(ready: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     token = await settled(ready)
     results: list[int] = []
 
@@ -209,6 +208,6 @@ async def test_closing_ends_the_wait(path: Path, threads: bool) -> None:
     token = await settled(client)
     waiting = asyncio.create_task(client.wait_for_change(token, LONG))
     await asyncio.sleep(0.01)
-    await client.close()
+    await client.aclose()
     with pytest.raises(SqliteError, match="closed"):
         await waiting

@@ -13,7 +13,7 @@ import pytest
 
 from aibind.errors import SqliteConstraintError, SqliteSyntaxError
 from aibind.sqlite.client import SqliteResult, SqliteValue, Statement
-from aibind.sqlite.driver import Sqlite3Client, wrap_sqlite3
+from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 from aibind.sqlite.schema import Migration, _apply, migrate, migrations, quote_identifier, schema_sql
 
 SEED = """
@@ -186,7 +186,7 @@ def test_names_must_differ(names: dict[str, str]) -> None:
         schema_sql(**names)
 
 
-async def test_migrate(any_client: Sqlite3Client) -> None:
+async def test_migrate(any_client: SqliteDatabase) -> None:
     assert await migrate(any_client) == NAMES
     assert await migrate(any_client) == []
     rows = (await any_client.execute("SELECT * FROM aibind_migrations ORDER BY name")).rows
@@ -197,7 +197,7 @@ async def test_migrate(any_client: Sqlite3Client) -> None:
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 
 
-async def test_migrate_tables_of_other_names_as_well(client: Sqlite3Client) -> None:
+async def test_migrate_tables_of_other_names_as_well(client: SqliteDatabase) -> None:
     await migrate(client)
     assert await migrate(client, **MINE) == NAMES
     assert await migrate(client, **MINE) == []
@@ -206,7 +206,7 @@ async def test_migrate_tables_of_other_names_as_well(client: Sqlite3Client) -> N
         assert (await client.execute(f"SELECT * FROM {table}")).rows == []
 
 
-async def test_migrate_the_seeds_tables(client: Sqlite3Client, outsider: sqlite3.Connection) -> None:
+async def test_migrate_the_seeds_tables(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
     outsider.executescript(SEED)
     outsider.execute("INSERT INTO aibind_stream_chunks VALUES ('s', 1, 'x')")
     assert await migrate(client) == NAMES
@@ -220,7 +220,7 @@ async def test_migrate_at_once(path: Path, others: int) -> None:
     applied = await asyncio.gather(*(migrate(client) for client in clients for _ in range(3)))
     assert sorted(name for names in applied for name in names) == NAMES
     for client in clients:
-        await client.close()
+        await client.aclose()
 
 
 @pytest.mark.processes
@@ -245,7 +245,7 @@ def test_migrate_in_several_processes_at_once(path: Path) -> None:
     assert sorted(name for out, _ in outputs for name in out.split()) == NAMES
 
 
-async def test_a_migration_that_fails_is_not_recorded(client: Sqlite3Client) -> None:
+async def test_a_migration_that_fails_is_not_recorded(client: SqliteDatabase) -> None:
     await migrate(client)
     broken = Migration(3, "0003_broken", "", ("CREATE TABLE half (v)", "CREATE TABLE ("), ("half",))
     with pytest.raises(SqliteSyntaxError):
@@ -260,7 +260,7 @@ async def test_a_migration_that_fails_is_not_recorded(client: Sqlite3Client) -> 
 class Late:
     """A client that lets somebody else migrate just before the first migration."""
 
-    def __init__(self, client: Sqlite3Client) -> None:
+    def __init__(self, client: SqliteDatabase) -> None:
         self.client = client
         self.batches = 0
 
@@ -274,7 +274,7 @@ class Late:
         return await self.client.batch(statements)
 
 
-async def test_somebody_else_is_first(client: Sqlite3Client) -> None:
+async def test_somebody_else_is_first(client: SqliteDatabase) -> None:
     late = Late(client)
     assert await migrate(late) == []  # type: ignore[arg-type]
     assert late.batches == 3

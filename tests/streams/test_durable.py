@@ -349,7 +349,7 @@ async def test_a_follower_far_behind_reads_from_the_store(tmp_path: Path) -> Non
         parser = SseParser()
         messages = parser.feed(await anext(body)) + parser.feed(await anext(body))
         await stream.wait_closed()
-        log = stream._writer.log
+        log = stream._writer.buffer
         assert sum(len(event.data) for event in log._chunks) < 1_700_000
         async for data in body:
             messages += parser.feed(data)
@@ -369,7 +369,7 @@ def test_a_shutdown_of_the_loop_ends_the_stream_in_its_store(tmp_path: Path, mon
         return stream.id
 
     async def look(stream_id: str) -> None:
-        await clients[0].close()
+        await clients[0].aclose()
         async with wrap_sqlite3(path) as client:
             page = await SqliteStreamStore(client).read_page(stream_id)
             assert (page.status.state, page.status.error) == ("error", "The server was shut down")

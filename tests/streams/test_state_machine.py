@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from aibind.errors import StreamError
-from aibind.sqlite import Sqlite3Client, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteDatabase, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamEnd, StreamStore
 
 _T = TypeVar("_T")
@@ -72,7 +72,7 @@ class Stores(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.model = MemoryStreamStore()
-        self.clients: list[Sqlite3Client] = []
+        self.clients: list[SqliteDatabase] = []
         self.stores: list[StreamStore] = []
         self.process: OtherProcess | None = None
 
@@ -152,7 +152,7 @@ class Stores(RuleBasedStateMachine):
         if self.process is not None:
             self.process.close()
         for client in self.clients:
-            self.run(client.close())
+            self.run(client.aclose())
         self.loop.close()
         self.folder.cleanup()
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from aibind.streams import StreamEvent, decode_chunk, encode_chunk
 from aibind.streams.events import check_event_name
+from aibind.streams.normalize import TextNormalizer
 from aibind.streams.position import MAX_ID, Position
-from aibind.streams.text import TextCleaner
 
 
 def clean(*pieces: str) -> str:
-    cleaner = TextCleaner()
+    cleaner = TextNormalizer()
     return "".join(map(cleaner.clean, pieces)) + cleaner.flush()
 
 

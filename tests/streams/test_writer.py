@@ -11,7 +11,7 @@ import pytest
 
 from aibind.errors import StreamExistsError
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
-from aibind.streams import FlushSchedule, MemoryStreamStore, StreamEnd, StreamEvent, StreamStore, StreamWriter
+from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter
 from tests.support.faulty import FaultyClient
 from tests.support.virtual_time import in_virtual_time
 
@@ -31,17 +31,17 @@ async def open_writer(store: StreamStore, **options: float) -> StreamWriter:
     ("elapsed_s", "wait_s"), [(0, 0.25), (5, 0.25), (10, 0.25), (20, 0.5), (60, 1.5), (80, 2.0), (600, 2.0)]
 )
 def test_the_schedule_stretches(elapsed_s: float, wait_s: float) -> None:
-    assert FlushSchedule(250, 2000).wait_s(elapsed_s) == wait_s
-    assert FlushSchedule(5).wait_s(elapsed_s) == 0.005
+    assert Pace(250, 2000).delay_s(elapsed_s) == wait_s
+    assert Pace(5).delay_s(elapsed_s) == 0.005
 
 
 def test_the_schedule_stays_within_a_workers_limits() -> None:
     for minutes, most in ((1 / 6, 45), (10, 450)):
-        schedule = FlushSchedule(250, 2000)
+        schedule = Pace(250, 2000)
         writes, now = 0, 0.0
         while now < minutes * 60:
             writes += 1
-            now += schedule.wait_s(now)
+            now += schedule.delay_s(now)
         assert writes <= most
 
 
@@ -227,7 +227,7 @@ async def test_a_store_that_stays_away_ends_the_stream(tmp_path: Path) -> None:
         network = FaultyClient(client)
         writer = await open_writer(SqliteStreamStore(network, lease_ms=400), flush_interval_ms=5)
         await writer.write(StreamEvent("", "kept"))
-        while writer.log.has_unsaved:
+        while writer.buffer.has_unsaved:
             await asyncio.sleep(0.005)
         network.down = True
         while writer.halted is None:
@@ -244,7 +244,7 @@ async def test_a_slow_store_holds_a_fast_source_back(tmp_path: Path) -> None:
         writer = await open_writer(SqliteStreamStore(network), flush_interval_ms=5, max_unsaved_chars=10_000)
         for _ in range(50):
             await writer.write(StreamEvent("", "x" * 1000))
-            assert writer.log.unsaved_chars <= 11_000
+            assert writer.buffer.unsaved_chars <= 11_000
         await writer.end(StreamEnd("done"))
         page = await SqliteStreamStore(client).read_page("s")
         assert sum(len(chunk.event.data) for chunk in page.chunks) == 50_000

@@ -102,4 +102,4 @@ async def open_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreH
         yield SqliteHarness(clients, own_file, remote=backend == "remote", **tables)
     finally:
         for client in clients:
-            await client.close()
+            await client.aclose()

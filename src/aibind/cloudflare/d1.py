@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from .._retry import insist
+from .._retry import retry
 from ..errors import SqliteError, SqliteSyntaxError, SqliteTypeError, TransientError
 from ..sqlite.client import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
@@ -98,7 +98,7 @@ class D1Client:
         return ffi.call(statement, "bind", ffi.to_js_array(parameters)) if parameters else statement
 
     async def _insist(self, send: Callable[[], Awaitable[_T]], sql: str | None, *, repeatable: bool) -> _T:
-        async def attempt(_again: bool) -> _T | SqliteError:
+        async def attempt() -> _T | SqliteError:
             try:
                 return await send()
             except Exception as error:
@@ -111,7 +111,7 @@ class D1Client:
                 mapped.__cause__ = error
                 return mapped
 
-        outcome = await insist(attempt, patience_s=self._patience_s)
+        outcome = await retry(attempt, patience_s=self._patience_s)
         if isinstance(outcome, SqliteError):
             raise outcome
         return outcome

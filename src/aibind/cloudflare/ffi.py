@@ -30,7 +30,7 @@ __all__ = [
 JsObject: TypeAlias = Any
 """A proxy of something in JavaScript."""
 
-DEEPEST_CAUSE = 5
+MAX_CAUSE_DEPTH = 5
 """How many causes of an error are told with it."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -150,7 +150,7 @@ def failure_of(error: BaseException) -> str | None:
         return None
     told: list[str] = []
     cause: object = error
-    for _ in range(DEEPEST_CAUSE):
+    for _ in range(MAX_CAUSE_DEPTH):
         text = _message(cause)
         if not any(text in earlier for earlier in told):
             told.append(text.rstrip(": "))

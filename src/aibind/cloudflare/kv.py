@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from .._retry import insist
+from .._retry import retry
 from ..errors import (
     AibindError,
     ConversationError,
@@ -23,10 +23,10 @@ __all__ = ["KVConversationStore"]
 
 _T = TypeVar("_T")
 
-LEAST_TTL_SEC = 60
-MOST_TTL_SEC = 2**31 - 1
-MOST_KEY_BYTES = 512
-MOST_VALUE_BYTES = 25 * 1024 * 1024
+MIN_TTL_SEC = 60
+MAX_TTL_SEC = 2**31 - 1
+MAX_KEY_BYTES = 512
+MAX_VALUE_BYTES = 25 * 1024 * 1024
 
 CACHE_TTL_SEC = 30
 """How long, in seconds, a place may answer from its cache: the least that KV takes."""
@@ -53,9 +53,9 @@ class KVConversationStore:
     def __init__(
         self, kv: object, *, prefix: str = "aibind:conv", ttl_sec: int = 1800, patience_s: float = 10.0
     ) -> None:
-        if not LEAST_TTL_SEC <= ttl_sec <= MOST_TTL_SEC:
+        if not MIN_TTL_SEC <= ttl_sec <= MAX_TTL_SEC:
             raise ValueError(
-                f"ttl_sec is {ttl_sec}: KV keeps a value for {LEAST_TTL_SEC} seconds at least, {MOST_TTL_SEC:,} at most"
+                f"ttl_sec is {ttl_sec}: KV keeps a value for {MIN_TTL_SEC} seconds at least, {MAX_TTL_SEC:,} at most"
             )
         self._kv = ffi.unwrap(kv, method="getWithMetadata", what="KVConversationStore")  # other bindings have put()
         self._prefix = prefix
@@ -91,9 +91,9 @@ class KVConversationStore:
         """
         key = self._key(session_id)
         text = chat.to_json()
-        if len(text) * 4 > MOST_VALUE_BYTES and (size := len(text.encode("utf-8", "surrogatepass"))) > MOST_VALUE_BYTES:
+        if len(text) * 4 > MAX_VALUE_BYTES and (size := len(text.encode("utf-8", "surrogatepass"))) > MAX_VALUE_BYTES:
             raise ConversationTooLargeError(
-                f'Conversation "{session_id}" has {size:,} bytes, but KV holds {MOST_VALUE_BYTES:,} at most: '
+                f'Conversation "{session_id}" has {size:,} bytes, but KV holds {MAX_VALUE_BYTES:,} at most: '
                 "compact() it, or begin a new one; nothing was written",
                 session_id,
             )
@@ -121,9 +121,9 @@ class KVConversationStore:
                 f"Session id {session_id!r} holds a lone surrogate (half of a character), which a KV key cannot hold",
                 session_id,
             ) from error
-        if size > MOST_KEY_BYTES:
+        if size > MAX_KEY_BYTES:
             raise ConversationError(
-                f'The KV key "{key[:40]}…" has {size} bytes, but KV takes {MOST_KEY_BYTES} at most: '
+                f'The KV key "{key[:40]}…" has {size} bytes, but KV takes {MAX_KEY_BYTES} at most: '
                 "use shorter session ids, or a shorter prefix",
                 session_id,
             )
@@ -132,7 +132,7 @@ class KVConversationStore:
     async def _insist(self, operation: Callable[[], Awaitable[_T]], session_id: str) -> _T:
         """Do something that may be repeated: a read, or a write of the whole value."""
 
-        async def attempt(_again: bool) -> _T:
+        async def attempt() -> _T:
             try:
                 return await operation()
             except Exception as error:
@@ -141,7 +141,7 @@ class KVConversationStore:
                     raise
                 raise map_error(text, session_id) from error
 
-        return await insist(attempt, patience_s=self._patience_s)
+        return await retry(attempt, patience_s=self._patience_s)
 
 
 def map_error(text: str, session_id: str) -> AibindError:

@@ -8,11 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from .._json import is_list, is_object
 from ..errors import ModelError
-from ..models._chat_errors import Redactor
-from ..models._chat_reply import ChatReply
-from ..models._chat_request import chat_body
-from ..models._json import is_list, is_object
+from ..models.chat import ChatReply, Redactor, chat_body
 from ..models.model import ModelEvent, ModelRequest
 from ..streams.sse import SseParser
 from . import ffi

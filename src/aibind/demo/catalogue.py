@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from typing import cast
 
+from .._time import now_ms
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
 from ..sqlite.client import SqliteClient
@@ -45,7 +45,7 @@ class Catalogue:
         await self._client.execute(
             "INSERT INTO aibind_demo_conversations VALUES (?1, ?2, ?3, ?4) ON CONFLICT (session_id) DO UPDATE"
             " SET updated_at = max(?3, updated_at + 1), pending = ?4",
-            [session_id, title, _now_ms(), pending],
+            [session_id, title, now_ms(), pending],
         )
 
     async def newest(self, most: int = 200) -> list[Entry]:
@@ -90,7 +90,7 @@ class Catalogue:
 
     async def prune(self, age_ms: int) -> None:
         """Take conversations off the list that were not saved for so long."""
-        await self._client.execute("DELETE FROM aibind_demo_conversations WHERE updated_at < ?", [_now_ms() - age_ms])
+        await self._client.execute("DELETE FROM aibind_demo_conversations WHERE updated_at < ?", [now_ms() - age_ms])
 
 
 class ListedConversations:
@@ -141,7 +141,3 @@ def title_of(prompt: str) -> str:
             return title + " …"
         title = f"{title} {word}" if title else word
     return (title if len(title) <= TITLE_CHARS else title[: TITLE_CHARS - 1] + "…") or "New conversation"
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

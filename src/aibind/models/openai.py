@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..errors import ModelError, ModelTimeoutError
-from ._chat_answer import ChatAnswer
-from ._chat_endpoint import ChatEndpoint, shown_redirect
-from ._chat_errors import LogFilter, endpoint_error, retry_after_s, snippet
-from ._chat_reply import ChatReply, cut_off
-from ._chat_request import Structured, chat_body, encode_body
+from .chat.answer import ChatAnswer
+from .chat.endpoint import ChatEndpoint, shown_redirect
+from .chat.errors import LogFilter, endpoint_error, retry_after_s, snippet
+from .chat.reply import ChatReply, cut_off
+from .chat.request import Structured, chat_body, encode_body
 from .model import ModelEvent, ModelRequest
 
 try:
@@ -37,7 +37,7 @@ _ERROR_BYTES = 64 * 1024  # of an error's body are read
 _ERROR_S = 5.0  # and for so long
 _TAIL_S = 10.0  # after the reason to stop only usage and [DONE] can come
 _DRAIN_S = 0.1  # after [DONE] only the end of the body can come, which frees the connection for the next call
-_LONGEST_WAIT_S = 30.0
+_MAX_WAIT_S = 30.0
 _HTTP_LOGGER = logging.getLogger("httpx2")
 
 
@@ -187,7 +187,7 @@ class OpenAIModel:
             wait_s = self._wait_s(attempt) if asked_wait_s is None else asked_wait_s
             # A silent endpoint may still be at work on the request: sending it again would pay for it twice.
             hopeless = not failure.retryable or isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout)
-            if hopeless or attempt >= self._max_retries or wait_s > _LONGEST_WAIT_S:
+            if hopeless or attempt >= self._max_retries or wait_s > _MAX_WAIT_S:
                 raise failure from cause
             attempt += 1
             await asyncio.sleep(wait_s)

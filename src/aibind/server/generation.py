@@ -8,14 +8,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+from .._closing import close_iterator
 from ..errors import AibindError, ModelError
 from ..models.model import ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
 from ..streams.events import StreamEvent
-from ..streams.store import FlushSchedule
-from ..streams.text import TextCleaner
+from ..streams.normalize import TextNormalizer
+from ..streams.store import Pace
 from .partial_json import parse_partial
 from .strict_json import load_json
-from .tools import ToolResult, close_quietly
+from .tools import ToolResult
 
 __all__ = ["Generation", "compact_json"]
 
@@ -37,11 +38,11 @@ class Generation:
         events: AsyncIterator[ModelEvent | ToolResult],
         *,
         structured: bool = False,
-        pace: FlushSchedule | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._events = events
         self._structured = structured
-        self._pace = pace or FlushSchedule(0)
+        self._pace = pace or Pace(0)
         self._pieces: list[str] = []
         self.usage = Usage()
 
@@ -61,7 +62,7 @@ class Generation:
             logger.exception("A model failed")
             raise ModelError("The model failed") from error
         finally:
-            await close_quietly(self._events)
+            await close_iterator(self._events)
 
     async def read(self) -> str:
         """Read the answer to its end and return its text."""
@@ -70,7 +71,7 @@ class Generation:
         return self.text
 
     async def _plain(self) -> AsyncGenerator[StreamEvent]:
-        cleaner = TextCleaner()  # what is kept in the conversation is what the reader saw, to the character
+        cleaner = TextNormalizer()  # what is kept in the conversation is what the reader saw, to the character
         async for event in self._events:
             if not isinstance(event, TextDelta):
                 yield self._named(event)
@@ -101,7 +102,7 @@ class Generation:
                     continue
                 if value != shown or shown is None:
                     shown = value
-                    due = now + self._pace.wait_s(now - began)
+                    due = now + self._pace.delay_s(now - began)
                     yield StreamEvent("partial", compact_json(value))
             elif isinstance(event, Usage):
                 usage = self._named(event)

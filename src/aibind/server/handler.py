@@ -16,9 +16,9 @@ from ..models.model import Message, Model, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, DurableStream, KeepAlive
 from ..streams.followers import encode_end
 from ..streams.memory import MemoryStreamStore
+from ..streams.normalize import EventNormalizer
 from ..streams.sse import HEADERS, encode_message
 from ..streams.store import StreamEnd, StreamStore
-from ..streams.text import EventCleaner
 from ..streams.writer import SHUT_DOWN
 from . import prompts
 from .generation import Generation
@@ -221,7 +221,7 @@ class StreamHandler:
         else:
             messages = [{"role": "user", "content": body.prompt}]
         request = ModelRequest(messages, system=body.system, json_schema=body.schema if structured else None)
-        pace = self._store.schedule if self._store is not None else None
+        pace = self._store.flush_pace if self._store is not None else None
         return await self._send(Generation(model.stream(request), structured=structured, pace=pace), turn, stream_id)
 
     async def _send(self, generation: Generation, turn: Turn | None, stream_id: str) -> Reply:
@@ -278,7 +278,7 @@ class StreamHandler:
 
 async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
     """Send an answer that nobody can resume: text is numbered from 0, other events have no id."""
-    cleaner = EventCleaner()
+    cleaner = EventNormalizer()
     number = 0
     end = StreamEnd("stopped")  # unless it gets to its end, the client has gone
     events = generation.stream()

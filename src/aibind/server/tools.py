@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .._closing import close_iterator
 from ..models.model import Message, Model, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 
 __all__ = ["Tool", "ToolResult", "run_rounds"]
@@ -69,7 +70,7 @@ async def run_rounds(
                     calls.append(event)
                 yield event
         finally:
-            await close_quietly(events)
+            await close_iterator(events)
         if not calls or not by_name or step == max_steps:
             break
         results = [await _run(by_name, call) for call in calls]
@@ -78,17 +79,6 @@ async def run_rounds(
         request = replace(request, messages=[*request.messages, *_messages("".join(text), calls, results)])
     if usage is not None:
         yield usage
-
-
-async def close_quietly(events: object) -> None:
-    """Close a model's iterator, if it can be closed. A fault in that changes nothing about what it has said."""
-    close = getattr(events, "aclose", None)
-    if close is None:
-        return
-    try:
-        await close()
-    except Exception as error:
-        logger.warning("A model did not close properly", exc_info=error)
 
 
 async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:

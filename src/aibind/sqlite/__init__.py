@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 from .._lazy import load_on_demand
 
 if TYPE_CHECKING:
-    from .client import LocalSqliteClient, SqliteClient, SqliteResult, SqliteRow, SqliteValue, Statement
+    from .client import SqliteClient, SqliteResult, SqliteRow, SqliteValue, Statement, WatchableSqliteClient
     from .conversation_store import SqliteConversationStore
-    from .driver import Sqlite3Client, wrap_sqlite3
+    from .driver import SqliteDatabase, wrap_sqlite3
     from .schema import Migration, migrate, migrations, schema_sql
     from .stream_store import SqliteStreamStore
 
 __all__ = [
-    "LocalSqliteClient",
     "Migration",
-    "Sqlite3Client",
     "SqliteClient",
     "SqliteConversationStore",
+    "SqliteDatabase",
     "SqliteResult",
     "SqliteRow",
     "SqliteStreamStore",
     "SqliteValue",
     "Statement",
+    "WatchableSqliteClient",
     "migrate",
     "migrations",
     "schema_sql",
@@ -36,9 +36,9 @@ __all__ = [
 __getattr__ = load_on_demand(
     __name__,
     {
-        "client": "LocalSqliteClient SqliteClient SqliteResult SqliteRow SqliteValue Statement",
+        "client": "WatchableSqliteClient SqliteClient SqliteResult SqliteRow SqliteValue Statement",
         "conversation_store": "SqliteConversationStore",
-        "driver": "Sqlite3Client wrap_sqlite3",
+        "driver": "SqliteDatabase wrap_sqlite3",
         "schema": "Migration migrate migrations schema_sql",
         "stream_store": "SqliteStreamStore",
     },

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["LocalSqliteClient", "SqliteClient", "SqliteResult", "SqliteRow", "SqliteValue", "Statement"]
+__all__ = ["SqliteClient", "SqliteResult", "SqliteRow", "SqliteValue", "Statement", "WatchableSqliteClient"]
 
 SqliteValue: TypeAlias = str | int | float | bytes | bool | None
 """What a parameter may be. ``bool`` is stored as 0 or 1; integers must fit the engine (64 bits; 53 over D1)."""
@@ -57,7 +57,7 @@ class SqliteClient(Protocol):
 
 
 @runtime_checkable
-class LocalSqliteClient(SqliteClient, Protocol):
+class WatchableSqliteClient(SqliteClient, Protocol):
     """Is a client whose database is on this machine: calls cost little, and changes can be noticed without a query.
 
     ``rows_written`` of its results is exactly how many rows the statement inserted, updated or deleted.

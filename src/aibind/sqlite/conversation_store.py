@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Final, Literal
 
+from .._time import now_ms
 from ..conversations.codec import decode_chat, encode_chat
 from ..history import ChatHistory
-from .client import LocalSqliteClient, SqliteClient
+from .client import SqliteClient, WatchableSqliteClient
 from .schema import CONVERSATIONS_TABLE, quote_identifier
 
 __all__ = ["SqliteConversationStore"]
@@ -39,7 +39,7 @@ class SqliteConversationStore:
         if not ttl_ms > 0:
             raise ValueError(f"ttl_ms must be positive, not {ttl_ms}")
         if max_bytes == "auto":
-            max_bytes = None if isinstance(client, LocalSqliteClient) else _REMOTE_MAX_BYTES
+            max_bytes = None if isinstance(client, WatchableSqliteClient) else _REMOTE_MAX_BYTES
         if max_bytes is not None and not max_bytes > 0:
             raise ValueError(f"max_bytes must be positive, or None for no limit, not {max_bytes}")
         self._client = client
@@ -65,7 +65,7 @@ class SqliteConversationStore:
 
         Raises CorruptConversationError when the row holds something else; it is left as it is.
         """
-        rows = (await self._client.execute(self._select, (session_id, _now_ms()))).rows
+        rows = (await self._client.execute(self._select, (session_id, now_ms()))).rows
         return decode_chat(session_id, rows[0]["data"]) if rows else ChatHistory()
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
@@ -74,7 +74,7 @@ class SqliteConversationStore:
         Raises ConversationTooLargeError when it has more than ``max_bytes``; what was stored stays.
         """
         text = encode_chat(session_id, chat, self._max_bytes)
-        await self._client.execute(self._upsert, (session_id, text, _now_ms() + self._ttl_ms))
+        await self._client.execute(self._upsert, (session_id, text, now_ms() + self._ttl_ms))
 
     async def delete(self, session_id: str) -> None:
         """Forget a conversation. Deleting an unknown one does nothing."""
@@ -85,7 +85,7 @@ class SqliteConversationStore:
 
         They are looked for outside any transaction, as that reads the whole table; one that is saved meanwhile stays.
         """
-        now = _now_ms()
+        now = now_ms()
         removed = 0
         rows = (await self._client.execute(self._first_expired, (now,))).rows
         while rows:
@@ -96,7 +96,3 @@ class SqliteConversationStore:
                 break
             rows = (await self._client.execute(self._next_expired, (now, rows[-1]["session_id"]))).rows
         return removed
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

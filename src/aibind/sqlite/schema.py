@@ -33,7 +33,7 @@ CONVERSATIONS_TABLE = "aibind_conversations"
 MIGRATIONS_TABLE = "aibind_migrations"
 """Where :func:`migrate` keeps what it applied."""
 
-_LONGEST_NAME = 64
+_MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _QUOTED = re.compile(r'"(\w+)"')
 _COMMENT = re.compile(r"--[^\n]*\n?")
@@ -65,8 +65,8 @@ def quote_identifier(name: str) -> str:
         raise ValueError(
             f"{name!r} cannot be the name of a table: use ASCII letters, digits and underscores, not a digit first"
         )
-    if len(name) > _LONGEST_NAME:
-        raise ValueError(f"{name[:20]!r}… cannot be the name of a table: it has more than {_LONGEST_NAME} characters")
+    if len(name) > _MAX_NAME_CHARS:
+        raise ValueError(f"{name[:20]!r}… cannot be the name of a table: it has more than {_MAX_NAME_CHARS} characters")
     if name.lower().startswith("sqlite_"):
         raise ValueError(f'{name!r} cannot be the name of a table: SQLite keeps names with "sqlite_" for itself')
     return f'"{name}"'

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from ..streams.follow import wait_for_event
-from ..streams.store import FlushSchedule, StreamPage
-from .client import LocalSqliteClient
+from .._time import sleep, wait_for_event
+from ..streams.store import Pace, StreamPage
+from .client import WatchableSqliteClient
 
 __all__ = ["StreamReader"]
 
-BUSY_PACE = FlushSchedule(300, 2000)
+BUSY_PACE = Pace(300, 2000)
 """How rarely a remote stream is looked at while chunks come. A writer there stores four times a second at most, and
 the pace stretches with it, so that following for ten minutes stays within what one Worker invocation may query."""
 
-IDLE_PACE = FlushSchedule(500, 2000)
+IDLE_PACE = Pace(500, 2000)
 """How rarely while nothing comes."""
 
 LOOK_S = 0.0005
@@ -31,7 +31,7 @@ class StreamReader:
         changed: asyncio.Event,
         *,
         is_own: Callable[[], bool],
-        local: LocalSqliteClient | None,
+        local: WatchableSqliteClient | None,
         crowd: Callable[[], int],
         poll_interval_s: float,
     ) -> None:
@@ -63,12 +63,12 @@ class StreamReader:
             await self._local.wait_for_change(self._token, most_s)
             pause = self._looked + self._crowd() * LOOK_S - self._now()
             if pause > 0:
-                await asyncio.sleep(pause)
+                await sleep(pause)
         else:
             await wait_for_event(self._changed, min(most_s, self._next_wait(progressed)))
 
     def _next_wait(self, progressed: bool) -> float:
         pace = BUSY_PACE if progressed else IDLE_PACE
-        longest = max(self._first_wait_s, pace.wait_s(self._now() - self._began))
+        longest = max(self._first_wait_s, pace.delay_s(self._now() - self._began))
         wait, self._wait_s = min(self._wait_s, longest), min(self._wait_s * 1.5, longest)
         return wait

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
+from .._time import now_ms, sleep
 from ..errors import (
     SqliteConstraintError,
     StreamConflictError,
@@ -15,17 +14,17 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..streams.follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s
-from ..streams.store import FlushSchedule, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
-from .client import LocalSqliteClient, SqliteClient, SqliteResult, SqliteRow, Statement
+from ..streams.store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
+from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
 from .stream_reader import StreamReader
 from .stream_sql import PAGE_CHUNKS, SWEEP_STREAMS, StreamSql
 
 __all__ = ["SqliteStreamStore"]
 
-REMOTE_SCHEDULE = FlushSchedule(250, 2000)
+REMOTE_SCHEDULE = Pace(250, 2000)
 """Each write is a round trip and is billed: 10 s of text take about 40 writes, 10 minutes about 400."""
 
-LOCAL_SCHEDULE = FlushSchedule(5)
+LOCAL_SCHEDULE = Pace(5)
 """A write is a few microseconds in a group commit: other processes should not wait."""
 
 
@@ -53,7 +52,7 @@ class SqliteStreamStore:
             if value <= 0:
                 raise ValueError(f"{name} is {value}: use a number of milliseconds above 0")
         self._client = client
-        self._local = client if isinstance(client, LocalSqliteClient) else None
+        self._local = client if isinstance(client, WatchableSqliteClient) else None
         self._sql = StreamSql(chunks_table, status_table, counted=self._local is not None)
         self._poll_interval_ms = poll_interval_ms
         self._ttl_ms = ttl_ms
@@ -63,7 +62,7 @@ class SqliteStreamStore:
         self._readers = 0
 
     @property
-    def schedule(self) -> FlushSchedule:
+    def flush_pace(self) -> Pace:
         """Recommend how often to write, after what a write costs here."""
         return LOCAL_SCHEDULE if self._local else REMOTE_SCHEDULE
 
@@ -85,7 +84,7 @@ class SqliteStreamStore:
     async def create(self, stream_id: str) -> None:
         """Begin a stream, in one statement."""
         try:
-            await self._execute(self._sql.create(stream_id, _now_ms() + self._lease_ms))
+            await self._execute(self._sql.create(stream_id, now_ms() + self._lease_ms))
         except SqliteConstraintError as error:
             raise StreamExistsError(stream_id) from error
         self._producing.add(stream_id)
@@ -100,7 +99,7 @@ class SqliteStreamStore:
         """Store chunks, in one statement; with ``renew`` in one batch of two."""
         statements = self._sql.append(stream_id, chunks, first_seq)
         if renew:
-            statements.append(self._sql.renew(stream_id, _now_ms() + self._lease_ms))
+            statements.append(self._sql.renew(stream_id, now_ms() + self._lease_ms))
         try:
             results = await self._run(statements)
         except SqliteConstraintError as error:
@@ -121,7 +120,7 @@ class SqliteStreamStore:
 
     async def renew(self, stream_id: str) -> bool:
         """Start the lease anew, in one statement."""
-        if (await self._execute(self._sql.renew(stream_id, _now_ms() + self._lease_ms))).rows:
+        if (await self._execute(self._sql.renew(stream_id, now_ms() + self._lease_ms))).rows:
             return True
         self._has_ended(stream_id)
         if await self.get_status(stream_id) is None:
@@ -144,7 +143,7 @@ class SqliteStreamStore:
         self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
     ) -> StreamEnd:
         """Store the last chunks and the end, in one batch."""
-        ending = self._sql.finish(stream_id, end.state, end.error, _now_ms() + self._ttl_ms)
+        ending = self._sql.finish(stream_id, end.state, end.error, now_ms() + self._ttl_ms)
         try:
             last = (await self._run([*self._sql.append(stream_id, chunks, first_seq), ending]))[-1]
         except SqliteConstraintError as error:
@@ -234,11 +233,11 @@ class SqliteStreamStore:
 
         Run it from a cron trigger, or now and then.
         """
-        now = _now_ms()
+        now = now_ms()
         removed = 0
         silent = (await self._execute(self._sql.silent(now))).rows
         if silent:
-            await asyncio.sleep(grace_s(self._lease_ms))
+            await sleep(grace_s(self._lease_ms))
             seen = [(cast("str", row["id"]), cast("int", row["stored"])) for row in silent]
             removed = len((await self._client.batch(self._sql.remove_silent(now, seen)))[-1].rows)
         while True:
@@ -272,8 +271,4 @@ def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
 
 
 def _is_expired(status: StreamStatus) -> bool:
-    return not status.is_active and status.expires_at <= _now_ms()
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
+    return not status.is_active and status.expires_at <= now_ms()

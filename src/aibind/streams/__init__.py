@@ -6,15 +6,15 @@ from .durable import DurableStream, EndHook, KeepAlive
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
 from .sse import SseMessage, SseParser, SseResponse, encode_message
-from .store import FlushSchedule, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore
+from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore
 from .writer import StreamWriter
 
 __all__ = [
     "DurableStream",
     "EndHook",
-    "FlushSchedule",
     "KeepAlive",
     "MemoryStreamStore",
+    "Pace",
     "SseMessage",
     "SseParser",
     "SseResponse",

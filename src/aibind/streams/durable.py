@@ -9,13 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
+from .._closing import close_iterator
 from ..errors import AibindError
 from .events import StreamEvent
-from .followers import follow_log, follow_store
+from .followers import follow_buffer, follow_store
+from .normalize import EventNormalizer
 from .position import Position
 from .sse import HEADERS, SseResponse, encode_message
 from .store import StreamEnd, StreamStore
-from .text import EventCleaner
 from .writer import SHUT_DOWN, StreamWriter
 
 __all__ = ["DurableStream", "EndHook", "KeepAlive"]
@@ -27,9 +28,6 @@ EndHook: TypeAlias = Callable[[StreamEnd], Awaitable[None]]
 """Is called once, when the source has ended and is closed, and awaited before the end is delivered."""
 
 HEARTBEAT_MS = 15_000
-
-CLOSE_S = 5.0
-"""How long, in seconds, a source may take to close before it is left to itself."""
 
 logger = logging.getLogger("aibind")
 
@@ -106,7 +104,7 @@ class DurableStream:
     @property
     def end(self) -> StreamEnd | None:
         """Tell how the stream ended, or None while it runs."""
-        return self._writer.log.end
+        return self._writer.buffer.end
 
     async def stop(self) -> None:
         """Stop the source, keep what it gave, and end the stream as ``stopped``, unless it has ended."""
@@ -148,7 +146,7 @@ class DurableStream:
     # --- followers ---
 
     def _follow(self, position: Position) -> AsyncGenerator[bytes]:
-        return follow_log(self._writer.log, self._store, self.id, position, self._heartbeat_s)
+        return follow_buffer(self._writer.buffer, self._store, self.id, position, self._heartbeat_s)
 
     async def _announce_and_follow(self) -> AsyncGenerator[bytes]:
         yield encode_message(self.id, id=self.id, event="stream-id")
@@ -169,18 +167,18 @@ class DurableStream:
                 end = await self._pump(events)
             finally:
                 self._pumping = False
-                await _close(events)
+                await close_iterator(events)
             end = await self._conclude(end, on_end)
-            self._writer.log.finish(end)
+            self._writer.buffer.finish(end)
         finally:
-            if self._writer.log.end is None:  # cancelled, and not for the first time
+            if self._writer.buffer.end is None:  # cancelled, and not for the first time
                 self._writer.abandon()
-                self._writer.log.finish(StreamEnd("error", SHUT_DOWN))
+                self._writer.buffer.finish(StreamEnd("error", SHUT_DOWN))
             _producers.get(self._store, {}).pop(self.id, None)
 
     async def _pump(self, events: AsyncIterator[StreamEvent | str]) -> StreamEnd:
         """Move events from the source to the writer, until either of them ends."""
-        cleaner = EventCleaner()
+        cleaner = EventNormalizer()
         try:
             async for item in events:
                 if self._cut is not None:  # a source that does not heed its cancellation
@@ -223,15 +221,3 @@ class DurableStream:
 
 # Producers of this process, by the store that they write to: their followers need neither polling nor store.
 _producers: WeakKeyDictionary[StreamStore, dict[str, DurableStream]] = WeakKeyDictionary()
-
-
-async def _close(source: object) -> None:
-    """Close an iterator, if it can be closed. Whatever happens then cannot harm the stream any more."""
-    close = getattr(source, "aclose", None)
-    if close is None:
-        return
-    try:
-        async with asyncio.timeout(CLOSE_S):
-            await close()
-    except Exception as error:
-        logger.warning("A source did not close properly", exc_info=error)

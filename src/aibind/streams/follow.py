@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
-from .._retry import insist
+from .._retry import retry
 from ..errors import ProducerLostError
 from .store import StreamChunk, StreamPage
 
@@ -21,7 +21,6 @@ __all__ = [
     "chunks_of",
     "follow_pages",
     "grace_s",
-    "wait_for_event",
 ]
 
 
@@ -86,7 +85,7 @@ async def follow_pages(
     watch = LeaseWatch(lease_ms)
     while True:
         looked_at = time.time() * 1000
-        page = await insist(partial(_look, reader, after_seq), patience_s=lease_ms / 1000)
+        page = await retry(partial(reader.read_page, after_seq), patience_s=lease_ms / 1000)
         if page.chunks:
             after_seq = page.chunks[-1].seq
             watch.progress()
@@ -100,10 +99,6 @@ async def follow_pages(
         if left_s is None:
             raise ProducerLostError(stream_id)
         await reader.wait(left_s, bool(page.chunks))
-
-
-async def _look(reader: PageReader, after_seq: int, again: bool) -> StreamPage:  # noqa: ARG001 - reading is harmless
-    return await reader.read_page(after_seq)
 
 
 async def chunks_of(pages: AsyncIterator[StreamPage]) -> AsyncIterator[StreamChunk]:
@@ -136,15 +131,6 @@ class Signals:
             events.remove(event)
             if not events:
                 self._events.pop(stream_id, None)
-
-
-async def wait_for_event(event: asyncio.Event, most_s: float) -> None:
-    """Wait for an event, ``most_s`` seconds at most."""
-    try:
-        async with asyncio.timeout(most_s):
-            await event.wait()
-    except TimeoutError:
-        pass
 
 
 def check_after_seq(after_seq: int) -> None:

@@ -1,18 +1,20 @@
-"""Turning a stream into the body of an SSE answer: from the log in this process, or from a store."""
+"""Turning a stream into the body of an SSE answer: from the buffer in this process, or from a store."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 
+from .._closing import close_iterator
+from .._time import Timer, call_later
 from ..errors import AibindError, ProducerLostError, StreamNotFoundError
-from .log import MESSAGE_CHARS, StreamLog
+from .buffer import MESSAGE_CHARS, StreamBuffer
 from .position import Position
 from .sse import PING, encode_message
 from .store import StreamEnd, StreamPage, StreamStore
 
-__all__ = ["encode_end", "follow_log", "follow_store"]
+__all__ = ["encode_end", "follow_buffer", "follow_store"]
 
 logger = logging.getLogger("aibind")
 
@@ -25,28 +27,28 @@ def encode_end(end: StreamEnd) -> bytes:
     return encode_message("", event="stopped") + done if end.state == "stopped" else done
 
 
-async def follow_log(
-    log: StreamLog, store: StreamStore, stream_id: str, position: Position, heartbeat_s: float
+async def follow_buffer(
+    buffer: StreamBuffer, store: StreamStore, stream_id: str, position: Position, heartbeat_s: float
 ) -> AsyncGenerator[bytes]:
     """Follow a producer in this process: no polling, and no store unless the follower is far behind."""
     heart = _Heart(heartbeat_s)
     try:
         while True:
-            while not log.reaches(position):
+            while not buffer.reaches(position):
                 page = await store.read_page(stream_id, position.seq - 1)
                 if not page.chunks:
                     raise StreamNotFoundError(stream_id)
                 for data, reached in _encode_page(page, position):
                     position = reached
                     yield data
-            data, position = log.read(position)
+            data, position = buffer.read(position)
             if data:
                 yield data
                 heart.sent()
-            elif log.end is not None:
-                yield encode_end(log.end)
+            elif buffer.end is not None:
+                yield encode_end(buffer.end)
                 return
-            elif not await heart.wait(log.waiter()):
+            elif not await heart.wait(buffer.waiter()):
                 yield PING
                 heart.sent()
     except AibindError as error:
@@ -87,12 +89,12 @@ async def follow_store(
         if looking is not None:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)  # an error that nobody waits for is no news
-        await _aclose(pages)
+        await close_iterator(pages)
     yield encode_end(end)
 
 
 def _failure(error: AibindError, stream_id: str) -> StreamEnd:
-    """Tell a reader what it may know of a failure; the rest is for the log."""
+    """Tell a reader what it may know of a failure; the rest is for the buffer."""
     if isinstance(error, ProducerLostError | StreamNotFoundError):
         return StreamEnd("error", str(error))
     logger.error("Stream %s could not be read", stream_id, exc_info=error)
@@ -121,12 +123,6 @@ def _encode_page(page: StreamPage, position: Position) -> list[tuple[bytes, Posi
     return pieces
 
 
-async def _aclose(pages: AsyncIterator[StreamPage]) -> None:
-    close = getattr(pages, "aclose", None)
-    if close is not None:
-        await close()
-
-
 class _Heart:
     """Says when a silent connection needs a comment. Its one timer moves when it fires, not at every message."""
 
@@ -134,7 +130,7 @@ class _Heart:
         self._loop = asyncio.get_running_loop()
         self._interval_s = interval_s
         self._sent = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._due = False
 
@@ -147,7 +143,7 @@ class _Heart:
         self._due = False
         self._waiter = change
         if self._timer is None:
-            self._timer = self._loop.call_at(self._sent + self._interval_s, self._fire)
+            self._timer = call_later(self._sent + self._interval_s - self._loop.time(), self._fire)
         await change
         return not self._due
 
@@ -160,7 +156,7 @@ class _Heart:
         self._timer = None
         due_at = self._sent + self._interval_s
         if due_at > self._loop.time():
-            self._timer = self._loop.call_at(due_at, self._fire)
+            self._timer = call_later(due_at - self._loop.time(), self._fire)
         elif self._waiter is not None and not self._waiter.done():
             self._due = True
             self._waiter.set_result(None)

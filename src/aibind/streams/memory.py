@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
+from .._time import now_ms, sleep, wait_for_event
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
-from .follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s, wait_for_event
-from .store import FlushSchedule, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
+from .follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s
+from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
 
@@ -42,9 +42,9 @@ class MemoryStreamStore:
         self._signals = Signals()
 
     @property
-    def schedule(self) -> FlushSchedule:
+    def flush_pace(self) -> Pace:
         """Recommend to store each event at once: it costs nothing here."""
-        return FlushSchedule(0)
+        return Pace(0)
 
     @property
     def lease_ms(self) -> int:
@@ -55,7 +55,7 @@ class MemoryStreamStore:
         """Begin a stream."""
         if stream_id in self._streams:
             raise StreamExistsError(stream_id)
-        self._streams[stream_id] = _Stream(_now_ms() + self._lease_ms)
+        self._streams[stream_id] = _Stream(now_ms() + self._lease_ms)
 
     async def append(self, stream_id: str, chunk: str) -> int:
         """Store one chunk."""
@@ -70,7 +70,7 @@ class MemoryStreamStore:
             raise StreamNotActiveError(stream_id, stream.state)
         seqs = self._append(stream_id, stream, chunks, first_seq)
         if renew:
-            stream.expires_at = _now_ms() + self._lease_ms
+            stream.expires_at = now_ms() + self._lease_ms
         self._signals.notify(stream_id)
         return seqs
 
@@ -105,7 +105,7 @@ class MemoryStreamStore:
         stream = self._get(stream_id)
         if stream.state != "active":
             return False
-        stream.expires_at = _now_ms() + self._lease_ms
+        stream.expires_at = now_ms() + self._lease_ms
         return True
 
     async def stop(self, stream_id: str) -> None:
@@ -128,7 +128,7 @@ class MemoryStreamStore:
         if stream.state == "active":
             self._append(stream_id, stream, chunks, first_seq)
             stream.state, stream.error = end.state, end.error
-            stream.expires_at = _now_ms() + self._ttl_ms
+            stream.expires_at = now_ms() + self._ttl_ms
             self._signals.notify(stream_id)
         return StreamEnd(stream.state, stream.error)
 
@@ -137,14 +137,14 @@ class MemoryStreamStore:
         expired = {
             stream_id: len(stream.chunks)
             for stream_id, stream in self._streams.items()
-            if stream.expires_at <= _now_ms()
+            if stream.expires_at <= now_ms()
         }
         if any(self._streams[stream_id].state == "active" for stream_id in expired):
-            await asyncio.sleep(grace_s(self._lease_ms))
+            await sleep(grace_s(self._lease_ms))
         removed = 0
         for stream_id, count in expired.items():
             stream = self._streams.get(stream_id)
-            if stream and stream.expires_at <= _now_ms() and len(stream.chunks) == count:
+            if stream and stream.expires_at <= now_ms() and len(stream.chunks) == count:
                 del self._streams[stream_id]
                 self._signals.notify(stream_id)
                 removed += 1
@@ -152,7 +152,7 @@ class MemoryStreamStore:
 
     def _get(self, stream_id: str) -> _Stream:
         stream = self._streams.get(stream_id)
-        if stream is None or (stream.state != "active" and stream.expires_at <= _now_ms()):
+        if stream is None or (stream.state != "active" and stream.expires_at <= now_ms()):
             raise StreamNotFoundError(stream_id)
         return stream
 
@@ -176,7 +176,3 @@ class _Reader:
 
     async def wait(self, most_s: float, progressed: bool) -> None:  # noqa: ARG002 - a wake-up needs no pace
         await wait_for_event(self._changed, most_s)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from .events import StreamEvent, decode_chunk
 
-__all__ = ["FlushSchedule", "StreamChunk", "StreamEnd", "StreamPage", "StreamState", "StreamStatus", "StreamStore"]
+__all__ = ["Pace", "StreamChunk", "StreamEnd", "StreamPage", "StreamState", "StreamStatus", "StreamStore"]
 
 StreamState: TypeAlias = Literal["active", "done", "stopped", "error"]
 """How a stream is: ``active`` until its first terminal state, which it keeps."""
@@ -73,20 +73,20 @@ class StreamPage:
 
 
 @dataclass(frozen=True, slots=True)
-class FlushSchedule:
+class Pace:
     """Is how often a writer should store what has gathered.
 
     The time between two writes is ``interval_ms``, stretching to a fortieth of the time since the stream began, but
-    not beyond ``longest_ms``. An interval of 0 stores each event before it is delivered.
+    not beyond ``max_interval_ms``. An interval of 0 stores each event before it is delivered.
     """
 
     interval_ms: float
-    longest_ms: float = 0
+    max_interval_ms: float = 0
 
-    def wait_s(self, elapsed_s: float) -> float:
+    def delay_s(self, elapsed_s: float) -> float:
         """Tell how long to wait after a write, in seconds, ``elapsed_s`` after the stream began."""
         interval = self.interval_ms / 1000
-        return max(interval, min(elapsed_s / 40, self.longest_ms / 1000))
+        return max(interval, min(elapsed_s / 40, self.max_interval_ms / 1000))
 
 
 class StreamStore(Protocol):
@@ -103,7 +103,7 @@ class StreamStore(Protocol):
     """
 
     @property
-    def schedule(self) -> FlushSchedule:
+    def flush_pace(self) -> Pace:
         """Recommend how often to write here, after what a write costs."""
         ...
 

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from .._retry import insist
+from .._retry import retry
+from .._time import timeout, wait_for_event
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
+from .buffer import MAX_CHUNK_CHARS, StreamBuffer
 from .events import StreamEvent
-from .log import MAX_CHUNK_CHARS, StreamLog
-from .store import FlushSchedule, StreamEnd, StreamStore
+from .store import Pace, StreamEnd, StreamStore
 
 __all__ = ["SHUT_DOWN", "StreamWriter"]
 
@@ -52,12 +53,12 @@ class StreamWriter:
         flush_interval_ms: float | None = None,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
-        schedule = store.schedule
+        schedule = store.flush_pace
         if flush_interval_ms is not None:
             if flush_interval_ms < 0:
                 raise ValueError(f"flush_interval_ms is {flush_interval_ms}: use 0 or more milliseconds")
-            schedule = FlushSchedule(flush_interval_ms, schedule.longest_ms if flush_interval_ms else 0)
-        self.log = StreamLog(store_first=schedule.interval_ms == 0)
+            schedule = Pace(flush_interval_ms, schedule.max_interval_ms if flush_interval_ms else 0)
+        self.buffer = StreamBuffer(store_first=schedule.interval_ms == 0)
         self.halted: StreamEnd | None = None
         self.on_halt: Callable[[], object] | None = None
         self._store = store
@@ -65,7 +66,7 @@ class StreamWriter:
         self._schedule = schedule
         self._max_unsaved = max_unsaved_chars
         self._lease_s = store.lease_ms / 1000
-        self._idle_s = REMOTE_IDLE_S if store.schedule.longest_ms else LOCAL_IDLE_S
+        self._idle_s = REMOTE_IDLE_S if store.flush_pace.max_interval_ms else LOCAL_IDLE_S
         self._work = asyncio.Event()  # there is something to write, or the end has come
         self._flushed = asyncio.Event()
         self._opened = asyncio.Event()
@@ -82,14 +83,18 @@ class StreamWriter:
         """Create the stream in its store. Raises StreamExistsError when the id is taken."""
         self._began = self._leased = asyncio.get_running_loop().time()
 
-        async def create(again: bool) -> None:
+        attempts = 0
+
+        async def create() -> None:
+            nonlocal attempts
+            attempts += 1
             try:
                 await self._store.create(self._id)
             except StreamExistsError:
-                if not again:
-                    raise  # else the attempt whose answer was lost has created it
+                if attempts == 1:
+                    raise  # else an attempt whose answer was lost created it
 
-        await insist(create, patience_s=self._lease_s)
+        await retry(create, patience_s=self._lease_s)
         self._task = asyncio.create_task(self._guard(self._run), name=f"aibind writer of {self._id}")
         self._opened.set()
 
@@ -102,21 +107,21 @@ class StreamWriter:
             await self._opened.wait()
         if self.halted is not None:
             return
-        self.log.push(event)
-        if self.log.store_first:
+        self.buffer.push(event)
+        if self.buffer.store_first:
             await self._guard(self._flush)
             return
         if not event.grows and self._event_since is None:
             self._event_since = asyncio.get_running_loop().time()
         self._work.set()
-        while self.halted is None and self.log.unsaved_chars > self._max_unsaved:
+        while self.halted is None and self.buffer.unsaved_chars > self._max_unsaved:
             self._flushed.clear()
             await self._flushed.wait()
 
     async def end(self, end: StreamEnd) -> StreamEnd:
         """Store what is left and the end, in one transaction; return how the stream really ended.
 
-        The first end wins: a stream that was stopped elsewhere stays stopped. Followers are told by ``log.finish``.
+        The first end wins: a stream that was stopped elsewhere stays stopped. Followers are told by ``buffer.finish``.
         """
         await self._opened.wait()
         assert self._task is not None
@@ -140,12 +145,12 @@ class StreamWriter:
                     await (self._flush() if self._may_flush() else self._check())
             await self._finish(self._end)
         except asyncio.CancelledError:  # the event loop is being shut down: say so to the readers of tomorrow
-            async with asyncio.timeout(FAREWELL_S):
+            async with timeout(FAREWELL_S):
                 await self._finish(self._end or StreamEnd("error", SHUT_DOWN))
             raise
 
     def _may_flush(self) -> bool:
-        return self.log.has_unsaved and not self.log.store_first  # else write() stores each event itself
+        return self.buffer.has_unsaved and not self.buffer.store_first  # else write() stores each event itself
 
     async def _guard(self, operation: Callable[[], Awaitable[None]]) -> None:
         """Do something with the store. Whatever goes wrong halts the writer."""
@@ -164,7 +169,7 @@ class StreamWriter:
     async def _give_up(self, end: StreamEnd) -> None:
         """End the stream with what is stored of it, if the store takes that much: readers elsewhere may wait for it."""
         try:
-            async with asyncio.timeout(FAREWELL_S):
+            async with timeout(FAREWELL_S):
                 await self._store.finish(self._id, end)
         except Exception:
             logger.warning("Readers of stream %s will find its producer lost", self._id, exc_info=True)
@@ -186,20 +191,17 @@ class StreamWriter:
             if due <= now:
                 return
             self._work.clear()
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._work.wait()
-            except TimeoutError:
+            if not await wait_for_event(self._work, due - now):
                 return
 
     def _flush_due(self) -> float:
-        if self._last_flush is None or self.log.unsaved_chars >= MAX_CHUNK_CHARS:
+        if self._last_flush is None or self.buffer.unsaved_chars >= MAX_CHUNK_CHARS:
             return 0.0
-        due = self._last_flush + self._schedule.wait_s(self._last_flush - self._began)
+        due = self._last_flush + self._schedule.delay_s(self._last_flush - self._began)
         return due if self._event_since is None else min(due, self._event_since + EVENT_WAIT_S)
 
     def _check_due(self, asked: float, now: float) -> float:
-        idle_s = max(self._idle_s, self._schedule.wait_s(now - self._began))
+        idle_s = max(self._idle_s, self._schedule.delay_s(now - self._began))
         return min(asked + idle_s, self._renewal_due)
 
     @property
@@ -209,21 +211,25 @@ class StreamWriter:
     async def _flush(self) -> None:
         now = self._last_flush = asyncio.get_running_loop().time()
         self._event_since = None
-        chunks = self.log.unsaved_chunks()
-        first_seq = self.log.saved_seq + 1
+        chunks = self.buffer.unsaved_chunks()
+        first_seq = self.buffer.saved_seq + 1
         renew = now >= self._renewal_due
 
-        async def append(again: bool) -> None:
+        attempts = 0
+
+        async def append() -> None:
+            nonlocal attempts
+            attempts += 1
             try:
                 await self._store.append_many(self._id, chunks, first_seq=first_seq, renew=renew)
             except StreamConflictError:
-                if not again or await self._count_stored(chunks, first_seq) < len(chunks):
+                if attempts == 1 or await self._count_stored(chunks, first_seq) < len(chunks):
                     raise
 
-        await insist(append, patience_s=self._lease_s)
+        await retry(append, patience_s=self._lease_s)
         if renew:
             self._leased = now
-        self.log.mark_saved(first_seq + len(chunks) - 1)
+        self.buffer.mark_saved(first_seq + len(chunks) - 1)
         self._flushed.set()
 
     async def _count_stored(self, chunks: list[str], first_seq: int) -> int:
@@ -243,19 +249,19 @@ class StreamWriter:
         """Ask whether the stream is still active, renewing the lease when half of it has passed."""
         now = asyncio.get_running_loop().time()
         if now >= self._renewal_due:
-            if not await insist(lambda _again: self._store.renew(self._id), patience_s=self._lease_s):
+            if not await retry(lambda: self._store.renew(self._id), patience_s=self._lease_s):
                 raise StreamNotActiveError(self._id, "ended")
             self._leased = now
             return
-        status = await insist(lambda _again: self._store.get_status(self._id), patience_s=self._lease_s)
+        status = await retry(lambda: self._store.get_status(self._id), patience_s=self._lease_s)
         if status is None or not status.is_active:
             raise StreamNotActiveError(self._id, "ended")
 
     async def _finish(self, end: StreamEnd) -> None:
-        chunks = self.log.unsaved_chunks()
-        first_seq = self.log.saved_seq + 1
+        chunks = self.buffer.unsaved_chunks()
+        first_seq = self.buffer.saved_seq + 1
 
-        async def finish(_again: bool) -> StreamEnd:
+        async def finish() -> StreamEnd:
             nonlocal chunks, first_seq
             try:
                 return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
@@ -266,16 +272,16 @@ class StreamWriter:
                 chunks, first_seq = chunks[count:], first_seq + count
                 return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
 
-        actual = await insist(finish, patience_s=self._lease_s)
+        actual = await retry(finish, patience_s=self._lease_s)
         if actual == end:
-            self.log.mark_saved(first_seq + len(chunks) - 1)
+            self.buffer.mark_saved(first_seq + len(chunks) - 1)
         self._actual = actual
         self._flushed.set()
 
     async def _yield_to_other_end(self) -> None:
         """Take over how somebody else has ended the stream."""
         try:
-            status = await insist(lambda _again: self._store.get_status(self._id), patience_s=self._lease_s)
+            status = await retry(lambda: self._store.get_status(self._id), patience_s=self._lease_s)
         except Exception:  # it has ended in any case
             logger.exception("How stream %s was ended could not be read", self._id)
             self._halt(StreamEnd("stopped"))

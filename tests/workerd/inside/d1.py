@@ -17,7 +17,7 @@ from aibind.errors import (
     SqliteTransientError,
     SqliteTypeError,
 )
-from aibind.sqlite import LocalSqliteClient, SqliteStreamStore
+from aibind.sqlite import SqliteStreamStore, WatchableSqliteClient
 from aibind.sqlite.client import Statement
 from aibind.testing.checks import raises
 
@@ -428,6 +428,6 @@ async def anything_else_is_refused(bench: Bench) -> None:
 @check
 async def a_store_takes_it_for_remote(bench: Bench) -> None:
     client = wrap_d1(bench.db)
-    assert not isinstance(client, LocalSqliteClient)
-    schedule = SqliteStreamStore(client).schedule
-    assert (schedule.interval_ms, schedule.longest_ms) == (250, 2000)
+    assert not isinstance(client, WatchableSqliteClient)
+    schedule = SqliteStreamStore(client).flush_pace
+    assert (schedule.interval_ms, schedule.max_interval_ms) == (250, 2000)

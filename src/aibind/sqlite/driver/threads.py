@@ -15,16 +15,16 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from ..errors import SqliteError
-from .driver_connection import Settings, connect
-from .driver_errors import closed_error, map_error
-from .driver_group import Committer, fail_all, run_steps
-from .driver_jobs import Job, post_all
-from .driver_watch import Watcher
+from ...errors import SqliteError
+from .connection import Settings, connect
+from .errors import closed_error, map_error
+from .group import Committer, fail_all, run_steps
+from .jobs import Job, post_all
+from .watch import Watcher
 
 __all__ = ["Engine", "InlineEngine", "ThreadedEngine"]
 
-_LARGEST_GROUP = 500
+_MAX_GROUP_JOBS = 500
 _PAUSE_S = 1.0
 _EXIT_PATIENCE_S = 5.0
 
@@ -170,7 +170,7 @@ class ThreadedEngine:
         if first is None:
             return None
         group = [first]
-        while len(group) < _LARGEST_GROUP and not self._writes.empty():
+        while len(group) < _MAX_GROUP_JOBS and not self._writes.empty():
             job = self._writes.get()
             if job is None:
                 self._writes.put(None)  # nothing comes behind it: finish these first

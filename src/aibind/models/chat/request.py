@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from ..errors import ModelError
-from ._json import is_object
-from .model import Message, ModelRequest
+from ..._json import is_object
+from ...errors import ModelError
+from ..model import Message, ModelRequest
 
 __all__ = ["Structured", "chat_body", "encode_body"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
+from .._text import join_surrogates
 from .events import StreamEvent, check_event_name
 
-__all__ = ["EventCleaner", "TextCleaner"]
+__all__ = ["EventNormalizer", "TextNormalizer"]
 
 _UNFIT = re.compile("[\r\ud800-\udfff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class TextCleaner:
+class TextNormalizer:
     r"""Cleans the pieces of one text, in order, wherever they were cut.
 
     Two things cannot travel, so each is decided here, once, before the text is stored or counted: CR LF and CR become
@@ -41,7 +41,7 @@ class TextCleaner:
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._high = text[-1]
             text = text[:-1]
-        return _join_surrogates(text)
+        return join_surrogates(text)
 
     def flush(self) -> str:
         """Return what was waiting for a second half that will not come."""
@@ -49,21 +49,21 @@ class TextCleaner:
         return "\ufffd" if rest else ""
 
 
-class EventCleaner:
+class EventNormalizer:
     """Cleans the events of one source; each kind of text that comes in pieces is a text of its own."""
 
     def __init__(self) -> None:
-        self._cleaners: dict[str, TextCleaner] = {}
+        self._cleaners: dict[str, TextNormalizer] = {}
 
     def clean(self, event: StreamEvent) -> StreamEvent | None:
         """Clean one event; None when it was a piece without content. Raises ValueError for a name that cannot be."""
         if not event.grows:
             check_event_name(event.event)
-            whole = TextCleaner()
+            whole = TextNormalizer()
             return StreamEvent(event.event, whole.clean(event.data) + whole.flush())
         cleaner = self._cleaners.get(event.event)
         if cleaner is None:
-            cleaner = self._cleaners[event.event] = TextCleaner()
+            cleaner = self._cleaners[event.event] = TextNormalizer()
         text = cleaner.clean(event.data)
         if text is event.data and text:
             return event
@@ -72,9 +72,3 @@ class EventCleaner:
     def flush(self) -> list[StreamEvent]:
         """Return what was waiting for a second half that will not come."""
         return [StreamEvent(name, text) for name, cleaner in self._cleaners.items() if (text := cleaner.flush())]
-
-
-def _join_surrogates(text: str) -> str:
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

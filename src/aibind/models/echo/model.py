@@ -8,12 +8,12 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ModelError
-from ._echo_json import example_value
-from ._echo_reply import HELP, Talk, compose, continuation, short_reply, summary_of, thoughts, title_of, words_of
-from ._echo_tokens import Dice, Pace, split_tokens
-from ._json import is_list, is_object
-from .model import Message, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..._json import is_list, is_object
+from ...errors import ModelError
+from ..model import Message, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from .json import example_value
+from .reply import HELP, Talk, compose, continuation, short_reply, summary_of, thoughts, title_of, words_of
+from .tokens import Dice, TokenClock, split_tokens
 
 __all__ = ["EchoModel"]
 
@@ -59,7 +59,7 @@ class EchoModel:
         """Answer ``request``, one token an event, with the usage last."""
         call, self._calls = self._calls, self._calls + 1
         dice = Dice(_seed(request, call if self._vary else 0))
-        pace = Pace(self._tokens_per_second)
+        pace = TokenClock(self._tokens_per_second)
         written = 0
         for part in _plan(request, dice):
             if isinstance(part, TextDelta | ReasoningDelta):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._echo_tokens import Dice
-from ._json import is_list, is_object
+from ..._json import is_list, is_object
+from .tokens import Dice
 
 __all__ = ["example_value"]
 
-_DEEPEST = 6
+_MAX_DEPTH = 6
 """Beyond this depth optional properties and list items are left out, so that a schema may refer to itself."""
 
 _FORMATS = {
@@ -48,7 +48,7 @@ class _Maker:
         self._words = words
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
-        if not is_object(schema) or depth > 4 * _DEEPEST:  # true: anything fits; too deep: nothing would
+        if not is_object(schema) or depth > 4 * _MAX_DEPTH:  # true: anything fits; too deep: nothing would
             return None
         schema = self._resolve(schema)
         if "const" in schema:
@@ -98,7 +98,7 @@ class _Maker:
         made = {
             name: self.value(property_schema, name, depth + 1)
             for name, property_schema in properties.items()
-            if depth < _DEEPEST or name in required
+            if depth < _MAX_DEPTH or name in required
         }
         return made | {name: self._text(3) for name in required if name not in made}
 
@@ -106,7 +106,7 @@ class _Maker:
         first: Sequence[Any] = schema.get("prefixItems", ())
         items = schema.get("items", {"type": "string"})
         least = schema.get("minItems", 0)
-        count = least if depth >= _DEEPEST else max(least, min(schema.get("maxItems", 3), 2 + self._dice.below(2)))
+        count = least if depth >= _MAX_DEPTH else max(least, min(schema.get("maxItems", 3), 2 + self._dice.below(2)))
         made = [self.value(item, name, depth + 1) for item in first]
         if items is not False:
             made += [self.value(items, name, depth + 1) for _ in range(count - len(made))]
@@ -143,7 +143,7 @@ class _Maker:
 def _kind(schema: Mapping[str, Any], depth: int) -> str:
     kind = schema.get("type")
     if is_list(kind):
-        if "null" in kind and depth >= _DEEPEST:
+        if "null" in kind and depth >= _MAX_DEPTH:
             return "null"
         return next((str(name) for name in kind if name != "null"), "null")
     if isinstance(kind, str):

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from ..errors import SqliteError
-from .client import SqliteResult
-from .driver_connection import Settings, connect, retry_busy
-from .driver_errors import is_busy, map_error
-from .driver_jobs import Job
-from .driver_sql import Step
+from ...errors import SqliteError
+from ..client import SqliteResult
+from .connection import Settings, connect, retry_busy
+from .errors import is_busy, map_error
+from .jobs import Job
+from .sql import Step
 
 __all__ = ["Committer", "fail_all", "run_steps"]
 

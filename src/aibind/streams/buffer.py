@@ -9,7 +9,7 @@ from .position import Position
 from .sse import encode_message
 from .store import StreamEnd
 
-__all__ = ["MAX_CHUNK_CHARS", "StreamLog"]
+__all__ = ["MAX_CHUNK_CHARS", "StreamBuffer"]
 
 MAX_CHUNK_CHARS = 64 * 1024
 """Text is cut into chunks of at most so many characters."""
@@ -21,7 +21,7 @@ MESSAGE_CHARS = 64 * 1024
 """About how much text one read hands to a follower."""
 
 
-class StreamLog:
+class StreamBuffer:
     """Gathers events into numbered chunks and lets any number of followers read them.
 
     Neighbouring text grows one open chunk until the writer takes it; any other event is a chunk of its own. A follower

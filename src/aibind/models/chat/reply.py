@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import ModelError
-from ._chat_errors import Redactor, endpoint_error, snippet
-from ._chat_pieces import CallJoiner, TextJoiner
-from ._json import is_list, is_object
-from .model import ModelEvent, ReasoningDelta, TextDelta, Usage
+from ..._json import is_list, is_object
+from ...errors import ModelError
+from ..model import ModelEvent, ReasoningDelta, TextDelta, Usage
+from .errors import Redactor, endpoint_error, snippet
+from .pieces import CallJoiner, TextJoiner
 
 __all__ = ["ChatReply"]
 

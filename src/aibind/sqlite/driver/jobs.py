@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from ..errors import SqliteError
-from .client import SqliteResult
-from .driver_sql import Kind, Step
+from ...errors import SqliteError
+from ..client import SqliteResult
+from .sql import Kind, Step
 
 __all__ = ["Job", "Mailbox", "post_all"]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
-from ..errors import SqliteError
-from .driver_errors import is_busy, map_error
+from ...errors import SqliteError
+from .errors import is_busy, map_error
 
 __all__ = ["MEMORY", "Settings", "Synchronous", "connect", "retry_busy"]
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ..errors import ModelError
-from ._json import is_list, is_object
+from ..._json import is_list, is_object
+from ...errors import ModelError
 
 __all__ = ["LogFilter", "Redactor", "endpoint_error", "is_retryable", "retry_after_s", "snippet"]
 
-_LONGEST = 500
-_DEEPEST = 6
+_MAX_CHARS = 500
+_MAX_DEPTH = 6
 _MESSAGE_KEYS = ("message", "msg", "detail", "error", "errors", "error_description", "description")
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _PASSING = frozenset(
@@ -66,7 +66,7 @@ def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int |
     """
     code, named_status = _code_of(payload)
     status = named_status if status is None else status
-    message = snippet(redact(_message_of(payload, 0)), _LONGEST) or "no explanation was given"
+    message = snippet(redact(_message_of(payload, 0)), _MAX_CHARS) or "no explanation was given"
     retryable = code not in _SPENT and (is_retryable(status) if status is not None else code in _PASSING)
     code = redact(code) if code else None
     return ModelError(f"{prefix}: {message}", status=status, code=code, retryable=retryable)
@@ -99,10 +99,10 @@ def _message_of(value: Any, depth: int) -> str:
     """Find the explanation in an error's JSON; validation errors name the field they are about."""
     if isinstance(value, str):
         return value
-    if is_list(value) and depth < _DEEPEST:
+    if is_list(value) and depth < _MAX_DEPTH:
         said = [_message_of(item, depth + 1) for item in value[:3]]
         return "; ".join(text for text in said if text)
-    if is_object(value) and depth < _DEEPEST:
+    if is_object(value) and depth < _MAX_DEPTH:
         for key in _MESSAGE_KEYS:
             if message := _message_of(value.get(key), depth + 1):
                 place = value.get("loc")

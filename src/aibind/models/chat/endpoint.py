@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
-from ._chat_errors import Redactor
+from .errors import Redactor
 
 __all__ = ["ChatEndpoint", "shown_redirect", "shown_url"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from ..errors import SqliteSyntaxError, SqliteTypeError
-from .client import SqliteValue
+from ...errors import SqliteSyntaxError, SqliteTypeError
+from ..client import SqliteValue
 
 __all__ = ["ALONE", "ALONE_PRIVATE", "PRIVATE", "READ", "WRITE", "Kind", "Step", "kind_of", "make_step"]
 

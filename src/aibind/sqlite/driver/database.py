@@ -21,17 +21,17 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from .client import SqliteResult, SqliteValue, Statement
-from .driver_connection import MEMORY, Settings, Synchronous, connect
-from .driver_errors import closed_error
-from .driver_jobs import Job, Mailbox
-from .driver_sql import ALONE, Step, kind_of, make_step
-from .driver_threads import Engine, InlineEngine, ThreadedEngine
-from .driver_watch import Watcher
+from ..client import SqliteResult, SqliteValue, Statement
+from .connection import MEMORY, Settings, Synchronous, connect
+from .errors import closed_error
+from .jobs import Job, Mailbox
+from .sql import ALONE, Step, kind_of, make_step
+from .threads import Engine, InlineEngine, ThreadedEngine
+from .watch import Watcher
 
-__all__ = ["Sqlite3Client", "wrap_sqlite3"]
+__all__ = ["SqliteDatabase", "wrap_sqlite3"]
 
-_MOST_READERS = 64
+_MAX_READERS = 64
 
 
 def wrap_sqlite3(
@@ -44,7 +44,7 @@ def wrap_sqlite3(
     watch_interval_ms: float = 4,
     wal_limit_bytes: int = 64 * 1024 * 1024,
     cached_statements: int = 256,
-) -> Sqlite3Client:
+) -> SqliteDatabase:
     """Wrap the SQLite database at ``path``, which is made when it does not exist; ``":memory:"`` keeps it in memory.
 
     ``synchronous``: with NORMAL a power cut may take the last commits, but never damages the file, and the end of the
@@ -68,8 +68,8 @@ def wrap_sqlite3(
         raise ValueError(f"{name!r} is a URI: give a plain path, and the options as arguments")
     if synchronous not in ("OFF", "NORMAL", "FULL", "EXTRA"):
         raise ValueError(f"synchronous must be OFF, NORMAL, FULL or EXTRA, not {synchronous!r}")
-    if not 1 <= readers <= _MOST_READERS:
-        raise ValueError(f"readers must be from 1 to {_MOST_READERS}, not {readers}")
+    if not 1 <= readers <= _MAX_READERS:
+        raise ValueError(f"readers must be from 1 to {_MAX_READERS}, not {readers}")
     for option, value, least in (
         ("busy_timeout_ms", busy_timeout_ms, 0),
         ("watch_interval_ms", watch_interval_ms, 0.1),
@@ -85,11 +85,11 @@ def wrap_sqlite3(
     if threads is None:
         threads = sys.platform != "emscripten"
     engine = ThreadedEngine(settings, watcher, readers) if threads else InlineEngine(settings, watcher)
-    return Sqlite3Client(settings, engine, watcher)
+    return SqliteDatabase(settings, engine, watcher)
 
 
-class Sqlite3Client:
-    """Runs SQL on one local database; made by :func:`wrap_sqlite3`. A :class:`LocalSqliteClient`.
+class SqliteDatabase:
+    """Runs SQL on one local database; made by :func:`wrap_sqlite3`. A :class:`WatchableSqliteClient`.
 
     It may be used from any number of tasks, event loops and threads. A call that is cancelled while it waits has
     happened nevertheless, or will, if it writes. Reads (SELECT, VALUES, EXPLAIN) run on connections of their own: use
@@ -99,7 +99,7 @@ class Sqlite3Client:
     BEGIN, COMMIT and the like raise SqliteSyntaxError: use ``batch``. VACUUM, PRAGMA, ATTACH and DETACH run outside
     transactions when given to ``execute``, on the writing connection.
 
-    Close it with ``await client.close()`` or use it in ``async with``. A client that was merely dropped is shut down
+    Close it with ``await client.aclose()`` or use it in ``async with``. A client that was merely dropped is shut down
     as well.
     """
 
@@ -113,7 +113,7 @@ class Sqlite3Client:
         self._finalizer = weakref.finalize(self, engine.abandon)
 
     def __repr__(self) -> str:
-        return f"<Sqlite3Client {self.path!r}{' closed' if self._closed else ''}>"
+        return f"<SqliteDatabase {self.path!r}{' closed' if self._closed else ''}>"
 
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         """Run one statement and return its rows."""
@@ -146,7 +146,7 @@ class Sqlite3Client:
             raise closed_error()
         return token
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Wait for what was called before, fold the write-ahead log into the database and close it.
 
         Calls made from now on raise SqliteError; closing again does nothing.
@@ -164,7 +164,7 @@ class Sqlite3Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        await self.aclose()
 
     # --- ways to the threads -----------------------------------------------------------------------------------------
 

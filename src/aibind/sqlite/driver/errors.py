@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from ..errors import (
+from ...errors import (
     SqliteConstraintError,
     SqliteError,
     SqliteSchemaError,

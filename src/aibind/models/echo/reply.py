@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ._echo_tokens import Dice, split_tokens
+from .tokens import Dice, split_tokens
 
 __all__ = ["HELP", "Talk", "compose", "continuation", "short_reply", "summary_of", "thoughts", "title_of", "words_of"]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .model import ToolCall
+from ..._text import join_surrogates
+from ..model import ToolCall
 
 __all__ = ["CallJoiner", "JoinedCall", "TextJoiner"]
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class TextJoiner:
@@ -31,18 +29,12 @@ class TextJoiner:
         self._held = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
             self._held, text = text[-1], text[:-1]
-        return _paired(text)
+        return join_surrogates(text)
 
     def rest(self) -> str:
         """Return what was held back, at the end."""
         text, self._held = self._held, ""
-        return _paired(text)
-
-
-def _paired(text: str) -> str:
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return join_surrogates(text)
 
 
 @dataclass(slots=True)
@@ -91,6 +83,6 @@ class CallJoiner:
     def whole(self) -> list[ToolCall]:
         """Return the calls in the order they began; one without an id gets one."""
         return [
-            ToolCall(call.id or f"call_{uuid.uuid4().hex[:24]}", call.name, _paired("".join(call.arguments)))
+            ToolCall(call.id or f"call_{uuid.uuid4().hex[:24]}", call.name, join_surrogates("".join(call.arguments)))
             for call in self.calls
         ]

@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Sequence
 from typing import TypeVar
 
-__all__ = ["Dice", "Pace", "split_tokens"]
+from ..._time import sleep
+
+__all__ = ["Dice", "TokenClock", "split_tokens"]
 
 _T = TypeVar("_T")
 _TOKEN = re.compile(r" ?\w{1,7}| ?[^\w\s]{1,3}|\s+")
@@ -45,7 +47,7 @@ class Dice:
         return [left.pop(self.below(len(left))) for _ in range(min(count, len(left)))]
 
 
-class Pace:
+class TokenClock:
     """Lets steps pass at ``per_second``, measured against the clock: a late step does not delay the next one.
 
     At 0 the steps are not paced, but each still lets other tasks run.
@@ -61,4 +63,4 @@ class Pace:
         """Wait until the next step is due; the first is due at once."""
         due = self._start + self._steps * self._interval_s
         self._steps += 1
-        await asyncio.sleep(max(0.0, due - self._loop.time()))
+        await sleep(due - self._loop.time())

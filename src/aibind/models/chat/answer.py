@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import ModelError
-from ..streams.sse import SseMessage, SseParser
-from ._chat_reply import ChatReply, cut_off
-from .model import ModelEvent
+from ...errors import ModelError
+from ...streams.sse import SseMessage, SseParser
+from ..model import ModelEvent
+from .reply import ChatReply, cut_off
 
 __all__ = ["ChatAnswer"]
 

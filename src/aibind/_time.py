@@ -1,0 +1,157 @@
+"""The current time, and timers that behave the same in CPython and in Pyodide.
+
+Pyodide's event loop refuses a timer whose moment passed between two calls (``Can't schedule in the past``), and leaves
+a cancelled timer pending in JavaScript, where it keeps a Durable Object awake and billed. The timers here clamp the
+first and clear the second. Use them instead of ``asyncio.sleep``, ``asyncio.timeout`` and ``loop.call_later``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+__all__ = ["Timeout", "Timer", "call_later", "now_ms", "sleep", "timeout", "wait_for_event"]
+
+_MAX_TIMER_S = 2_000_000.0
+"""Seconds that one timer waits at most: JavaScript fires a timer of more than 2**31 - 1 ms at once."""
+
+
+def now_ms() -> int:
+    """Return the time of day, in whole milliseconds since the epoch."""
+    return int(time.time() * 1000)
+
+
+class Timer(Protocol):
+    """A callback that is due later."""
+
+    def cancel(self) -> None:
+        """Keep the callback from being called, and free what the event loop holds for it."""
+        ...
+
+
+def call_later(delay_s: float, callback: Callable[..., object], *args: Any) -> Timer:
+    """Call ``callback`` in ``delay_s`` seconds; at once, after the current callback, when that is not positive.
+
+    A wait of more than 23 days ends early.
+    """
+    loop = asyncio.get_running_loop()
+    if delay_s <= 0:
+        return loop.call_soon(callback, *args)
+    delay_s = min(delay_s, _MAX_TIMER_S)
+    if sys.platform == "emscripten":
+        return _PyodideTimer(loop, delay_s, callback, args)
+    return loop.call_later(delay_s, callback, *args)
+
+
+async def sleep(delay_s: float) -> None:
+    """Wait for ``delay_s`` seconds; let other tasks run once when that is not positive."""
+    if delay_s <= 0:
+        await asyncio.sleep(0)
+        return
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = call_later(delay_s, _resolve, done)
+    try:
+        await done
+    finally:
+        timer.cancel()
+
+
+async def wait_for_event(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for an event, ``timeout_s`` seconds at most; return whether it is set."""
+    try:
+        async with timeout(timeout_s):
+            return await event.wait()
+    except TimeoutError:
+        return event.is_set()
+
+
+def timeout(delay_s: float | None) -> Timeout:
+    """Return a context manager that cancels its body after ``delay_s`` seconds and raises TimeoutError.
+
+    None never expires. The semantics are those of :func:`asyncio.timeout`.
+    """
+    return Timeout(delay_s)
+
+
+class Timeout:
+    """The context manager of :func:`timeout`."""
+
+    def __init__(self, delay_s: float | None) -> None:
+        self._delay_s = delay_s
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: Timer | None = None
+        self._cancelling = 0
+        self._expired = False
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        if self._task is None:
+            raise RuntimeError("A timeout needs a running task")
+        self._cancelling = self._task.cancelling()
+        if self._delay_s is not None:
+            self._timer = call_later(self._delay_s, self._expire)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._expired or self._task is None:
+            return
+        ours = self._task.uncancel() <= self._cancelling  # else another cancellation arrived, and goes on
+        if ours and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError from error
+
+    def _expire(self) -> None:
+        assert self._task is not None
+        self._expired = True
+        self._task.cancel()
+
+
+class _PyodideTimer:
+    """A JavaScript timeout that is cleared when it is cancelled."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, delay_s: float, callback: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        javascript: Any = import_module("js")
+        self._clear: Callable[[Any], None] = javascript.clearTimeout
+        self._proxy: Any = import_module("pyodide.ffi").create_proxy(self._fire)
+        self._id: Any = javascript.setTimeout(self._proxy, delay_s * 1000)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._id is not None:
+            self._clear(self._id)
+            self._release()
+
+    def _fire(self, *_: object) -> None:
+        # By way of the loop, which sets up what its callbacks need.
+        self._loop.call_soon(self._run)
+        self._id = None
+        self._loop.call_soon(self._release)
+
+    def _run(self) -> None:
+        if not self._cancelled:
+            self._callback(*self._args)
+
+    def _release(self) -> None:
+        self._id = None
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None:
+            proxy.destroy()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
