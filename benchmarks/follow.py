@@ -107,7 +107,7 @@ async def _measure(kind: str, options: argparse.Namespace) -> Figures:
                 await migrate(client)
                 stream = await DurableStream.create(SqliteStreamStore(client), source(), stream_id=STREAM_ID)
                 producing = asyncio.ensure_future(stream.wait_closed())
-                bodies = [stream.follow().body for _ in range(options.followers)]
+                bodies = [stream.response(after=0).body for _ in range(options.followers)]
             if options.where == "process":
                 following = asyncio.gather(*map(read_clocked, bodies))
                 await asyncio.sleep(0.1)

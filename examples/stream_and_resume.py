@@ -6,13 +6,13 @@ python examples/stream_and_resume.py
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
-from aibind.streams import DurableStream, SseParser, SseResponse
+from aibind.streams import DurableStream, HttpResponse, SseParser
 
 REPLY = "The reply takes its time, as replies of a model do, and goes on whether anybody listens or not."
 
@@ -24,7 +24,7 @@ async def model() -> AsyncIterator[str]:
         yield word + " "
 
 
-async def read(response: SseResponse, most: int = 1_000_000) -> tuple[str, int]:
+async def read(response: HttpResponse[AsyncGenerator[bytes]], most: int = 1_000_000) -> tuple[str, int]:
     """Read as a browser does, at most so many messages; return the text and the id of the last of it."""
     parser = SseParser()
     text, last_id, count = "", 0, 0
@@ -47,7 +47,7 @@ async def main() -> None:
             store = SqliteStreamStore(client)
 
             stream = await DurableStream.create(store, model())
-            seen, last_id = await read(stream.response, most=5)
+            seen, last_id = await read(stream.response(), most=5)
             print(f"cut off after id {last_id}: {seen!r}")
 
             await asyncio.sleep(0.2)  # nobody listens, and the reply goes on

@@ -24,12 +24,12 @@ PUBLIC = {
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
         EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
-    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES Reply StreamHandler Tool create_app",
+    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse StreamHandler Tool create_app",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore SqliteResult SqliteRow
         SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        DurableStream EndHook Pace KeepAlive MemoryStreamStore SseMessage SseParser SseResponse StreamChunk
+        Body DurableStream EndHook HttpResponse KeepAlive MemoryStreamStore Pace SseMessage SseParser StreamChunk
         StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter decode_chunk encode_chunk
         encode_message""",
     "aibind.testing": """

@@ -82,7 +82,7 @@ async def run_reply(
         stream = await DurableStream.create(store, model.stream(), stream_id=stream_id)
         producing = asyncio.ensure_future(stream.wait_closed())
         reader_store = SqliteStreamStore(reader_client) if reader_client else store
-        bodies = [stream.response.body] if followers else []
+        bodies = [stream.response().body] if followers else []
         bodies += [(await DurableStream.resume(reader_store, stream_id)).body for _ in range(followers - 1)]
     following = [asyncio.ensure_future(_count_tokens(body)) for body in bodies]
     await (following[0] if following else producing)

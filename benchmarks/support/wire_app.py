@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
-from aibind.streams import DurableStream, MemoryStreamStore, SseResponse, StreamStore
+from aibind.streams import DurableStream, HttpResponse, MemoryStreamStore, StreamStore
 
 from .serving import serve_app
 
@@ -57,7 +57,7 @@ async def _take(inlet: asyncio.Queue[Item]) -> AsyncIterator[str]:
         stored.set_result(None)
 
 
-async def _send_events(response: SseResponse, send: Any) -> None:
+async def _send_events(response: HttpResponse[Any], send: Any) -> None:
     headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     async for data in response.body:

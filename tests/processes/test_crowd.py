@@ -47,7 +47,7 @@ async def test_two_hundred_streams_and_three_processes(tmp_path: Path) -> None:
         streams = await asyncio.gather(*(DurableStream.create(store, source.stream()) for source in sources))
         ids = [stream.id for stream in streams]
         elsewhere = [asyncio.ensure_future(follow_elsewhere(path, ids)) for _ in range(2)]
-        live = await asyncio.gather(*(read_all(stream.response.body) for stream in streams))
+        live = await asyncio.gather(*(read_all(stream.response().body) for stream in streams))
         expected = ["".join(text_for(number)) for number in range(STREAMS)]
         assert [text_of(messages) for messages in live] == expected
         digests = [hashlib.sha256(text.encode()).hexdigest() for text in expected]

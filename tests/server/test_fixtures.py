@@ -10,7 +10,7 @@ import pytest
 
 from aibind.conversations import MemoryConversationStore
 from aibind.models import Usage
-from aibind.server import Endpoints, Reply, StreamHandler
+from aibind.server import Endpoints, HttpResponse, StreamHandler
 from tests.support.differences import with_ids_on_named_events
 from tests.support.models import ScriptedModel
 
@@ -30,7 +30,7 @@ def make_model(name: str) -> ScriptedModel:
     return ScriptedModel("Hello", " ", "world", usage=USAGE)
 
 
-async def read(reply: Reply) -> str:
+async def read(reply: HttpResponse[Any]) -> str:
     body = reply.body if isinstance(reply.body, bytes) else b"".join([data async for data in reply.body])
     return body.decode().replace(reply.headers.get("X-Stream-Id", "no stream"), "STREAM_ID")
 

@@ -15,20 +15,20 @@ import pytest
 from aibind.conversations import ConversationStore, MemoryConversationStore
 from aibind.errors import ModelError, ModelTimeoutError, RequestError
 from aibind.models import ReasoningDelta, ToolCall, Usage
-from aibind.server import Endpoints, Reply, StreamHandler, Tool
+from aibind.server import Endpoints, HttpResponse, StreamHandler, Tool
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamStore
 from tests.support.faulty import FaultyClient
 from tests.support.models import ENDLESS, GatedModel, ScriptedModel, until
 
 
-async def messages_of(reply: Reply) -> list[SseMessage]:
+async def messages_of(reply: HttpResponse[Any]) -> list[SseMessage]:
     assert not isinstance(reply.body, bytes), reply.body
     parser = SseParser()
     return [message async for data in reply.body for message in parser.feed(data)]
 
 
-async def events_of(reply: Reply) -> list[tuple[str, str]]:
+async def events_of(reply: HttpResponse[Any]) -> list[tuple[str, str]]:
     return [(message.event, message.data) for message in await messages_of(reply) if message.event != "stream-id"]
 
 

@@ -15,7 +15,7 @@ from aibind.conversations import MemoryConversationStore
 from aibind.errors import ConversationTooLargeError, ModelError
 from aibind.history import ChatHistory
 from aibind.models import EchoModel, ModelEvent, ModelRequest, TextDelta, ToolCall
-from aibind.server import Endpoints, Reply, StreamHandler, Tool, create_app
+from aibind.server import Endpoints, HttpResponse, StreamHandler, Tool, create_app
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import SseParser
 from tests.support.models import ScriptedModel
@@ -73,7 +73,7 @@ BODIES = {  # with VALUE in turn as each of these
 }
 
 
-async def ask(endpoints: Endpoints, path: str, body: str | bytes) -> tuple[Reply, str]:
+async def ask(endpoints: Endpoints, path: str, body: str | bytes) -> tuple[HttpResponse[Any], str]:
     async def read_body() -> bytes:
         return body if isinstance(body, bytes) else body.encode("utf-8", "surrogatepass")
 
@@ -82,7 +82,7 @@ async def ask(endpoints: Endpoints, path: str, body: str | bytes) -> tuple[Reply
     return reply, data.decode()
 
 
-async def events_of(reply: Reply) -> list[tuple[str, str]]:
+async def events_of(reply: HttpResponse[Any]) -> list[tuple[str, str]]:
     assert not isinstance(reply.body, bytes), reply.body
     parser = SseParser()
     messages = [message async for data in reply.body for message in parser.feed(data)]

@@ -12,7 +12,7 @@ import pytest
 
 from aibind.conversations import ConversationStore, MemoryConversationStore
 from aibind.history import ChatHistory
-from aibind.server import Reply, StreamHandler
+from aibind.server import HttpResponse, StreamHandler
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamStore
 from tests.support.models import GatedModel
@@ -58,7 +58,7 @@ def contents(chat: ChatHistory) -> list[str]:
     return sorted(str(message["content"]) for message in nodes.values())
 
 
-async def drain(reply: Reply) -> None:
+async def drain(reply: HttpResponse[Any]) -> None:
     assert not isinstance(reply.body, bytes)
     async for _ in reply.body:
         pass

@@ -25,7 +25,7 @@ async def test_a_reply_of_1000_tokens_costs_45_statements(tmp_path: Path) -> Non
         store = SqliteStreamStore(client)
         source = Source(items, rate=100)
         stream = await DurableStream.create(store, source.stream())
-        live = await read_all(stream.response.body)
+        live = await read_all(stream.response().body)
         await stream.wait_closed()
         print(f"statements {client.statements}, round trips {client.round_trips}, rows written {client.rows_written}")
         assert text_of(live) == "".join(items)

@@ -44,7 +44,7 @@ backends = pytest.mark.parametrize("backend", ["memory", "file", "remote"])
 async def cut_and_resume(stream: DurableStream, store: StreamStore, messages: int) -> str:
     """Follow until so many messages have come, leave, come back, and return all text that was seen."""
     parser = SseParser()
-    body = stream.follow().body
+    body = stream.response(after=0).body
     seen = []
     while len(seen) < messages:
         try:
@@ -67,7 +67,7 @@ async def test_every_cut_is_resumed_exactly(backend: str, flush_interval_ms: flo
         source = Source(items, rate=200)
         stream = await DurableStream.create(store, source.stream(), flush_interval_ms=flush_interval_ms)
         followers = [cut_and_resume(stream, store, cut) for cut in range(62)]
-        texts = await asyncio.gather(read_all(stream.response.body), *followers)
+        texts = await asyncio.gather(read_all(stream.response().body), *followers)
         assert text_of(texts[0]) == "".join(items)
         assert set(texts[1:]) == {"".join(items)}
         # … and from the store alone, as another process would
@@ -83,7 +83,7 @@ async def test_every_id_that_was_sent_can_be_resumed_from(tmp_path: Path) -> Non
         stream = await DurableStream.create(store, Source(items, rate=400).stream(), flush_interval_ms=40)
         seen: list[tuple[int, str]] = [(0, "")]
         parser = SseParser()
-        async for data in stream.response.body:
+        async for data in stream.response().body:
             for message in parser.feed(data):
                 if not message.event:
                     seen.append((int(message.id), seen[-1][1] + message.data))
@@ -109,7 +109,7 @@ def test_any_source_arrives_whole(items: list[StreamEvent | str], interval_ms: f
     async def run() -> None:
         store = MemoryStreamStore()
         stream = await DurableStream.create(store, Source(items).stream(), flush_interval_ms=interval_ms)
-        live = await read_all(stream.response.body)
+        live = await read_all(stream.response().body)
         stored = await read_all((await DurableStream.resume(store, stream.id)).body)
         named = [item.event for item in items if isinstance(item, StreamEvent)]
         for messages in (live, stored):
@@ -145,7 +145,7 @@ async def test_a_follower_that_leaves_does_not_end_the_producer(backend: str, tm
     async with open_store(backend, tmp_path) as store:
         source = Source(items, rate=300)
         stream = await DurableStream.create(store, source.stream())
-        body = stream.response.body
+        body = stream.response().body
         await anext(body)
         await anext(body)
         await body.aclose()  # type: ignore[attr-defined]
@@ -161,7 +161,7 @@ async def test_stop_closes_the_source_and_keeps_the_text(backend: str, tmp_path:
     async with open_store(backend, tmp_path) as store:
         source = Source(tokens(10_000), rate=200)
         stream = await DurableStream.create(store, source.stream())
-        follower = asyncio.ensure_future(read_all(stream.response.body))
+        follower = asyncio.ensure_future(read_all(stream.response().body))
         await asyncio.sleep(0.1)
         await asyncio.gather(stream.stop(), stream.stop())
         assert source.closed.is_set()
@@ -179,7 +179,7 @@ async def test_a_stop_in_the_store_reaches_the_source(backend: str, rate: float,
     async with open_store(backend, tmp_path) as store:
         source = Source(tokens(10_000), rate=rate)
         stream = await DurableStream.create(store, source.stream(), flush_interval_ms=20)
-        follower = asyncio.ensure_future(read_all(stream.response.body))
+        follower = asyncio.ensure_future(read_all(stream.response().body))
         await asyncio.sleep(0.1)
         await store.stop(stream.id)
         await source.closed.wait()
@@ -196,7 +196,7 @@ async def test_a_source_that_fails_ends_as_error(backend: str, tmp_path: Path) -
     async with open_store(backend, tmp_path) as store:
         source = Source(["some ", "text", ModelBrokeError("it broke\nin two lines")])
         stream = await DurableStream.create(store, source.stream())
-        live = await read_all(stream.response.body)
+        live = await read_all(stream.response().body)
         assert [(message.event, message.data) for message in live[-2:]] == [
             ("error", "it broke\nin two lines"),
             ("done", ""),
@@ -258,7 +258,7 @@ async def test_the_end_is_delivered_after_the_hook() -> None:
         order.append(end)
 
     stream = await DurableStream.create(MemoryStreamStore(), Source(["x"]).stream(), on_end=on_end)
-    messages = await read_all(stream.response.body)
+    messages = await read_all(stream.response().body)
     order.append(messages[-1].event)
     assert order == [StreamEnd("done"), "done"]
 
@@ -268,7 +268,7 @@ async def test_a_hook_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) 
         raise RuntimeError("the hook broke")
 
     stream = await DurableStream.create(MemoryStreamStore(), Source(["x"]).stream(), on_end=on_end)
-    messages = await read_all(stream.response.body)
+    messages = await read_all(stream.response().body)
     assert [message.event for message in messages] == ["stream-id", "", "done"]
     assert "the hook broke" in caplog.text
 
@@ -296,7 +296,7 @@ async def test_a_silent_follower_gets_pings(backend: str, near: bool, tmp_path: 
 
     async with open_store(backend, tmp_path) as store, open_store(backend, tmp_path) as other:
         stream = await DurableStream.create(store, source(), heartbeat_ms=20)
-        response = stream.response
+        response = stream.response()
         if not near and backend != "memory":
             response = await DurableStream.resume(other, stream.id, heartbeat_ms=20)
         data = b""
@@ -345,7 +345,7 @@ async def test_a_follower_far_behind_reads_from_the_store(tmp_path: Path) -> Non
     async with open_store("file", tmp_path) as store:
         items = [f"{number:06} " + "x" * 500 for number in range(4000)]
         stream = await DurableStream.create(store, Source(items).stream(), flush_interval_ms=1)
-        body = stream.response.body
+        body = stream.response().body
         parser = SseParser()
         messages = parser.feed(await anext(body)) + parser.feed(await anext(body))
         await stream.wait_closed()
@@ -387,7 +387,7 @@ async def test_reasoning_grows_like_text(tmp_path: Path) -> None:
     items += ["the ", "answer", StreamEvent("reasoning", "more")]
     async with open_store("remote", tmp_path) as store:
         stream = await DurableStream.create(store, Source(items, rate=600).stream(), flush_interval_ms=40)
-        live = await read_all(stream.response.body)
+        live = await read_all(stream.response().body)
         status = await store.get_status(stream.id)
         assert status is not None
         assert status.total_chunks < 100

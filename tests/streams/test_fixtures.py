@@ -61,7 +61,7 @@ async def test_recorded_stream(case: dict[str, Any], backend: str, tmp_path: Pat
         await migrate(client)
         store = MemoryStreamStore() if backend == "memory" else SqliteStreamStore(client)
         stream = await DurableStream.create(store, _source(case["chunks"]), flush_interval_ms=0)
-        response = stream.response
+        response = stream.response()
         sent = b"".join([data async for data in response.body]).decode().replace(stream.id, "STREAM_ID")
         assert sent == with_ids_on_named_events(case["text"], 1)
         headers = {name.lower(): value for name, value in response.headers.items()}

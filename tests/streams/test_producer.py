@@ -90,7 +90,7 @@ async def test_a_source_that_ignores_its_cancellation_is_stopped() -> None:
     await stream.stop()
     assert closed
     assert stream.end == StreamEnd("stopped")
-    assert text_of(await read_all(stream.follow().body)) == "0 1 2 "
+    assert text_of(await read_all(stream.response(after=0).body)) == "0 1 2 "
 
 
 async def test_what_cannot_be_stored_ends_the_stream_in_its_store(
@@ -102,7 +102,7 @@ async def test_what_cannot_be_stored_ends_the_stream_in_its_store(
         await client.execute("PRAGMA max_page_count = 40")
         source = Source(["kept ", StreamEvent("image", "x" * 1_000_000), *tokens(10_000)], rate=50)
         stream = await DurableStream.create(SqliteStreamStore(FaultyClient(client)), source.stream())
-        live = await read_all(stream.response.body)
+        live = await read_all(stream.response().body)
         assert [(message.event, message.data) for message in live[-2:]] == [
             ("error", "The reply could not be stored"),
             ("done", ""),

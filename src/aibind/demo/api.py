@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..errors import AibindError, RequestError
-from ..server.reply import Reply, error_reply, json_reply
+from ..server.responses import error_response, json_response
 from ..server.strict_json import load_json
+from ..streams.response import Body, HttpResponse
 from .chats import MOST_MESSAGES, Chats
 from .markdown import render_part, render_text
 
@@ -96,16 +97,16 @@ def _guarded(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
 
     async def endpoint(request: Request) -> Response:
         try:
-            return _response(json_reply(await answer(request)))
+            return _response(json_response(await answer(request)))
         except RequestError as error:
-            return _response(error_reply(str(error), error.status))
+            return _response(error_response(str(error), error.status))
         except AibindError as error:
-            return _response(error_reply(f"The database did not do it: {error}", 503))
+            return _response(error_response(f"The database did not do it: {error}", 503))
 
     return endpoint
 
 
-def _response(reply: Reply) -> Response:
+def _response(reply: HttpResponse[Body]) -> Response:
     # Starlette's own refuses half a character, which a conversation may hold.
     return Response(reply.body, reply.status, reply.headers)
 

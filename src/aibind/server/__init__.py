@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ..streams.response import HttpResponse
 from .app import create_app
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
 from .handler import StreamHandler
-from .reply import Reply
 from .tools import Tool
 
-__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "Endpoints", "Reply", "StreamHandler", "Tool", "create_app"]
+__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "Endpoints", "HttpResponse", "StreamHandler", "Tool", "create_app"]

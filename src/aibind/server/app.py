@@ -8,9 +8,9 @@ from contextlib import aclosing
 from typing import Any, TypeAlias
 
 from ..errors import RequestError
+from ..streams.response import Body, HttpResponse
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, ClientGoneError, Endpoints
 from .handler import StreamHandler
-from .reply import Reply
 
 __all__ = ["create_app"]
 
@@ -93,7 +93,7 @@ def _too_large(most: int) -> RequestError:
     return RequestError(f"The body is larger than {most} bytes", 413)
 
 
-async def _send(reply: Reply, receive: Receive, send: Send) -> None:
+async def _send(reply: HttpResponse[Body], receive: Receive, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in reply.headers.items()]
     if isinstance(reply.body, bytes):
         headers.append((b"content-length", str(len(reply.body)).encode()))

@@ -1,4 +1,4 @@
-"""Routing, without a framework: from method, path and raw body to a Reply. Every failure is an answer, too."""
+"""Routing, without a framework: from method, path and raw body to a HttpResponse. Every failure is an answer, too."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs
 
 from ..errors import AibindError, ConversationTooLargeError, ModelError, ModelTimeoutError, RequestError
+from ..streams.response import Body, HttpResponse
 from .handler import StreamHandler
-from .reply import Reply, error_reply, text_reply
+from .responses import error_response, text_response
 from .strict_json import load_json
 
 __all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "ClientGoneError", "Endpoints"]
@@ -36,7 +37,7 @@ class Endpoints:
             raise ValueError(f"prefix is {prefix!r}: begin it with a slash")
         self._handler = handler
         self._prefix = prefix.rstrip("/")
-        self._post: dict[str, Callable[[object], Awaitable[Reply]]] = {
+        self._post: dict[str, Callable[[object], Awaitable[HttpResponse[Body]]]] = {
             "stream": handler.stream,
             "structured": handler.structured,
             "chat": handler.chat,
@@ -54,7 +55,7 @@ class Endpoints:
         query: str,
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
-    ) -> Reply:
+    ) -> HttpResponse[Body]:
         """Answer a request. ``headers`` has lower-case names; ``query`` is the raw query string.
 
         Raises nothing but the ClientGoneError of ``read_body``.
@@ -62,21 +63,21 @@ class Endpoints:
         try:
             return await self._answer(method, path, query, headers, read_body)
         except RequestError as error:
-            return error_reply(str(error), error.status)
+            return error_response(str(error), error.status)
         except ModelTimeoutError as error:
-            return error_reply(str(error), 504)
+            return error_response(str(error), 504)
         except ModelError as error:
-            return error_reply(str(error), 502)
+            return error_response(str(error), 502)
         except ConversationTooLargeError as error:
-            return error_reply(str(error), 413)
+            return error_response(str(error), 413)
         except AibindError:
             logger.exception("A request could not be answered")
-            return error_reply("The server cannot store or read this at the moment: try again", 503)
+            return error_response("The server cannot store or read this at the moment: try again", 503)
         except ClientGoneError:
             raise
         except Exception:
             logger.exception("A request failed")
-            return error_reply("The server failed", 500)
+            return error_response("The server failed", 500)
 
     async def _answer(
         self,
@@ -85,7 +86,7 @@ class Endpoints:
         query: str,
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
-    ) -> Reply:
+    ) -> HttpResponse[Body]:
         name = path.removeprefix(self._prefix + "/") if path.startswith(self._prefix + "/") else ""
         if method == "POST" and name in self._post:
             return await self._post[name](_decode(await read_body()))
@@ -94,7 +95,7 @@ class Endpoints:
             after = fields.get("after", [None])[0]
             # A browser's EventSource comes back with the last id it saw, which is newer than the one in its URL.
             return await self._handler.resume(fields.get("id", [None])[0], headers.get("last-event-id") or after)
-        return text_reply("Not Found", 404, content_type="text/plain;charset=UTF-8")
+        return text_response("Not Found", 404, content_type="text/plain;charset=UTF-8")
 
 
 def _decode(body: bytes) -> object:

@@ -1,4 +1,4 @@
-"""The endpoints (contract §8): one method each, from a decoded body to a Reply."""
+"""The endpoints (contract §8): one method each, from a decoded body to a HttpResponse."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from ..streams.durable import HEARTBEAT_MS, DurableStream, KeepAlive
 from ..streams.followers import encode_end
 from ..streams.memory import MemoryStreamStore
 from ..streams.normalize import EventNormalizer
+from ..streams.response import Body, HttpResponse
 from ..streams.sse import HEADERS, encode_message
 from ..streams.store import StreamEnd, StreamStore
 from ..streams.writer import SHUT_DOWN
 from . import prompts
 from .generation import Generation
-from .reply import Reply, json_reply, text_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_id
+from .responses import json_response, text_response
 from .sessions import Sessions
 from .tools import Tool, run_rounds
 from .turns import Turn, begin_turn
@@ -113,15 +114,15 @@ class StreamHandler:
 
     # --- endpoints ---
 
-    async def stream(self, body: object) -> Reply:
+    async def stream(self, body: object) -> HttpResponse[Body]:
         """Answer a prompt with text, in or outside a stored conversation."""
         return await self._stream(StreamBody.parse(body), structured=False)
 
-    async def structured(self, body: object) -> Reply:
+    async def structured(self, body: object) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
         return await self._stream(StreamBody.parse(body), structured=True)
 
-    async def chat(self, body: object) -> Reply:
+    async def chat(self, body: object) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
         request = ChatBody.parse(body)
         model = self._pick(request.model)
@@ -133,20 +134,20 @@ class StreamHandler:
         asked = ModelRequest(request.messages, system=request.system)
         return await self._send(Generation(run_rounds(model, asked, tools, request.max_steps)), None, str(uuid.uuid4()))
 
-    async def complete(self, body: object) -> Reply:
+    async def complete(self, body: object) -> HttpResponse[Body]:
         """Continue what somebody is writing."""
         request = CompleteBody.parse(body)
         generation = self._ask(request.model, request.input, request.system or self._complete_prompt)
-        return text_reply(await generation.read())
+        return text_response(await generation.read())
 
-    async def title(self, body: object) -> Reply:
+    async def title(self, body: object) -> HttpResponse[Body]:
         """Name a conversation."""
         request = TitleBody.parse(body)
         title = await self._ask(request.model, _transcript(request.messages), self._title_prompt).read()
-        reply = text_reply(title.strip(), content_type="text/plain; charset=utf-8")
-        return Reply(reply.status, {**reply.headers, "Cache-Control": "no-cache"}, reply.body)
+        reply = text_response(title.strip(), content_type="text/plain; charset=utf-8")
+        return HttpResponse(reply.status, {**reply.headers, "Cache-Control": "no-cache"}, reply.body)
 
-    async def compact(self, body: object) -> Reply:
+    async def compact(self, body: object) -> HttpResponse[Body]:
         """Condense a conversation; with a session, the stored one is replaced by the summary."""
         request = CompactBody.parse(body)
         generation = self._ask(request.model, _transcript(request.messages), self._compact_prompt)
@@ -157,9 +158,9 @@ class StreamHandler:
                 chat.compact({"role": "system", "content": summary})
                 await self._conversations.save(request.session_id, chat)
         saved = generation.usage.input_tokens - generation.usage.output_tokens
-        return json_reply({"summary": summary, "tokensSaved": saved})
+        return json_response({"summary": summary, "tokensSaved": saved})
 
-    async def stop(self, body: object) -> Reply:
+    async def stop(self, body: object) -> HttpResponse[Body]:
         """Stop a durable stream, wherever it is produced. One that is unknown or has ended needs no stopping."""
         store = self._require_store()
         stream_id = parse_id(body)
@@ -171,9 +172,9 @@ class StreamHandler:
                 await store.stop(stream_id)
             except StreamNotFoundError:
                 logger.debug("Stop of unknown stream %s", stream_id)
-        return json_reply({"ok": True})
+        return json_response({"ok": True})
 
-    async def resume(self, stream_id: str | None, after: str | None) -> Reply:
+    async def resume(self, stream_id: str | None, after: str | None) -> HttpResponse[Body]:
         """Go on with a durable stream after the message with id ``after`` (default: from its beginning)."""
         store = self._require_store()
         if not stream_id:
@@ -186,7 +187,7 @@ class StreamHandler:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
             raise RequestError(str(error), 404) from error
-        return Reply(200, response.headers, response.body)
+        return HttpResponse(200, response.headers, response.body)
 
     # --- the parts they share ---
 
@@ -207,7 +208,7 @@ class StreamHandler:
         request = ModelRequest([{"role": "user", "content": text}], system=system)
         return Generation(self._pick(model).stream(request))
 
-    async def _stream(self, body: StreamBody, *, structured: bool) -> Reply:
+    async def _stream(self, body: StreamBody, *, structured: bool) -> HttpResponse[Body]:
         model = self._pick(body.model)
         stream_id = str(uuid.uuid4())
         turn: Turn | None = None
@@ -224,16 +225,16 @@ class StreamHandler:
         pace = self._store.flush_pace if self._store is not None else None
         return await self._send(Generation(model.stream(request), structured=structured, pace=pace), turn, stream_id)
 
-    async def _send(self, generation: Generation, turn: Turn | None, stream_id: str) -> Reply:
+    async def _send(self, generation: Generation, turn: Turn | None, stream_id: str) -> HttpResponse[Body]:
         if self._store is None:
             if turn is not None:
                 await turn.save_question()
-            return Reply(200, HEADERS, _plain_body(generation, turn))
+            return HttpResponse(200, HEADERS, _plain_body(generation, turn))
         return await self._send_durable(self._store, generation, turn, stream_id)
 
     async def _send_durable(
         self, store: StreamStore, generation: Generation, turn: Turn | None, stream_id: str
-    ) -> Reply:
+    ) -> HttpResponse[Body]:
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
 
@@ -265,8 +266,8 @@ class StreamHandler:
         self._producing.add(stream)
         if self._closed:  # meanwhile, so that nobody else ends it
             await stream.abort(SHUT_DOWN)
-        response = stream.response
-        return Reply(200, response.headers, response.body)
+        response = stream.response()
+        return HttpResponse(200, response.headers, response.body)
 
     def _unlist(self, session_id: str, stream_id: str) -> None:
         streams = self._live.get(session_id, [])

@@ -5,19 +5,21 @@ from __future__ import annotations
 from .durable import DurableStream, EndHook, KeepAlive
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
-from .sse import SseMessage, SseParser, SseResponse, encode_message
+from .response import Body, HttpResponse
+from .sse import SseMessage, SseParser, encode_message
 from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore
 from .writer import StreamWriter
 
 __all__ = [
+    "Body",
     "DurableStream",
     "EndHook",
+    "HttpResponse",
     "KeepAlive",
     "MemoryStreamStore",
     "Pace",
     "SseMessage",
     "SseParser",
-    "SseResponse",
     "StreamChunk",
     "StreamEnd",
     "StreamEvent",

@@ -15,7 +15,8 @@ from .events import StreamEvent
 from .followers import follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
-from .sse import HEADERS, SseResponse, encode_message
+from .response import HttpResponse
+from .sse import HEADERS, encode_message
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
@@ -36,7 +37,7 @@ class DurableStream:
     """Pipes a source of events into a store and to any number of followers.
 
     The producer is a task of its own: a follower that goes away, or a response that is cut, does not end it. Make one
-    with :meth:`create`; read ``response``, or call :meth:`follow` as often as you like.
+    with :meth:`create`, and call :meth:`response` once for each reader.
     """
 
     def __init__(self, store: StreamStore, stream_id: str, writer: StreamWriter, heartbeat_ms: float) -> None:
@@ -92,14 +93,14 @@ class DurableStream:
             keep_alive(producer)
         return stream
 
-    @property
-    def response(self) -> SseResponse:
-        """Make the answer to whoever asked for this stream: its id first, then everything."""
-        return SseResponse({**HEADERS, "X-Stream-Id": self.id}, self._announce_and_follow())
+    def response(self, *, after: int | None = None) -> HttpResponse[AsyncGenerator[bytes]]:
+        """Return the stream as server-sent events, beginning with its id.
 
-    def follow(self, after: int = 0) -> SseResponse:
-        """Make the answer to somebody who has seen everything up to the message with id ``after``."""
-        return SseResponse({**HEADERS, "X-Stream-Id": self.id}, self._follow(Position.after(after)))
+        With ``after`` the body continues after the message with that id (0: from the beginning), without the stream's
+        id. Each call returns a new body. Raises ValueError for an id out of range.
+        """
+        body = self._announce_and_follow() if after is None else self._follow(Position.after(after))
+        return HttpResponse(200, {**HEADERS, "X-Stream-Id": self.id}, body)
 
     @property
     def end(self) -> StreamEnd | None:
@@ -129,7 +130,7 @@ class DurableStream:
     @classmethod
     async def resume(
         cls, store: StreamStore, stream_id: str, after: int = 0, *, heartbeat_ms: float = HEARTBEAT_MS
-    ) -> SseResponse:
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
         """Go on after the message with id ``after``, exactly, wherever the stream's producer runs.
 
         Raises StreamNotFoundError when the stream is unknown or has expired, and ValueError for an id out of range.
@@ -138,10 +139,10 @@ class DurableStream:
         position = Position.after(after)
         producer = cls.find(store, stream_id)
         if producer is not None:
-            return producer.follow(after)
+            return producer.response(after=after)
         first = await store.read_page(stream_id, position.seq - 1)
         body = follow_store(store, stream_id, position, heartbeat_ms / 1000, first)
-        return SseResponse({**HEADERS, "X-Stream-Id": stream_id}, body)
+        return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
 
     # --- followers ---
 

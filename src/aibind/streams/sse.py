@@ -7,27 +7,16 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["HEADERS", "PING", "SseMessage", "SseParser", "SseResponse", "encode_message"]
+__all__ = ["HEADERS", "PING", "SseMessage", "SseParser", "encode_message"]
 
 HEADERS: Mapping[str, str] = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 """The headers of every answer that is an event stream."""
 
 PING = b": ping\n\n"
 """A comment (§9.2.5): keeps a connection open, and is nothing to a parser."""
-
-
-@dataclass(frozen=True, slots=True)
-class SseResponse:
-    """Is an HTTP answer without HTTP: headers, and a body that is produced as it is read.
-
-    Close the body (``aclose()``) when the client has gone.
-    """
-
-    headers: Mapping[str, str]
-    body: AsyncGenerator[bytes]
 
 
 def encode_message(data: str, *, id: int | str | None = None, event: str = "") -> bytes:

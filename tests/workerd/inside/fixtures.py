@@ -43,7 +43,7 @@ async def _text(body: AsyncIterator[bytes]) -> str:
 async def _stream(case: dict[str, Any], bench: Bench) -> None:
     store = SqliteStreamStore(wrap_d1(bench.db))
     stream = await DurableStream.create(store, _source(case["chunks"]), flush_interval_ms=0)
-    sent = (await _text(stream.response.body)).replace(stream.id, "STREAM_ID")
+    sent = (await _text(stream.response().body)).replace(stream.id, "STREAM_ID")
     assert sent == with_ids_on_named_events(case["text"], 1)
     rows = await wrap_d1(bench.db).execute("SELECT seq, data FROM aibind_stream_chunks ORDER BY seq")
     assert rows.rows == case["rows"]

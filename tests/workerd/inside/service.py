@@ -13,7 +13,7 @@ from workers import Response, import_from_javascript, wait_until
 from aibind.cloudflare import wrap_d1
 from aibind.errors import AibindError
 from aibind.sqlite import SqliteStreamStore
-from aibind.streams import DurableStream, SseResponse
+from aibind.streams import DurableStream, HttpResponse
 
 from .bench import Bench
 
@@ -70,14 +70,14 @@ async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
 async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: dict[str, Any]) -> Any:
     """Stream a reply through the SDK's ASGI adapter, or by ourselves; with keep_alive or without."""
 
-    async def create() -> SseResponse:
+    async def create() -> HttpResponse:
         stream = await DurableStream.create(
             store,
             _model(asked["tokens"], asked["rate"]),
             stream_id=asked["id"],
             keep_alive=wait_until if asked["keep_alive"] else None,
         )
-        return stream.response
+        return stream.response()
 
     if asked["through"] == "entry":
         return await _send(await create())
@@ -89,8 +89,9 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
 
             await _serve_lifespan(receive, send)
             return
-        from aibind.server.app import _send as send_reply
         from aibind.server.reply import Reply
+
+        from aibind.server.app import _send as send_reply
 
         response = await create()
         await send_reply(Reply(200, response.headers, response.body), receive, send)
@@ -100,7 +101,7 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
     return await asgi.fetch(app, Request.new(request.url), worker.env, worker.ctx)
 
 
-async def _send(response: SseResponse) -> Any:
+async def _send(response: HttpResponse) -> Any:
     """Answer with a body of our own making, as an entry point without a framework does."""
     from js import TransformStream
     from pyodide.ffi import JsException, to_js
@@ -138,7 +139,7 @@ async def _cost(store: SqliteStreamStore, uncounted: SqliteStreamStore, asked: d
 
     began = loop.time()
     stream = await DurableStream.create(store, model(), stream_id=asked["id"])
-    received = b"".join([data async for data in stream.response.body])
+    received = b"".join([data async for data in stream.response().body])
     read_at = loop.time()
     await stream.wait_closed()
     ended_at = loop.time()

@@ -1,0 +1,26 @@
+"""The responses that are not streams: JSON, errors and text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ..streams.response import Body, HttpResponse
+
+__all__ = ["error_response", "json_response", "text_response"]
+
+
+def json_response(value: Any, status: int = 200) -> HttpResponse[Body]:
+    """Return ``value`` as JSON."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return HttpResponse(status, {"Content-Type": "application/json"}, text.encode("utf-8", "replace"))
+
+
+def error_response(message: str, status: int) -> HttpResponse[Body]:
+    """Return ``{"error": message}``."""
+    return json_response({"error": message}, status)
+
+
+def text_response(text: str, status: int = 200, *, content_type: str = "text/plain") -> HttpResponse[Body]:
+    """Return plain text."""
+    return HttpResponse(status, {"Content-Type": content_type}, text.encode("utf-8", "replace"))
