@@ -240,6 +240,8 @@ async def test_a_corrupt_row_is_left_alone(backend: Backend, data: str) -> None:
         with pytest.raises(CorruptConversationError, match=r'"sick".*left as it is') as caught:
             await store.load("sick")
         assert caught.value.session_id == "sick"
+        place = f'table "{backend.table}"' if backend.client else "memory"
+        assert f'"sick" in {place} cannot be read' in str(caught.value)
         assert isinstance(caught.value.__cause__, MalformedTreeError)
     if backend.client:
         rows = (await backend.client.execute(f"SELECT data FROM {backend.table}")).rows

@@ -1,4 +1,4 @@
-"""Where conversations are kept between turns (contract §7)."""
+"""Conversation stores: the interface, and one in memory."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 __all__ = ["Message", "Siblings", "TreeNode", "TreePath"]
 
 Message: TypeAlias = dict[str, Any]
-"""Any JSON object, usually ``{"role": "user", "content": "…"}``."""
+"""One message of a conversation: any JSON object, usually ``{"role": "user", "content": "…"}``."""
 
 
 @dataclass(frozen=True, slots=True)

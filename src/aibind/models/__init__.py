@@ -1,7 +1,7 @@
-"""Language models: the protocol, an offline model, and any endpoint that speaks chat completions.
+"""Language models: the protocol, an offline model, and endpoints that speak chat completions.
 
-``OpenAIModel`` is loaded when it is first asked for, since it needs the extra ``http``; everything else here needs the
-standard library alone.
+``OpenAIModel`` is loaded when it is first used, since it needs the extra ``http``; everything else needs the standard
+library alone.
 """
 
 from __future__ import annotations
