@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from .._public import publish
 from .memory import MemoryConversationStore
 from .store import ConversationStore
 
 __all__ = ["ConversationStore", "MemoryConversationStore"]
+
+publish(__name__, __all__)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import load_on_demand
+from .._public import publish
 from .echo import EchoModel
 from .model import Message, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 
@@ -28,6 +29,7 @@ __all__ = [
     "Usage",
 ]
 
+publish(__name__, __all__)
 __getattr__ = load_on_demand(__name__, {"openai": "OpenAIModel"})
 
 

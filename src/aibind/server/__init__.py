@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._public import publish
 from ..streams.response import HttpResponse
 from .app import create_app
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
@@ -9,3 +10,5 @@ from .handler import StreamHandler
 from .tools import Tool
 
 __all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "Endpoints", "HttpResponse", "StreamHandler", "Tool", "create_app"]
+
+publish(__name__, __all__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._public import publish
 from .durable import DurableStream, EndHook, KeepAlive
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
@@ -32,3 +33,5 @@ __all__ = [
     "encode_chunk",
     "encode_message",
 ]
+
+publish(__name__, __all__)

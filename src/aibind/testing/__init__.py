@@ -9,6 +9,7 @@ A check needs no test framework. With pytest::
 
 from __future__ import annotations
 
+from .._public import publish
 from .checks import Check
 from .conversations import ConversationStoreHarness, conversation_store_checks
 from .stream_harness import StreamStoreHarness
@@ -21,3 +22,5 @@ __all__ = [
     "conversation_store_checks",
     "stream_store_checks",
 ]
+
+publish(__name__, __all__)

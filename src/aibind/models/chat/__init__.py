@@ -21,9 +21,12 @@
 
 from __future__ import annotations
 
+from ..._public import publish
 from .answer import ChatAnswer
 from .errors import Redactor
 from .reply import ChatReply
 from .request import Structured, chat_body, encode_body
 
 __all__ = ["ChatAnswer", "ChatReply", "Redactor", "Structured", "chat_body", "encode_body"]
+
+publish(__name__, __all__)
