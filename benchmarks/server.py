@@ -1,7 +1,7 @@
 """A thousand followers of a hundred live replies, on one uvicorn worker.
 
 ``ours`` is :func:`aibind.server.create_app` over a :class:`~aibind.server.StreamHandler` with a SQLite file, as it is
-served in production, on one uvicorn worker (asyncio and h11: what ``aibind[server]`` installs). ``--streams`` requests
+served in production, on one uvicorn worker (asyncio and h11). ``--streams`` requests
 begin replies of a model in that process, which gives ``--rate`` tokens a second each; so many, and the followers that
 resume, are ``--followers`` connections, held by one other process with bare sockets (``client_cpu_percent`` shows that
 it is not what holds things up).
