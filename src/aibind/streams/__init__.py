@@ -1,8 +1,9 @@
-"""Durable, resumable streams: events, server-sent events, stores, the writer and the followers."""
+"""Durable, resumable streams: events, stores, producers and followers, and server-sent events."""
 
 from __future__ import annotations
 
-from .durable import DurableStream, EndHook, KeepAlive
+from .batch import EventBatch
+from .durable import DurableStream, EndHook, EventHook, KeepAlive, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
 from .response import Body, HttpResponse
@@ -14,6 +15,8 @@ __all__ = [
     "Body",
     "DurableStream",
     "EndHook",
+    "EventBatch",
+    "EventHook",
     "HttpResponse",
     "KeepAlive",
     "MemoryStreamStore",
@@ -31,4 +34,5 @@ __all__ = [
     "decode_chunk",
     "encode_chunk",
     "encode_message",
+    "follow",
 ]
