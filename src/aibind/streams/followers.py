@@ -65,8 +65,8 @@ async def follow_store(
     for data, reached in _encode_page(page, position):
         position = reached
         yield data
-    if page.is_last:
-        yield encode_end(StreamEnd(page.status.state, page.status.error))
+    if page.end is not None:
+        yield encode_end(page.end)
         return
     pages = store.read_pages(stream_id, position.seq - 1)
     looking: asyncio.Future[StreamPage] | None = None
@@ -80,8 +80,8 @@ async def follow_store(
             for data, reached in _encode_page(page, position):
                 position = reached
                 yield data
-            if page.is_last:
-                end = StreamEnd(page.status.state, page.status.error)
+            if page.end is not None:
+                end = page.end
                 break
     except AibindError as error:
         end = _failure(error, stream_id)

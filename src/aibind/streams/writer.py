@@ -289,4 +289,4 @@ class StreamWriter:
         if status is None:
             self._halt(StreamEnd("error", "The stream was removed while it was being written"))
         else:
-            self._halt(StreamEnd(status.state, status.error))
+            self._halt(status.end or StreamEnd("stopped"))
