@@ -37,6 +37,7 @@ A driver's own error is always mapped to one of these and kept as ``__cause__``.
 from __future__ import annotations
 
 __all__ = [
+    "PRODUCER_LOST",
     "AibindError",
     "ConversationConflictError",
     "ConversationError",
@@ -132,11 +133,15 @@ class StreamConflictError(StreamError):
         self.seq = seq
 
 
+PRODUCER_LOST = "producer lost"
+"""The message for readers of a stream whose producer was lost."""
+
+
 class ProducerLostError(StreamError):
     """Tells that the producer stopped renewing its lease: it was killed or cut off. What was flushed can be read."""
 
     def __init__(self, stream_id: str) -> None:
-        super().__init__("producer lost", stream_id)
+        super().__init__(PRODUCER_LOST, stream_id)
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------

@@ -217,7 +217,9 @@ async def test_a_source_that_fails_ends_as_error(backend: str, tmp_path: Path) -
 
 async def test_a_failure_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "aibind"):
-        stream = await DurableStream.create(MemoryStreamStore(), Source([ZeroDivisionError("the key is k-123")]).stream())
+        stream = await DurableStream.create(
+            MemoryStreamStore(), Source([ZeroDivisionError("the key is k-123")]).stream()
+        )
         await stream.wait_closed()
     assert stream.end == StreamEnd("error", "The reply failed")
     assert "Traceback" in caplog.text

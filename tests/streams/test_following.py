@@ -22,8 +22,8 @@ from aibind.streams import (
     StreamEvent,
     StreamStore,
     encode_chunk,
-    follow,
 )
+from aibind.streams.durable import follow
 from aibind.streams.sse_body import encode_batch
 from tests.support.faulty import FaultyClient
 from tests.support.sources import Source, tokens
@@ -124,7 +124,9 @@ async def test_a_follower_resumes_after_any_event(place: str, cut: int, tmp_path
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["", "reasoning", "usage"]), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)),
+        st.tuples(
+            st.sampled_from(["", "reasoning", "usage"]), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+        ),
         max_size=12,
     ),
     st.data(),

@@ -8,7 +8,7 @@ from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
 from .response import Body, HttpResponse
 from .sse import SseMessage, SseParser, encode_message
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore
+from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore, TerminalState
 from .writer import StreamWriter
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "StreamStatus",
     "StreamStore",
     "StreamWriter",
+    "TerminalState",
     "decode_chunk",
     "encode_chunk",
     "encode_message",

@@ -125,7 +125,7 @@ def _failure(error: AibindError, stream_id: str) -> StreamEnd:
 
 def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
     """Return the events of a page in batches of about 64 Ki characters; the last one carries the end, if known."""
-    end = StreamEnd(page.status.state, page.status.error) if page.is_last else None
+    end = page.status.end if page.is_last else None
     events: list[tuple[int, StreamEvent]] = []
     reached, size = position.id, 0
     for chunk in page.chunks:
