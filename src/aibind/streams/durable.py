@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -18,6 +17,7 @@ from .following import follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
+from .source import event_of, iterate
 from .sse import HEADERS
 from .sse_body import sse_body
 from .store import StreamEnd, StreamStore
@@ -89,7 +89,7 @@ class DurableStream:
         Raises TypeError when ``source`` cannot be iterated, StreamExistsError for an id that is taken, and the store's
         errors; then nothing was started.
         """
-        events = _iterate(source)  # before anything has begun
+        events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
         stream = cls(
             store, stream_id, StreamWriter(store, stream_id, flush_interval_ms=flush_interval_ms), heartbeat_ms
@@ -206,7 +206,7 @@ class DurableStream:
             async for item in events:
                 if self._cut is not None:  # a source that ignores its cancellation
                     return self._uncancelled(self._cut)
-                event = normalizer.clean(_event_of(item))
+                event = normalizer.clean(event_of(item))
                 if event is not None:
                     await self._deliver(event, on_event)
             for event in normalizer.flush():
@@ -285,39 +285,3 @@ _producers: WeakKeyDictionary[StreamStore, dict[str, DurableStream]] = WeakKeyDi
 
 def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:
     return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
-
-
-def _iterate(source: AsyncIterable[StreamEvent | str]) -> AsyncIterator[StreamEvent | str]:
-    """Return the source's iterator. Raises TypeError that names what was given when it has none."""
-    if hasattr(source, "__aiter__"):
-        return aiter(source)
-    given: object = source
-    hint = ""
-    if inspect.iscoroutine(given):
-        given.close()  # or Python warns that it was never awaited
-        hint = ": await it first, or make it an async generator with yield"
-    elif callable(given):
-        hint = ": call it first"
-    elif hasattr(given, "__iter__"):
-        hint = ": make it an async generator"
-    raise TypeError(
-        f"source is {_kind_of(given)}, but must be an async iterable of str or StreamEvent, such as an async "
-        f"generator{hint}"
-    )
-
-
-def _event_of(item: StreamEvent | str) -> StreamEvent:
-    if isinstance(item, StreamEvent):
-        return item
-    if isinstance(item, str):
-        return StreamEvent("", item)
-    raise TypeError(
-        f"The source yielded {_kind_of(item)}, but must yield str or StreamEvent: convert it, for example to the text "
-        "that it holds"
-    )
-
-
-def _kind_of(value: object) -> str:
-    if inspect.isclass(value) or inspect.isroutine(value):
-        return f"{getattr(value, '__qualname__', value)!s} ({type(value).__name__})"
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
