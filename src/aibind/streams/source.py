@@ -30,6 +30,7 @@ def iterate(source: AsyncIterable[StreamEvent | str]) -> AsyncIterator[StreamEve
 
 
 def event_of(item: StreamEvent | str) -> StreamEvent:
+    """Return an item as an event. Raises TypeError that names what was given when it is neither text nor an event."""
     if isinstance(item, StreamEvent):
         return item
     if isinstance(item, str):
