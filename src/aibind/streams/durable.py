@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
@@ -19,7 +19,7 @@ from .position import Position
 from .response import HttpResponse
 from .source import event_of, iterate
 from .sse import HEADERS
-from .sse_body import sse_body
+from .sse_body import announced, encode_shared
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
@@ -38,6 +38,8 @@ HEARTBEAT_MS = 15_000
 
 FAILED = "The reply failed"
 """The error that readers see when a source raises an exception that is not meant for them."""
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger("aibind")
 
@@ -118,7 +120,7 @@ class DurableStream:
 
         See :func:`follow`. Raises ValueError for an id out of range.
         """
-        return self._follow(Position.after(after), idle_s)
+        return self._follow(Position.after(after), _as_it_is, idle_s)
 
     def response(self, *, after: int | None = None) -> HttpResponse[AsyncGenerator[bytes]]:
         """Return the stream as server-sent events, beginning with its id.
@@ -126,9 +128,8 @@ class DurableStream:
         With ``after`` the body continues after the message with that id (0: from the beginning), without the stream's
         id. Each call returns a new body. Raises ValueError for an id out of range.
         """
-        position = Position() if after is None else Position.after(after)
-        body = sse_body(self._follow(position, self._heartbeat_s), announce=self.id if after is None else None)
-        return _response(self.id, body)
+        body = self._follow(Position.after(after or 0), encode_shared, self._heartbeat_s)
+        return _response(self.id, announced(self.id, body) if after is None else body)
 
     @property
     def end(self) -> StreamEnd | None:
@@ -167,12 +168,14 @@ class DurableStream:
         producer = cls.find(store, stream_id)
         if producer is not None:
             return producer.response(after=after)
-        return _response(stream_id, sse_body(await follow(store, stream_id, after, idle_s=heartbeat_ms / 1000)))
+        return _response(stream_id, await _follow_store(store, stream_id, after, encode_shared, heartbeat_ms / 1000))
 
     # --- followers ---
 
-    def _follow(self, position: Position, idle_s: float | None) -> AsyncGenerator[EventBatch]:
-        return follow_buffer(self._writer.buffer, self._store, self.id, position, idle_s)
+    def _follow(
+        self, position: Position, encode: Callable[[EventBatch], _T], idle_s: float | None
+    ) -> AsyncGenerator[_T]:
+        return follow_buffer(self._writer.buffer, self._store, self.id, position, encode, idle_s)
 
     # --- the producer ---
 
@@ -271,16 +274,26 @@ async def follow(
     Raises StreamNotFoundError when the stream is unknown or has expired, ValueError for an id out of range, and the
     store's errors.
     """
-    position = Position.after(after)
     producer = DurableStream.find(store, stream_id)
     if producer is not None:
         return producer.follow(after, idle_s=idle_s)
-    first = await store.read_page(stream_id, position.seq - 1)
-    return follow_store(store, stream_id, position, first, idle_s)
+    return await _follow_store(store, stream_id, after, _as_it_is, idle_s)
 
 
 # Producers of this process, by the store that they write to: their followers need neither polling nor store.
 _producers: WeakKeyDictionary[StreamStore, dict[str, DurableStream]] = WeakKeyDictionary()
+
+
+async def _follow_store(
+    store: StreamStore, stream_id: str, after: int, encode: Callable[[EventBatch], _T], idle_s: float | None
+) -> AsyncGenerator[_T]:
+    position = Position.after(after)
+    first = await store.read_page(stream_id, position.seq - 1)  # raises before anything is sent
+    return follow_store(store, stream_id, position, first, encode, idle_s)
+
+
+def _as_it_is(batch: EventBatch) -> EventBatch:
+    return batch
 
 
 def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from typing import TypeVar
 
 from .._closing import close_iterator
 from .._time import Timer, call_later
@@ -21,15 +22,22 @@ from .store import StreamEnd, StreamPage, StreamStore
 
 __all__ = ["follow_buffer", "follow_store"]
 
+_T = TypeVar("_T")
+
 logger = logging.getLogger("aibind")
 
 
 async def follow_buffer(
-    buffer: StreamBuffer, store: StreamStore, stream_id: str, position: Position, idle_s: float | None = None
-) -> AsyncGenerator[EventBatch]:
+    buffer: StreamBuffer,
+    store: StreamStore,
+    stream_id: str,
+    position: Position,
+    encode: Callable[[EventBatch], _T],
+    idle_s: float | None = None,
+) -> AsyncGenerator[_T]:
     """Follow a producer in this process: without polling, and from the store only what the buffer has dropped.
 
-    After ``idle_s`` seconds without events an idle batch is yielded (None: never).
+    Each batch is yielded as ``encode`` returns it. After ``idle_s`` seconds of silence an idle batch is (None: never).
     """
     idle = _IdleTimer(idle_s)
     try:
@@ -39,32 +47,37 @@ async def follow_buffer(
                 if not page.chunks:
                     raise StreamNotFoundError(stream_id)
                 for batch in _batches_of(page, position):
-                    yield batch
+                    yield encode(batch)
                 position = Position(page.chunks[-1].seq + 1)
             batch, position = buffer.read(position)
             if not batch.is_idle:
-                yield batch
+                yield encode(batch)
                 if batch.end is not None:
                     return
                 idle.restart()
             elif not await idle.wait(buffer.waiter()):
-                yield batch
+                yield encode(batch)
                 idle.restart()
     except AibindError as error:
-        yield EventBatch((), position.id, _failure(error, stream_id))
+        yield encode(EventBatch((), position.id, _failure(error, stream_id)))
     finally:
         idle.stop()
 
 
 async def follow_store(
-    store: StreamStore, stream_id: str, position: Position, first: StreamPage, idle_s: float | None = None
-) -> AsyncGenerator[EventBatch]:
+    store: StreamStore,
+    stream_id: str,
+    position: Position,
+    first: StreamPage,
+    encode: Callable[[EventBatch], _T],
+    idle_s: float | None = None,
+) -> AsyncGenerator[_T]:
     """Follow a stream in its store, wherever its producer runs. ``first`` is the first page after ``position``.
 
-    After ``idle_s`` seconds without events an idle batch is yielded (None: never).
+    Each batch is yielded as ``encode`` returns it. After ``idle_s`` seconds of silence an idle batch is (None: never).
     """
     for batch in _batches_of(first, position):
-        yield batch
+        yield encode(batch)
     if first.is_last:
         return
     if first.chunks:
@@ -77,12 +90,12 @@ async def follow_store(
             if reading is None:
                 reading = asyncio.ensure_future(_next_page(pages))
             if not await idle.wait(_waiter_for(reading)):
-                yield EventBatch((), position.id)
+                yield encode(EventBatch((), position.id))
                 idle.restart()
                 continue
             page, reading = await reading, None
             for batch in _batches_of(page, position):
-                yield batch
+                yield encode(batch)
             if page.is_last:
                 return
             if page.chunks:
@@ -96,7 +109,7 @@ async def follow_store(
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)  # its error is of no interest any more
         await close_iterator(pages)
-    yield EventBatch((), position.id, end)
+    yield encode(EventBatch((), position.id, end))
 
 
 async def _next_page(pages: AsyncIterator[StreamPage]) -> StreamPage:

@@ -9,7 +9,7 @@ from .batch import EventBatch
 from .sse import PING, encode_message
 from .store import StreamEnd
 
-__all__ = ["encode_batch", "encode_end", "sse_body"]
+__all__ = ["announced", "encode_batch", "encode_end", "encode_shared"]
 
 
 def encode_end(end: StreamEnd) -> bytes:
@@ -30,13 +30,14 @@ def encode_batch(batch: EventBatch) -> bytes:
     return b"".join(messages)
 
 
-async def sse_body(batches: AsyncGenerator[EventBatch], announce: str | None = None) -> AsyncGenerator[bytes]:
-    """Encode batches as they come, after a ``stream-id`` message when ``announce`` is the stream's id.
+def encode_shared(batch: EventBatch) -> bytes:
+    """Return a batch as encoded once for all followers at its position."""
+    return batch.share(encode_batch)
 
-    Closing the body closes ``batches``.
-    """
-    async with aclosing(batches):
-        if announce is not None:
-            yield encode_message(announce, id=announce, event="stream-id")
-        async for batch in batches:
-            yield batch.share(encode_batch)
+
+async def announced(stream_id: str, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Put the stream's id before a body. Closing the result closes ``body``."""
+    async with aclosing(body):
+        yield encode_message(stream_id, id=stream_id, event="stream-id")
+        async for data in body:
+            yield data
