@@ -29,9 +29,9 @@ PUBLIC = {
         WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore SqliteResult SqliteRow
         SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        Body DurableStream EndHook HttpResponse KeepAlive MemoryStreamStore Pace SseMessage SseParser StreamChunk
-        StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter TerminalState decode_chunk
-        encode_chunk encode_message""",
+        BaseStreamStore Body DurableStream EndHook HttpResponse KeepAlive MemoryStreamStore Pace PagePoller SseMessage
+        SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter
+        TerminalState WakeupSignals decode_chunk encode_chunk encode_message poll_pages""",
     "aibind.testing": """
         Check ConversationStoreHarness StreamStoreHarness conversation_store_checks stream_store_checks""",
 }

@@ -32,6 +32,10 @@ class RemoteClient:
         self.rows_written = 0
         self.log: list[str] = []
 
+    @property
+    def shares_wakeups(self) -> bool:
+        return self._client.shares_wakeups
+
     async def execute(self, sql: str, args: object = ()) -> SqliteResult:
         self.round_trips += 1
         self.statements += 1
@@ -59,7 +63,7 @@ class MemoryHarness:
         store = MemoryStreamStore(ttl_ms=ttl_ms, lease_ms=lease_ms)
         if self._first is None:
             self._first = store
-        store._streams, store._signals = self._first._streams, self._first._signals
+        store._streams, store._wakeups = self._first._streams, self._first._wakeups
         return store
 
 

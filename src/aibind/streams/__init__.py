@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from .base import BaseStreamStore
 from .durable import DurableStream, EndHook, KeepAlive
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
+from .polling import PagePoller, poll_pages
 from .response import Body, HttpResponse
 from .sse import SseMessage, SseParser, encode_message
 from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore, TerminalState
+from .wakeups import WakeupSignals
 from .writer import StreamWriter
 
 __all__ = [
+    "BaseStreamStore",
     "Body",
     "DurableStream",
     "EndHook",
@@ -18,6 +22,7 @@ __all__ = [
     "KeepAlive",
     "MemoryStreamStore",
     "Pace",
+    "PagePoller",
     "SseMessage",
     "SseParser",
     "StreamChunk",
@@ -29,7 +34,9 @@ __all__ = [
     "StreamStore",
     "StreamWriter",
     "TerminalState",
+    "WakeupSignals",
     "decode_chunk",
     "encode_chunk",
     "encode_message",
+    "poll_pages",
 ]
