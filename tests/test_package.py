@@ -33,7 +33,8 @@ PUBLIC = {
         SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter
         TerminalState WakeupSignals decode_chunk encode_chunk encode_message poll_pages""",
     "aibind.testing": """
-        Check ConversationStoreHarness StreamStoreHarness conversation_store_checks stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness StreamStoreHarness conversation_store_checks
+        stream_store_checks""",
 }
 
 

@@ -1,20 +1,20 @@
-"""The contract of a stream store, as checks (contract §3): beginning, appending, ending and reading."""
+"""The contract of stream stores, as checks (contract §3): beginning, appending, ending and reading."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 
+from .._time import now_ms, sleep, timeout
 from ..errors import (
     StreamConflictError,
     StreamExistsError,
     StreamNotActiveError,
     StreamNotFoundError,
 )
-from ..streams.store import StreamEnd
+from ..streams.store import StreamEnd, StreamPage, StreamStore
 from . import stream_lives
-from .checks import PATIENCE_S, Check, CheckList, gather_items, raises
+from .checks import PATIENCE_S, Check, CheckList, gather_items, raises, wait_until
 from .stream_harness import StreamStoreHarness
 
 __all__ = ["StreamStoreHarness", "stream_store_checks"]
@@ -56,12 +56,12 @@ TEXTS = (
 @check
 async def a_new_stream_is_active_and_empty(harness: StreamStoreHarness) -> None:
     store = await harness.open()
-    before = time.time() * 1000
+    before = now_ms()
     await store.create("s")
     status = await store.get_status("s")
     assert status is not None
     assert (status.state, status.error, status.total_chunks, status.is_active) == ("active", None, 0, True)
-    assert before - 2000 <= status.expires_at - store.lease_ms <= time.time() * 1000 + 2000
+    assert before - 2000 <= status.expires_at - store.lease_ms <= now_ms() + 2000
 
 
 @check
@@ -82,7 +82,7 @@ async def an_id_is_taken_once(harness: StreamStoreHarness) -> None:
 
 
 @check
-async def of_many_who_create_one_wins(harness: StreamStoreHarness) -> None:
+async def one_of_many_creators_wins(harness: StreamStoreHarness) -> None:
     stores = [await harness.open() for _ in range(4)]
     results = await asyncio.gather(*(store.create("s") for store in stores), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["StreamExistsError"] * 3
@@ -145,7 +145,7 @@ async def every_text_comes_back_as_it_was(harness: StreamStoreHarness) -> None:
 
 
 @check
-async def an_expected_seq_is_kept_to(harness: StreamStoreHarness) -> None:
+async def a_taken_seq_is_refused(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     await store.create("s")
     await store.append_many("s", ["a", "b", "c"], first_seq=1)
@@ -209,7 +209,7 @@ async def an_unknown_stream_is_an_error(harness: StreamStoreHarness) -> None:
 
 
 @check
-async def each_end_is_told(harness: StreamStoreHarness) -> None:
+async def each_end_is_reported(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     error = "it broke:\nline two – 👋"
     for stream_id in ("done", "stopped", "error"):
@@ -223,7 +223,7 @@ async def each_end_is_told(harness: StreamStoreHarness) -> None:
         assert status is not None
         assert (status.state, status.total_chunks, status.is_active) == (stream_id, 1, False)
         assert status.error == (error if stream_id == "error" else None)
-        assert status.expires_at > time.time() * 1000 + 200_000
+        assert status.expires_at > now_ms() + 200_000
         page = await store.read_page(stream_id)
         assert page.is_last
         assert page.status.state == stream_id
@@ -263,10 +263,10 @@ async def no_chunk_lands_after_a_stop_from_elsewhere(harness: StreamStoreHarness
             with contextlib.suppress(StreamNotActiveError):
                 while True:
                     written = await producer.append(stream_id, "x")
-                    await asyncio.sleep(0)
+                    await sleep(0)
 
         task = asyncio.ensure_future(produce())
-        await asyncio.sleep(0.002 * attempt)
+        await sleep(0.002 * attempt)
         await other.stop(stream_id)
         status = await other.get_status(stream_id)
         assert status is not None
@@ -314,7 +314,7 @@ async def the_last_chunks_and_the_end_are_one(harness: StreamStoreHarness) -> No
 
 
 @check
-async def reading_begins_where_one_was(harness: StreamStoreHarness) -> None:
+async def reading_resumes_after_any_seq(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     await store.create("s")
     await store.append_many("s", list("abcde"))
@@ -359,43 +359,50 @@ async def a_page_that_ends_with_the_stream_is_followed_by_its_end(harness: Strea
 
 
 @check
-async def followers_see_what_comes(harness: StreamStoreHarness) -> None:
+async def followers_see_what_arrives(harness: StreamStoreHarness) -> None:
     store, other = await harness.open(), await harness.open()
     await store.create("s")
     await store.append("s", "0")
-    followers = [
-        asyncio.ensure_future(gather_items(reader.read_from("s", after)))
-        for reader in (store, other)
-        for after in (0, 0, 3, 7)
-    ]
-    for number in range(1, 10):
+    followers = [_Follower(reader, "s", after) for reader in (store, other) for after in (0, 0, 3, 7)]
+    for number in range(1, 6):
         await store.append("s", str(number))
-        await asyncio.sleep(0.005)
+        for follower in followers:
+            await follower.has_seen(number + 1)
+    for number in range(6, 10):  # these may arrive together
+        await store.append("s", str(number))
     await store.complete("s")
-    async with asyncio.timeout(PATIENCE_S):
-        results = await asyncio.gather(*followers)
-    for chunks, after in zip(results, (0, 0, 3, 7) * 2, strict=True):
-        assert [chunk.data for chunk in chunks] == [str(number) for number in range(after, 10)]
+    for follower in followers:
+        await follower.ends()
+        assert follower.seen == [str(number) for number in range(follower.after, 10)]
 
 
 @check
 async def followers_end_with_the_stream(harness: StreamStoreHarness) -> None:
     store, other = await harness.open(), await harness.open()
-    for stream_id, end in (("done", store.complete), ("stopped", other.stop), ("removed", None)):
-        await store.create(stream_id)
-        followers = [
-            asyncio.ensure_future(gather_items(reader.read_pages(stream_id))) for reader in (store, other, other)
-        ]
-        await asyncio.sleep(0.02)
-        if end is None:
-            await store.fail(stream_id, "gone")
-        else:
-            await end(stream_id)
-            assert await store.renew(stream_id) is False  # when a producer notices, so do its followers
-        async with asyncio.timeout(PATIENCE_S):
-            for pages in await asyncio.gather(*followers):
-                assert pages[-1].is_last
-                assert pages[-1].status.state == ("error" if end is None else stream_id)
+    for state, end in (("done", store.complete), ("stopped", other.stop)):
+        followers = await _follow_a_chunk(state, store, (store, other, other))
+        await end(state)
+        assert await store.renew(state) is False  # a producer's own readers learn of the end when it does
+        for follower in followers:
+            page = await follower.ends()
+            assert page.is_last
+            assert page.status.state == state
+
+
+@check
+async def followers_end_when_the_stream_is_removed(harness: StreamStoreHarness) -> None:
+    # The lease runs out at once for cleanup, but not for the followers, which would otherwise end by themselves.
+    store, other = await harness.open(lease_ms=600_000), await harness.open(lease_ms=600_000)
+    brief = await harness.open(lease_ms=1)
+    followers = await _follow_a_chunk("s", brief, (store, other, other))
+
+    async def is_removed() -> bool:
+        return await brief.cleanup() == 1
+
+    await wait_until(is_removed)
+    for follower in followers:
+        with raises(StreamNotFoundError):
+            await follower.ends()
 
 
 @check
@@ -403,11 +410,58 @@ async def a_follower_may_leave(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     await store.create("s")
     await store.append_many("s", ["a", "b"])
-    pages = store.read_pages("s")
-    assert len((await anext(pages)).chunks) == 2
-    waiting = asyncio.ensure_future(anext(pages))
-    await asyncio.sleep(0.02)
-    waiting.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await waiting
+    for delay_s in (0.0, 0.002, 0.02):  # before, while and after it looks again
+        pages = store.read_pages("s")
+        assert len((await anext(pages)).chunks) == 2
+        waiting = asyncio.ensure_future(anext(pages))
+        await sleep(delay_s)
+        assert not waiting.done()
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
     assert await store.append("s", "c") == 3
+
+
+async def _follow_a_chunk(stream_id: str, producer: StreamStore, readers: tuple[StreamStore, ...]) -> list[_Follower]:
+    """Create a stream with one chunk, and return followers of it that have seen the chunk and wait for more."""
+    await producer.create(stream_id)
+    await producer.append(stream_id, "x")
+    followers = [_Follower(reader, stream_id) for reader in readers]
+    for follower in followers:
+        await follower.has_seen(1)
+    return followers
+
+
+class _Follower:
+    """A task that reads the pages of a stream to its end."""
+
+    def __init__(self, store: StreamStore, stream_id: str, after: int = 0) -> None:
+        self.after = after
+        self.seen: list[str] = []
+        self._arrived = asyncio.Event()
+        self._task = asyncio.ensure_future(self._follow(store, stream_id))
+
+    async def has_seen(self, seq: int) -> None:
+        """Wait until it has seen all chunks up to ``seq``, or raise what ended it before."""
+        async with timeout(PATIENCE_S):
+            while self.after + len(self.seen) < seq:
+                self._arrived.clear()
+                await self._arrived.wait()
+                if self._task.done():
+                    await self._task
+
+    async def ends(self) -> StreamPage:
+        """Wait for its end, and return the last page or raise what ended it."""
+        async with timeout(PATIENCE_S):
+            return await self._task
+
+    async def _follow(self, store: StreamStore, stream_id: str) -> StreamPage:
+        last: StreamPage | None = None
+        try:
+            async for last in store.read_pages(stream_id, self.after):
+                self.seen += [chunk.data for chunk in last.chunks]
+                self._arrived.set()
+        finally:
+            self._arrived.set()
+        assert last is not None, "the last page was not yielded"
+        return last

@@ -55,7 +55,7 @@ class D1Streams:
 class D1Conversations:
     """Conversation stores on D1."""
 
-    shortest_ttl_ms = 1
+    min_ttl_ms = 1
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -67,7 +67,7 @@ class D1Conversations:
 class KVConversations:
     """Conversation stores in KV, under a prefix that only this harness uses."""
 
-    shortest_ttl_ms = 60_000
+    min_ttl_ms = 60_000
     _number = 0
 
     def __init__(self, bench: Bench) -> None:
