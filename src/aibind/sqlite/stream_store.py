@@ -19,7 +19,7 @@ from ..streams.polling import PagePoller
 from ..streams.store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
 from .stream_poller import StreamPoller
-from .stream_sql import PAGE_CHUNKS, SWEEP_STREAMS, StreamSql
+from .stream_sql import MAX_PAGE_CHUNKS, MAX_SWEPT_STREAMS, StreamSql
 
 __all__ = ["SqliteStreamStore"]
 
@@ -176,7 +176,7 @@ class SqliteStreamStore(BaseStreamStore):
         status = _status(rows[0], stored=chunks[-1].seq if chunks else after_seq)
         if _is_expired(status) and not expired:
             raise StreamNotFoundError(stream_id)
-        return StreamPage(status, chunks, has_more=len(chunks) == PAGE_CHUNKS)
+        return StreamPage(status, chunks, has_more=len(chunks) == MAX_PAGE_CHUNKS)
 
     async def get_status(self, stream_id: str) -> StreamStatus | None:
         """Return the current state of a stream, or None if it is unknown: one statement."""
@@ -204,7 +204,7 @@ class SqliteStreamStore(BaseStreamStore):
         while True:
             count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
             removed += count
-            if count < SWEEP_STREAMS:
+            if count < MAX_SWEPT_STREAMS:
                 return removed
 
     # --- the client ---

@@ -12,7 +12,7 @@ from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
 
-PAGE_CHUNKS = 1000
+MAX_PAGE_CHUNKS = 1000
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class MemoryStreamStore(BaseStreamStore):
         """Return one page of what is stored past ``after_seq``."""
         check_after_seq(after_seq)
         stream = self._get(stream_id)
-        page = stream.chunks[after_seq : after_seq + PAGE_CHUNKS]
+        page = stream.chunks[after_seq : after_seq + MAX_PAGE_CHUNKS]
         chunks = tuple(StreamChunk(seq, data) for seq, data in enumerate(page, after_seq + 1))
         return StreamPage(stream.status, chunks, has_more=after_seq + len(page) < len(stream.chunks))
 

@@ -16,12 +16,12 @@ from .store import Pace, StreamPage
 __all__ = ["PagePoller", "PollBackoff", "poll_pages"]
 
 BUSY_PACE = Pace(300, 2000)
-"""The longest wait between two polls while chunks arrive. Where a write is a round trip, a writer stores at most four
+"""The maximum wait between two polls while chunks arrive. Where a write is a round trip, a writer stores at most four
 times a second, and both paces stretch alike, so that following a stream for ten minutes stays within the number of
 queries that one Worker invocation may make."""
 
 IDLE_PACE = Pace(500, 2000)
-"""The longest wait between two polls while nothing arrives."""
+"""The maximum wait between two polls while nothing arrives."""
 
 GROWTH = 1.5
 """The factor by which the wait grows from one poll to the next."""
@@ -81,6 +81,6 @@ class PollBackoff:
     def next_wait_s(self, *, progressed: bool) -> float:
         """Return the seconds to wait before the next poll; ``progressed``: whether the last one returned chunks."""
         pace = BUSY_PACE if progressed else IDLE_PACE
-        longest = max(self._first_wait_s, pace.delay_s(self._now() - self._began))
-        wait, self._wait_s = min(self._wait_s, longest), min(self._wait_s * GROWTH, longest)
-        return wait
+        max_wait_s = max(self._first_wait_s, pace.delay_s(self._now() - self._began))
+        wait_s, self._wait_s = min(self._wait_s, max_wait_s), min(self._wait_s * GROWTH, max_wait_s)
+        return wait_s
