@@ -22,13 +22,13 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]
         from aibind.cloudflare import wrap_d1
         from aibind.sqlite import migrate
         from benchmarks.support.reply import follow_reply, run_reply
-        from benchmarks.support.seed import SeedStore
+        from testbed.javascript import JavaScriptStreamStore
 
         asked = json.loads(await request.text())
         if path == "/tables":
             client = wrap_d1(self.env.NATIVE_DB)
             await migrate(client)
-            await SeedStore(client).make_tables()
+            await JavaScriptStreamStore(client).make_tables()
             return _json({})
         client = wrap_d1(self.env.DB)
         if path == "/follow":

@@ -13,8 +13,8 @@ from aibind.errors import ProducerLostError
 from aibind.sqlite import SqliteResult, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, StreamStore
 from aibind.testing.checks import gather_items
-from tests.support.harnesses import RemoteClient
-from tests.support.virtual_time import in_virtual_time, suspend
+from testbed.counting import CountingClient
+from testbed.virtual_time import in_virtual_time, suspend
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def two_stores(backend: str, folder: Path) -> AsyncIterator[tuple[StreamSt
     path = folder / "streams.db"
     async with wrap_sqlite3(path, threads=False) as one, wrap_sqlite3(path, threads=False) as two:
         await migrate(one)
-        clients = (one, two) if backend == "file" else (RemoteClient(one), RemoteClient(two))
+        clients = (one, two) if backend == "file" else (CountingClient(one), CountingClient(two))
         yield SqliteStreamStore(clients[0]), SqliteStreamStore(clients[1])  # type: ignore[arg-type]
 
 
@@ -70,7 +70,7 @@ async def test_a_producer_that_a_suspended_machine_did_lose_is_given_up(backend:
         assert asyncio.get_running_loop().time() - before < 4
 
 
-class SlowOnce(RemoteClient):
+class SlowOnce(CountingClient):
     """Answers at once, but for one question, whose answer is long on its way."""
 
     async def execute(self, sql: str, args: object = ()) -> SqliteResult:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from testbed.workerd.rig import Rig
+
 from .inside.catalogue import names
-from .rig import Rig
 
 
 @pytest.mark.parametrize(("name", "kind"), names(), ids=lambda value: value)

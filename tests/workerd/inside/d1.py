@@ -246,8 +246,8 @@ async def an_append_is_billed_as_one_row(bench: Bench) -> None:
     await client.execute("INSERT INTO aibind_stream_status VALUES ('s', 'active', NULL, 0, 0)")
     insert = "INSERT INTO {} (id, seq, data) SELECT ?, ? + key, value FROM json_each(?)"
     ours = await client.execute(insert.format("aibind_stream_chunks"), ("s", 1, '["a"]'))
-    seeds = await client.execute(insert.format("seed_chunks"), ("s", 1, '["a"]'))
-    assert (ours.rows_written, seeds.rows_written) == (1, 2)
+    theirs = await client.execute(insert.format("javascript_chunks"), ("s", 1, '["a"]'))
+    assert (ours.rows_written, theirs.rows_written) == (1, 2)
 
 
 @check

@@ -85,16 +85,16 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            from aibind.server.app import _serve_lifespan
-
-            await _serve_lifespan(receive, send)
+            while (message := await receive())["type"] != "lifespan.shutdown":
+                await send({"type": f"{message['type']}.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
             return
-        from aibind.server.reply import Reply
-
-        from aibind.server.app import _send as send_reply
-
         response = await create()
-        await send_reply(Reply(200, response.headers, response.body), receive, send)
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        async for data in response.body:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     from js import Request
 
