@@ -8,10 +8,10 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from workers import Response, WorkerEntrypoint  # type: ignore[import-not-found]  # inside workerd alone
+from workers import Response, WorkerEntrypoint
 
 
-class Default(WorkerEntrypoint):  # type: ignore[misc]
+class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known inside workerd alone
     """Does what the benchmark outside asks for."""
 
     async def fetch(self, request: Any) -> Any:

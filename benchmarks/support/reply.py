@@ -75,7 +75,7 @@ async def run_reply(
     if kind == "javascript":
         pipe = javascript_pipe(JavaScriptStreamStore(client), stream_id, model.stream())
         await anext(pipe)
-        producing = asyncio.ensure_future(_count_tokens(pipe))
+        producing: asyncio.Future[Any] = asyncio.ensure_future(_count_tokens(pipe))
         bodies = [
             javascript_follow(JavaScriptStreamStore(reader_client or client), stream_id) for _ in range(followers)
         ]

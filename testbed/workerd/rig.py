@@ -153,7 +153,7 @@ class Rig:
         limits = httpx2.Limits(max_keepalive_connections=0)
         return httpx2.Client(base_url=self.urls[worker], timeout=timeout_s, limits=limits)
 
-    def meter(self, worker: str, delay_ms: int) -> dict[str, Any]:
+    def meter(self, worker: str, delay_ms: float) -> dict[str, Any]:
         """Read and reset a Worker's D1 meter, and delay each of its calls by ``delay_ms`` from now on."""
         with self.client(worker) as client:
             counted: dict[str, Any] = client.get("/.rig/meter").json()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ async def resume(chunks: int) -> Counts:
         return {"writing": writer.figures, "reading": reader.figures}
 
 
-CASES: dict[str, Callable[[], Awaitable[Counts]]] = {
+CASES: dict[str, Callable[[], Coroutine[Any, Any, Counts]]] = {
     "1,000 tokens in 10 s": lambda: reply(tokens=1000, rate=100, followers=1, elsewhere=False),
     "1,000 tokens in 10 s, three more followers in the process": lambda: reply(
         tokens=1000, rate=100, followers=4, elsewhere=False
@@ -80,7 +80,7 @@ CASES: dict[str, Callable[[], Awaitable[Counts]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_counts_do_not_grow(name: str) -> None:
     limits = json.loads(LIMITS.read_text())[name]
-    counts = run_in_virtual_time(CASES[name]())  # type: ignore[arg-type]
+    counts = run_in_virtual_time(CASES[name]())
     worse = [
         f"{side} {what}: {count}, not {limits[side][what]}"
         for side, found in counts.items()
@@ -118,5 +118,5 @@ def test_virtual_time_waits_for_nobody() -> None:
 
 
 if __name__ == "__main__":
-    found = {name: run_in_virtual_time(case()) for name, case in CASES.items()}  # type: ignore[arg-type]
+    found = {name: run_in_virtual_time(case()) for name, case in CASES.items()}
     LIMITS.write_text(json.dumps(found, indent=2) + "\n")

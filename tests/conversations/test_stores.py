@@ -373,7 +373,7 @@ async def test_options_are_checked() -> None:
     async with wrap_sqlite3(":memory:") as client:
         for options in ({"ttl_ms": 0}, {"ttl_ms": -1}, {"max_bytes": 0}, {"table": "a b"}, {"table": "sqlite_x"}):
             with pytest.raises(ValueError):
-                SqliteConversationStore(client, **options)  # type: ignore[arg-type]
+                SqliteConversationStore(client, **options)
     with pytest.raises(ValueError):
         MemoryConversationStore(ttl_ms=0)
 

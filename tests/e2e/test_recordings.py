@@ -35,7 +35,7 @@ async def run_demo(database: Path, base_url: str) -> AsyncIterator[httpx2.AsyncC
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [ROOT / "scripts" / "demo", f"--port={port}", f"--database={database}"]
+    command = [str(ROOT / "scripts" / "demo"), f"--port={port}", f"--database={database}"]
     command += [f"--base-url={base_url}", "--model=recorded"]
     environment = {**os.environ, "OPENAI_API_KEY": "a key for nobody", "NO_PROXY": "127.0.0.1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)

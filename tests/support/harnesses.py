@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aibind.sqlite import SqliteClient, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteClient, SqliteDatabase, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamStore
 from aibind.testing import StreamStoreHarness
 from testbed.counting import CountingClient
@@ -32,7 +32,7 @@ class MemoryHarness:
 class SqliteHarness:
     """Stores over one database; each of a file has a client of its own, as each process would."""
 
-    def __init__(self, clients: list[SqliteClient], path: Path | None, *, remote: bool, **tables: str) -> None:
+    def __init__(self, clients: list[SqliteDatabase], path: Path | None, *, remote: bool, **tables: str) -> None:
         self._clients = clients
         self._path = path
         self._remote = remote
@@ -41,7 +41,7 @@ class SqliteHarness:
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
         if self._path is not None:
             self._clients.append(wrap_sqlite3(self._path))
-        client = self._clients[-1]
+        client: SqliteClient = self._clients[-1]
         if self._remote:
             client = CountingClient(client)
         return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._tables)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ async def open_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreH
         yield MemoryHarness()
         return
     path = folder / "streams.db"
-    clients = [wrap_sqlite3(":memory:" if backend == "memory-database" else path)]
+    clients: list[SqliteDatabase] = [wrap_sqlite3(":memory:" if backend == "memory-database" else path)]
     tables: dict[str, str] = {}
     try:
         if backend == "javascript-tables":

@@ -214,7 +214,7 @@ async def batches_do_not_mix(bench: Bench) -> None:
     add = Statement("UPDATE items SET value = value + 1 WHERE id = 1")
     read = Statement("SELECT value FROM items WHERE id = 1")
     results = await asyncio.gather(*(client.batch([add, read, add, read]) for _ in range(10)))
-    seen = sorted((first[1].rows[0]["value"], first[3].rows[0]["value"]) for first in results)  # type: ignore[type-var]
+    seen = sorted((first[1].rows[0]["value"], first[3].rows[0]["value"]) for first in results)
     assert seen == [(2 * number + 1, 2 * number + 2) for number in range(10)]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from workers import DurableObject, Response, WorkerEntrypoint, import_from_javascript
 
 
-class Default(WorkerEntrypoint):
+class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known inside workerd alone
     async def fetch(self, request: Any) -> Any:
         path = urlsplit(request.url).path
         if path == "/check":
@@ -67,7 +67,7 @@ def _import_time() -> Any:
     return Response(json.dumps(took))
 
 
-class StreamObject(DurableObject):
+class StreamObject(DurableObject):  # type: ignore[misc]
     """Has a table of its own, and requests that wait for each other."""
 
     def __init__(self, ctx: Any, env: Any) -> None:

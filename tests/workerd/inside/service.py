@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from workers import Response, import_from_javascript, wait_until
@@ -70,7 +70,7 @@ async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
 async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: dict[str, Any]) -> Any:
     """Stream a reply through the SDK's ASGI adapter, or by ourselves; with keep_alive or without."""
 
-    async def create() -> HttpResponse:
+    async def create() -> HttpResponse[AsyncGenerator[bytes, None]]:
         stream = await DurableStream.create(
             store,
             _model(asked["tokens"], asked["rate"]),
@@ -101,7 +101,7 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
     return await asgi.fetch(app, Request.new(request.url), worker.env, worker.ctx)
 
 
-async def _send(response: HttpResponse) -> Any:
+async def _send(response: HttpResponse[AsyncGenerator[bytes, None]]) -> Any:
     """Answer with a body of our own making, as an entry point without a framework does."""
     from js import TransformStream
     from pyodide.ffi import JsException, to_js

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aibind.cloudflare import KVConversationStore, wrap_d1
 from aibind.conversations import ConversationStore
@@ -11,7 +12,7 @@ from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statem
 from aibind.sqlite.conversation_store import SqliteConversationStore
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams.store import StreamStore
-from aibind.testing import conversation_store_checks, stream_store_checks
+from aibind.testing import Check, conversation_store_checks, stream_store_checks
 
 from .bench import Bench
 
@@ -77,7 +78,7 @@ class KVConversations:
         return KVConversationStore(self._bench.kv, prefix=self._prefix, ttl_sec=ttl_ms // 1000)
 
 
-SUITES = {
+SUITES: dict[str, tuple[Sequence[Check[Any]], Callable[[Bench], Any]]] = {
     "streams_on_d1": (stream_store_checks(), D1Streams),
     "conversations_on_d1": (conversation_store_checks(), D1Conversations),
     "conversations_in_kv": (conversation_store_checks(), KVConversations),
