@@ -58,7 +58,7 @@ class FileConversationStore:
 class Harness:
     """Makes stores for the checks: each a new object over the same data, as another process would have."""
 
-    shortest_ttl_ms = 1
+    min_ttl_ms = 1
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

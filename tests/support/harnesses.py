@@ -1,22 +1,81 @@
-"""Every backend that a stream store can have here, as harnesses for the contract checks."""
+"""Every store that there is outside Workers, as harnesses for the contract checks."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from aibind.sqlite import SqliteClient, SqliteDatabase, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.conversations import MemoryConversationStore
+from aibind.sqlite import (
+    SqliteClient,
+    SqliteConversationStore,
+    SqliteDatabase,
+    SqliteStreamStore,
+    migrate,
+    wrap_sqlite3,
+)
 from aibind.streams import MemoryStreamStore, StreamStore
-from aibind.testing import StreamStoreHarness
+from aibind.testing import ConversationStoreHarness, StreamStoreHarness
 from testbed.counting import CountingClient
 from testbed.javascript import JAVASCRIPT_SQL
 
-BACKENDS = ("memory", "file", "memory-database", "javascript-tables", "custom-tables", "remote")
+STORES = {
+    "memory": "memory",
+    "file": "SQLite, file",
+    "memory-database": "SQLite, in memory",
+    "inline": "SQLite, without threads",
+    "custom-tables": "SQLite, tables of other names",
+    "javascript-tables": "SQLite, the JavaScript packages' tables",
+    "remote": "SQLite, as if across a network",
+}
+"""The stores by the names of their tests' parameters, as the table at the end of a test run calls them."""
 
 
-class MemoryHarness:
-    """Stores in memory that share their data."""
+@dataclass(slots=True)
+class Database:
+    """A database for one test: its tables' names, its clients, and how to connect once more where that is possible."""
+
+    clients: list[SqliteDatabase]
+    path: Path | None
+    remote: bool
+    streams: dict[str, str]
+    conversations: str = "aibind_conversations"
+
+    def connect(self) -> SqliteClient:
+        """Connect as each process would: with a client for each store of a file."""
+        if self.path is not None:
+            self.clients.append(wrap_sqlite3(self.path))
+        return CountingClient(self.clients[-1]) if self.remote else self.clients[-1]
+
+
+@asynccontextmanager
+async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
+    """Make the empty database of a backend."""
+    path = folder / "aibind.db"
+    client = wrap_sqlite3(":memory:" if backend == "memory-database" else path, threads=backend != "inline")
+    database = Database(
+        [client], path if backend in {"file", "custom-tables", "javascript-tables"} else None, backend == "remote", {}
+    )
+    try:
+        if backend == "javascript-tables":
+            for sql in JAVASCRIPT_SQL:
+                await client.execute(sql)
+        elif backend == "custom-tables":
+            database.streams = {"chunks_table": "my_chunks", "status_table": "My_Status"}
+            database.conversations = "chats_of_mine"
+            await migrate(client, conversations_table=database.conversations, **database.streams)
+        else:
+            await migrate(client)
+        yield database
+    finally:
+        for client in database.clients:
+            await client.aclose()
+
+
+class MemoryStreams:
+    """Stream stores in memory that share their data."""
 
     def __init__(self) -> None:
         self._first: MemoryStreamStore | None = None
@@ -29,43 +88,60 @@ class MemoryHarness:
         return store
 
 
-class SqliteHarness:
-    """Stores over one database; each of a file has a client of its own, as each process would."""
+class SqliteStreams:
+    """Stream stores over one database."""
 
-    def __init__(self, clients: list[SqliteDatabase], path: Path | None, *, remote: bool, **tables: str) -> None:
-        self._clients = clients
-        self._path = path
-        self._remote = remote
-        self._tables = tables
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        if self._path is not None:
-            self._clients.append(wrap_sqlite3(self._path))
-        client: SqliteClient = self._clients[-1]
-        if self._remote:
-            client = CountingClient(client)
-        return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._tables)  # type: ignore[arg-type]
+        client = self._database.connect()
+        return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._database.streams)  # type: ignore[arg-type]
+
+
+class MemoryConversations:
+    """Conversation stores in memory that share their data."""
+
+    min_ttl_ms = 1
+
+    def __init__(self) -> None:
+        self._first: MemoryConversationStore | None = None
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> MemoryConversationStore:
+        store = MemoryConversationStore(ttl_ms=ttl_ms)
+        if self._first is None:
+            self._first = store
+        store._stored = self._first._stored
+        return store
+
+
+class SqliteConversations:
+    """Conversation stores over one database."""
+
+    min_ttl_ms = 1
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> SqliteConversationStore:
+        return SqliteConversationStore(self._database.connect(), table=self._database.conversations, ttl_ms=ttl_ms)
 
 
 @asynccontextmanager
-async def open_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreHarness]:
-    """Make the harness of a backend, with an empty database."""
+async def open_stream_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreHarness]:
+    """Make the harness of a backend for the checks of stream stores."""
     if backend == "memory":
-        yield MemoryHarness()
+        yield MemoryStreams()
         return
-    path = folder / "streams.db"
-    clients: list[SqliteDatabase] = [wrap_sqlite3(":memory:" if backend == "memory-database" else path)]
-    tables: dict[str, str] = {}
-    try:
-        if backend == "javascript-tables":
-            for sql in JAVASCRIPT_SQL:
-                await clients[0].execute(sql)
-        elif backend == "custom-tables":
-            tables = {"chunks_table": "my_chunks", "status_table": "My_Status"}
-        if backend != "javascript-tables":
-            await migrate(clients[0], **tables)
-        own_file = None if backend in {"memory-database", "remote"} else path
-        yield SqliteHarness(clients, own_file, remote=backend == "remote", **tables)
-    finally:
-        for client in clients:
-            await client.aclose()
+    async with open_database(backend, folder) as database:
+        yield SqliteStreams(database)
+
+
+@asynccontextmanager
+async def open_conversation_harness(backend: str, folder: Path) -> AsyncIterator[ConversationStoreHarness]:
+    """Make the harness of a backend for the checks of conversation stores."""
+    if backend == "memory":
+        yield MemoryConversations()
+        return
+    async with open_database(backend, folder) as database:
+        yield SqliteConversations(database)

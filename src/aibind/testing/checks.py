@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
-__all__ = ["PATIENCE_S", "Check", "CheckList", "gather_items", "raises", "wait_until"]
+__all__ = ["PATIENCE_S", "Check", "CheckList", "gather_items", "raises", "skip", "wait_until"]
 
 PATIENCE_S = 60.0
 """How long, in seconds, a check waits for what must happen: for ever, as far as a slow machine is concerned."""
@@ -59,6 +59,13 @@ def raises(kind: type[_E]) -> Generator[Raised[_E]]:
         raised.error = error
     else:
         raise AssertionError(f"{kind.__name__} was not raised")
+
+
+def skip(reason: str) -> NoReturn:
+    """End a check that does not apply to the store, by raising ``unittest.SkipTest``: pytest reports it as skipped."""
+    from unittest import SkipTest  # here: who only passes its checks need not load it
+
+    raise SkipTest(reason)
 
 
 async def gather_items(items: AsyncIterator[_T]) -> list[_T]:
