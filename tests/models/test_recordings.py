@@ -1,4 +1,4 @@
-"""Replies that real providers streamed, served over a real socket at their own boundaries and at unkind ones."""
+"""Recorded replies, served over a real socket at their own boundaries and at unkind ones."""
 
 from __future__ import annotations
 
@@ -7,22 +7,9 @@ import pytest
 from aibind.errors import ModelError
 from aibind.models import ReasoningDelta, TextDelta
 from tests.support.endpoint import Endpoint, Reply, every
-from tests.support.recordings import (
-    CHAT_RECORDINGS,
-    RESPONSES_RECORDINGS,
-    join_recording,
-    needs_recordings,
-    read_recording,
-    recordings_dir,
-)
+from tests.support.recordings import CHAT_RECORDINGS, RESPONSES_RECORDINGS, join_recording, read_recording
 
 from .helpers import calls_of, collect, collect_until_error, model_at, reasoning_of, text_of, usage_of
-
-pytestmark = needs_recordings
-
-
-def test_every_recording_is_named_here() -> None:
-    assert {path.stem for path in recordings_dir().glob("*.jsonl")} == {*CHAT_RECORDINGS, *RESPONSES_RECORDINGS}
 
 
 @pytest.mark.parametrize("size", [None, 1, 13, 4096])
