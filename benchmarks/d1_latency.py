@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
     from .support.isolates import open_isolates, prepare, reply_in_isolate
     from .support.measure import median_figures
 
-    found: dict[str, list[Figures]] = {"ours": [], "seed": []}
+    found: dict[str, list[Figures]] = {"ours": [], "javascript": []}
     with open_isolates(say) as rig:
         prepare(rig)
         for number in range(options.rounds):
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
         "d1_latency",
         {name: getattr(options, name) for name in names},
         median_figures(found["ours"]),
-        {"seed": median_figures(found["seed"])},
+        {"javascript": median_figures(found["javascript"])},
     )
 
 

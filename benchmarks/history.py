@@ -20,9 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from testbed.node import find_node
+
 from .support.child import python, run_child
 from .support.measure import interleave
-from .support.node import FOLDER, node
+from .support.node import FOLDER
 from .support.result import Benchmark, Figures, Result, Say
 
 
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
 
 
 def _node(path: Path, repeats: int) -> Figures:
-    found: dict[str, Any] = run_child([node(), str(FOLDER / "json.mjs"), str(path), str(repeats)])
+    found: dict[str, Any] = run_child([find_node(), str(FOLDER / "json.mjs"), str(path), str(repeats)])
     assert found["same"]
     load, save = statistics.median(found["load"]), statistics.median(found["save"])
     return {"seconds": round(load + save, 7), "save_seconds": round(save, 7), "load_seconds": round(load, 7)}

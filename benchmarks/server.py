@@ -14,8 +14,8 @@ before the first token. ``server_cpu_percent`` is of one core. ``requests_per_se
 that have ended, resumed by 20 clients on kept-alive connections, one after another.
 
 The yardsticks: ``queues`` is what one writes without a library (Starlette's streaming response, a queue for each
-follower, nothing stored); ``seed`` is the JavaScript stores' algorithm on the same driver and file. ``ours.memory`` is
-our handler with its default store, in memory.
+follower, nothing stored); ``javascript`` is the JavaScript stores' algorithm on the same driver and file.
+``ours.memory`` is our handler with its default store, in memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .support.child import Child, python
 from .support.measure import interleave, rss_mb
 from .support.result import Benchmark, Figures, Result, Say
 
-KINDS = ("ours", "memory", "queues", "seed")
+KINDS = ("ours", "memory", "queues", "javascript")
 SETTLE_S = 60.0
 
 

@@ -8,7 +8,7 @@ connection:
 * ``aiosqlite``: as it is used, ``execute`` and then ``commit``, each chunk in a transaction of its own. Its one
   connection has one transaction at a time, so a lock keeps the streams apart;
 * ``aiosqlite_autocommit``: the least it can do: each statement commits by itself, one call a chunk, without a lock;
-* ``seed``: the JavaScript stores' algorithm, on our driver.
+* ``javascript``: the JavaScript stores' algorithm, on our driver.
 
 ``p50_ms`` and ``p99_ms`` are the times of one call.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["HEADLINES", "SECTIONS", "Headline", "Section"]
 
-SEED = "the JavaScript stores' algorithm"
+JAVASCRIPT = "the JavaScript stores' algorithm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ SECTIONS = (
         "d1_cost",
         "What a reply costs in D1",
         "tokens",
-        (("ours", "aibind"), ("yardsticks.seed", SEED)),
+        (("ours", "aibind"), ("yardsticks.javascript", JAVASCRIPT)),
         (
             ("statements", "statements"),
             ("round_trips", "round trips"),
@@ -45,7 +45,7 @@ SECTIONS = (
         "d1_latency",
         "A database far away",
         "rtt",
-        (("ours", "aibind"), ("yardsticks.seed", SEED)),
+        (("ours", "aibind"), ("yardsticks.javascript", JAVASCRIPT)),
         (("behind_ms", "behind the model, ms"), ("added_ms", "added to a token, ms"), ("round_trips", "round trips")),
         ("behind_ms",),
     ),
@@ -53,7 +53,7 @@ SECTIONS = (
         "follow",
         "How old a token is at a follower",
         "where",
-        (("ours", "aibind"), ("yardsticks.seed", SEED)),
+        (("ours", "aibind"), ("yardsticks.javascript", JAVASCRIPT)),
         (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("statements", "statements of the follower")),
         ("p50_ms", "p99_ms"),
     ),
@@ -65,7 +65,7 @@ SECTIONS = (
             ("ours", "aibind, a row a chunk"),
             ("yardsticks.aiosqlite", "aiosqlite, a transaction a chunk"),
             ("yardsticks.aiosqlite_autocommit", "aiosqlite, autocommit"),
-            ("yardsticks.seed", f"{SEED}, our driver"),
+            ("yardsticks.javascript", f"{JAVASCRIPT}, our driver"),
             ("ours.streamed", "aibind, as streams are written"),
             ("ours.paced", "aibind, at a pace"),
             ("yardsticks.aiosqlite.paced", "aiosqlite, at the same pace"),
@@ -83,7 +83,7 @@ SECTIONS = (
         "chunks",
         (
             ("ours", "aibind"),
-            ("yardsticks.seed", SEED),
+            ("yardsticks.javascript", JAVASCRIPT),
             ("ours.http", "aibind over HTTP"),
             ("yardsticks.node_memory", "Durable Streams server, in memory, over HTTP"),
         ),
@@ -112,7 +112,7 @@ SECTIONS = (
             ("ours", "aibind, SQLite"),
             ("ours.memory", "aibind, in memory"),
             ("yardsticks.queues", "Starlette, a queue a follower, nothing stored"),
-            ("yardsticks.seed", f"{SEED}, our driver"),
+            ("yardsticks.javascript", f"{JAVASCRIPT}, our driver"),
         ),
         (
             ("p50_ms", "p50, ms"),
@@ -155,8 +155,8 @@ class Headline:
     figure: str
     unit: str
     ours: str = "ours"
-    yardstick: str = "yardsticks.seed"
-    against: str = SEED
+    yardstick: str = "yardsticks.javascript"
+    against: str = JAVASCRIPT
 
 
 HEADLINES = (

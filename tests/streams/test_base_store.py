@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from aibind.errors import ProducerLostError, TransientError
-from aibind.sqlite import SqliteClient, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import (
     BaseStreamStore,
     DurableStream,
@@ -22,8 +22,8 @@ from aibind.streams import (
     WakeupSignals,
     poll_pages,
 )
-from tests.support.harnesses import RemoteClient
-from tests.support.virtual_time import in_virtual_time
+from testbed.counting import CountingClient
+from testbed.virtual_time import in_virtual_time
 
 
 class Minimal(BaseStreamStore):
@@ -206,10 +206,10 @@ async def test_signals_reach_those_who_watch_a_stream() -> None:
     signals.notify("a")
 
 
-class InAWorker(RemoteClient):
+class InAWorker(CountingClient):
     """A client whose users must not wake each other."""
 
-    shares_wakeups = False  # type: ignore[assignment]
+    shares_wakeups = False
 
 
 @in_virtual_time
@@ -217,9 +217,9 @@ async def test_a_store_over_a_client_that_shares_no_wakeups_shares_none() -> Non
     async with wrap_sqlite3(":memory:", threads=False) as client:
         await migrate(client)
         assert SqliteStreamStore(client).shares_wakeups
-        assert SqliteStreamStore(as_client(RemoteClient(client))).shares_wakeups
+        assert SqliteStreamStore(CountingClient(client)).shares_wakeups
         worker = InAWorker(client)
-        store = SqliteStreamStore(as_client(worker))
+        store = SqliteStreamStore(worker)
         assert not store.shares_wakeups
 
         async def words() -> AsyncIterator[str]:
@@ -232,7 +232,3 @@ async def test_a_store_over_a_client_that_shares_no_wakeups_shares_none() -> Non
         texts = [chunk.event.data async for chunk in store.read_from(stream.id)]
         assert "".join(texts) == "word " * 3
         assert sum(sql.startswith("SELECT s.state, s.error, s.total_chunks") for sql in worker.log) >= 6
-
-
-def as_client(client: RemoteClient) -> SqliteClient:
-    return client  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from workers import DurableObject, Response, WorkerEntrypoint, import_from_javascript
 
 
-class Default(WorkerEntrypoint):
+class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known inside workerd alone
     async def fetch(self, request: Any) -> Any:
         path = urlsplit(request.url).path
         if path == "/check":
@@ -28,6 +28,7 @@ class Default(WorkerEntrypoint):
         return await service.serve(self, request, path)
 
     async def check(self, asked: dict[str, str]) -> Any:
+
         from tests.workerd.inside.bench import Bench
         from tests.workerd.inside.catalogue import run_check
 
@@ -70,7 +71,7 @@ def _import_time() -> Any:
     return Response(json.dumps(took))
 
 
-class StreamObject(DurableObject):
+class StreamObject(DurableObject):  # type: ignore[misc]
     """Has a table of its own, and requests that wait for each other."""
 
     def __init__(self, ctx: Any, env: Any) -> None:

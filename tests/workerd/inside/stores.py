@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from aibind.cloudflare import KVConversationStore, wrap_d1
 from aibind.conversations import ConversationStore
@@ -11,9 +13,9 @@ from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statem
 from aibind.sqlite.conversation_store import SqliteConversationStore
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams.store import StreamStore
-from aibind.testing import conversation_store_checks, stream_store_checks
+from aibind.testing import Check, conversation_store_checks, stream_store_checks
 
-from .bench import Bench
+from .bench import KINDS, Bench
 
 PAUSE_S = 0.004
 
@@ -79,8 +81,20 @@ class KVConversations:
         return KVConversationStore(self._bench.kv, prefix=self._prefix, ttl_sec=ttl_ms // 1000)
 
 
-SUITES = {
-    "streams_on_d1": (stream_store_checks(), D1Streams),
-    "conversations_on_d1": (conversation_store_checks(), D1Conversations),
-    "conversations_in_kv": (conversation_store_checks(), KVConversations),
-}
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A contract, and a store that is held to it."""
+
+    name: str
+    contract: str
+    store: str
+    checks: Sequence[Check[Any]]
+    open: Callable[[Bench], Any]
+    kinds: tuple[str, ...] = KINDS
+
+
+SUITES = (
+    Suite("streams_on_d1", "streams", "D1", stream_store_checks(), D1Streams),
+    Suite("conversations_on_d1", "conversations", "D1", conversation_store_checks(), D1Conversations),
+    Suite("conversations_in_kv", "conversations", "KV", conversation_store_checks(), KVConversations, KINDS[:2]),
+)
