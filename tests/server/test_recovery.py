@@ -13,10 +13,12 @@ import pytest
 from aibind.conversations import ConversationStore, MemoryConversationStore
 from aibind.history import ChatHistory
 from aibind.server import HttpResponse, Recovery, StreamHandler, recovery
+from aibind.server.requests import StreamBody
+from aibind.server.sessions import Sessions
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamStore
 from tests.support.faulty import FaultyClient
-from tests.support.models import GatedModel, ScriptedModel, until
+from tests.support.models import ENDLESS, PATIENCE_S, GatedModel, ScriptedModel, until
 
 LEASE_MS = 2000
 
@@ -165,6 +167,32 @@ async def test_a_stream_of_this_process_is_live_until_its_answer_is_stored() -> 
     assert handler.live_stream("s") is None
     assert outcome(await handler.recover("s")) == NOTHING
     assert (await conversations.load("s")).messages[-1]["content"] == "re: one"
+
+
+async def test_an_answer_that_this_process_is_about_to_save_is_left_to_it() -> None:
+    conversations = MemoryConversationStore()
+    model = GatedModel()
+    handler = StreamHandler(model=model, conversations=conversations, resumable=True)
+    reply = await handler.stream({"prompt": "one", "sessionId": "s"})
+    async with handler.changing("s"):
+        recovering = asyncio.ensure_future(handler.recover("s"))  # waits for the conversation before the turn does
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.sleep(0.05)
+    assert outcome(await recovering) == (reply.headers["X-Stream-Id"], None, None, False)
+    await drain(reply)
+    assert (await conversations.load("s")).size == 2
+
+
+async def test_a_turn_does_not_lose_what_was_recovered_since_it_began(rig: Rig) -> None:
+    await rig.leave("\x01half", lease_ms=LEASE_MS)
+    session = Sessions(rig.conversations, rig.streams).find("s")
+    turn = await session.begin(StreamBody.parse({"prompt": "go on"}))
+    await rig.streams.fail("other", "producer lost")
+    assert (await session.recover()).recovered
+    await turn.save_question()
+    chat = await rig.conversations.load("s")
+    assert sorted(leaf.message["content"] for leaf in chat.tree.get_leaves()) == ["go on", "half"]
 
 
 async def test_a_second_answer_under_way_is_told_too() -> None:
@@ -326,8 +354,25 @@ async def test_a_request_that_is_cancelled_while_its_stream_is_created_leaves_no
             pass
 
 
+async def test_a_stream_that_is_being_created_when_the_handler_is_closed_is_ended(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client:
+        await migrate(client)
+        slow = FaultyClient(client)
+        slow.held = asyncio.Event()
+        model = ScriptedModel(*ENDLESS, rate=100)
+        handler = StreamHandler(model=model, resumable=True, store=SqliteStreamStore(slow))
+        asking = asyncio.ensure_future(handler.stream({"prompt": "one"}))
+        await until(lambda: slow.calls)
+        await handler.aclose()
+        slow.held.set()
+        reply = await asking
+        assert model.closed == 1
+        assert not isinstance(reply.body, bytes)
+        assert b"The server was shut down" in b"".join([data async for data in reply.body])
+
+
 @asynccontextmanager
-async def two_servers(database: Path) -> AsyncIterator[tuple[StreamHandler, StreamHandler]]:
+async def two_servers(database: Path) -> AsyncIterator[tuple[StreamHandler, StreamHandler, asyncio.Event]]:
     async with wrap_sqlite3(database) as one, wrap_sqlite3(database) as two:
         await migrate(one)
         model = GatedModel()
@@ -340,11 +385,18 @@ async def two_servers(database: Path) -> AsyncIterator[tuple[StreamHandler, Stre
             )
             for client in (one, two)
         ]
-        yield handlers[0], handlers[1]
+        yield handlers[0], handlers[1], model.gate
+
+
+async def until_ended(database: Path, stream_id: str) -> None:
+    async with wrap_sqlite3(database) as client, asyncio.timeout(PATIENCE_S):
+        streams = SqliteStreamStore(client)
+        while (status := await streams.get_status(stream_id)) is None or status.is_active:
+            await asyncio.sleep(0.01)
 
 
 async def test_two_servers_agree_on_what_is_live(tmp_path: Path) -> None:
-    async with two_servers(tmp_path / "chat.db") as (one, two):
+    async with two_servers(tmp_path / "chat.db") as (one, two, _):
         reply = await one.stream({"prompt": "one", "sessionId": "s"})
         stream_id = reply.headers["X-Stream-Id"]
         assert (await two.recover("s")).live_stream == stream_id
@@ -352,3 +404,16 @@ async def test_two_servers_agree_on_what_is_live(tmp_path: Path) -> None:
         await two.stop({"id": stream_id})
         await drain(reply)
         assert outcome(await two.recover("s")) == (None, "stopped", None, False)
+
+
+async def test_an_answer_that_another_server_recovered_is_not_added_again(tmp_path: Path) -> None:
+    async with two_servers(tmp_path / "chat.db") as (one, two, gate):
+        reply = await one.stream({"prompt": "one", "sessionId": "s"})
+        async with one.changing("s"):  # it takes longer to save than another server waits
+            gate.set()
+            await until_ended(tmp_path / "chat.db", reply.headers["X-Stream-Id"])
+            assert (await two.recover("s")).recovered
+        await drain(reply)
+        chat = (await two.recover("s")).chat
+        assert [message["content"] for message in chat.messages] == ["one", "re: one"]
+        assert chat.size == 2

@@ -99,10 +99,12 @@ class Session:
     ) -> None:
         """Save the conversation with an answer, unless another process has recovered it from its stream."""
         async with self.changing():
+            stored = await self._conversations.load(self._id)
+            if is_answered(stored, question_id, stream_id):
+                return  # and its current path stays, which may go on below the answer
             # Another tab, or another server, may have saved meanwhile; its turns must not be lost.
-            chat.merge(await self._conversations.load(self._id))
-            if not is_answered(chat, question_id, stream_id):
-                add_answer(chat, question_id, text, end, stream_id)
+            chat.merge(stored)
+            add_answer(chat, question_id, text, end, stream_id)
             await self._conversations.save(self._id, chat)
 
     async def _recover(self) -> Recovery:
