@@ -51,7 +51,7 @@ class Catalogue:
         )
 
     async def newest(self, limit: int = MAX_ENTRIES) -> list[Entry]:
-        """Return the conversations, the one that was saved last first."""
+        """Return the conversations, most recently saved first."""
         result = await self._client.execute(
             "SELECT session_id, title, updated_at FROM aibind_demo_conversations"
             " ORDER BY updated_at DESC, session_id LIMIT ?",

@@ -117,7 +117,7 @@ class Chats:
                 logger.exception("The answer in conversation %s could not be recovered", session_id)
 
     async def _select_last_answer(self, session_id: str) -> ChatHistory:
-        """Move from a question to the newest of its answers, which is what there is to show."""
+        """Select the newest answer to the question that the conversation was left at, and return the conversation."""
         async with self._handler.changing(session_id):
             chat = await self._conversations.load(session_id)
             question = last_question(chat)

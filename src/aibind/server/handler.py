@@ -26,7 +26,7 @@ __all__ = ["StreamHandler"]
 
 
 class StreamHandler:
-    """The endpoints of the aibind clients, and what becomes of the replies that they start.
+    """The endpoints that aibind's clients call, and the replies and conversations behind them.
 
     ``model``, or ``models`` by key (the first is the default), answers. With ``resumable`` a reply is a durable
     stream in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id.
@@ -96,9 +96,10 @@ class StreamHandler:
     async def recover(self, session_id: str) -> Recovery:
         """Return what became of a conversation's last question, after recovering an answer that was lost.
 
-        An answer is lost when its server was killed before it could save it; as much as the stream holds is added to
-        the conversation, and the stream is ended as failed. Every turn does this first. Raises
-        StreamError or ConversationError, or another error of the stores, when it cannot be done now.
+        An answer is lost when its server was killed before it could save it. As much as the stream holds is added to
+        the conversation, and the stream is ended as failed. This takes up to a tenth of a lease, in which a producer
+        that is alive would write. Every turn does it first. Raises what the stores raise, and RuntimeError for a
+        handler without ``conversations``.
         """
         return await self._session(session_id).recover()
 

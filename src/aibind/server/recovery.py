@@ -1,4 +1,4 @@
-"""Recovering the answer to a conversation's last question from its stream, when its server did not live to save it."""
+"""Recovering the last answer of a conversation from its stream, after its server was killed before saving it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Recovery:
     ``chat`` is the conversation as it is stored now, and ``recovered`` tells whether an answer was added to it just
     now. ``live_stream`` is the id of the stream that is producing the answer, in this process or another.
     ``unanswered`` is why there is no answer and none is coming, and ``error`` the message of a stream that failed.
-    When there is nothing to wait for and nothing missing, these three are None.
+    These three are None when no answer is missing.
     """
 
     chat: ChatHistory
@@ -61,7 +61,7 @@ async def read_reply(streams: StreamStore, stream_id: str) -> StoredReply:
 async def recover_answer(
     session_id: str, conversations: ConversationStore, streams: StreamStore | None, live: Collection[str]
 ) -> Recovery:
-    """Add the lost answer of a conversation's last question, and return what became of the question.
+    """Add the lost answer to a conversation's last question, and return what became of the question.
 
     The caller holds the conversation, so that no turn of this process changes it meanwhile. ``live`` has the ids of
     the streams whose answers this process will save itself. A stream whose producer is lost is ended as failed.
@@ -106,8 +106,8 @@ async def _read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
         await sleep(grace_s(streams.lease_ms))
         if not await reading.read_on() and reading.is_overdue:
             await streams.fail(stream_id, str(ProducerLostError(stream_id)))
-            await reading.read_on()  # the producer may have been faster: then this is its end, and the rest of its text
-    except StreamNotFoundError:  # swept meanwhile, and this is the last copy of it
+            await reading.read_on()  # the producer may have ended it first, with more text
+    except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
         return StoredReply(reading.reply.text, reading.reply.events, _lost(stream_id))
     return reading.reply
 

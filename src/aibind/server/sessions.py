@@ -23,8 +23,8 @@ __all__ = ["Session", "Sessions", "Turn"]
 class Session:
     """One stored conversation, shared by the turns that run in it at the same time.
 
-    A store saves a conversation whole: what another turn saved between the loading and the saving would be lost.
-    Therefore whatever changes the conversation does so in :meth:`changing`.
+    A store saves a conversation whole, so what another turn saved between one's load and save would be lost. Every
+    change is therefore made in :meth:`changing`.
     """
 
     def __init__(self, session_id: str, conversations: ConversationStore, streams: StreamStore | None) -> None:
@@ -62,7 +62,7 @@ class Session:
         return Turn(self, chat, question_id, stream_id, is_new=not body.regenerate, changes=changes)
 
     async def recover(self) -> Recovery:
-        """Add the lost answer of the last question, and return what became of the question."""
+        """Add the lost answer to the last question, and return what became of the question."""
         async with self._lock:
             recovery = await self._recover()
         if self._live:
@@ -117,9 +117,9 @@ class Session:
 class Turn:
     """A question that waits for its answer.
 
-    The question is stored before the model is asked, with the id of the stream that will answer it in its metadata:
-    so the conversation can be opened and the stream followed meanwhile, and the answer of a server that was killed
-    can be recovered. Other turns of the conversation may run at the same time.
+    The question is stored before the answer, with the id of the answering stream in its metadata: a page that opens
+    the conversation meanwhile can follow the stream, and the answer of a server that was killed can be recovered.
+    Other turns of the conversation may run at the same time.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Turn:
         self._changes = changes
 
     def messages(self, limit: int | None) -> list[Message]:
-        """Return the question, and before it the ``limit`` last messages at most (None: all)."""
+        """Return the question with at most ``limit`` messages before it (None: all)."""
         path = self._chat.tree.get_path_to(self._question_id, limit=None if limit is None else limit + 1)
         *history, question = path.messages
         # An answer that never came, or was stopped before its first word, says nothing to a model.
@@ -166,7 +166,7 @@ class Turn:
             self.abandon()
 
     def abandon(self) -> None:
-        """List the turn's stream as live no longer."""
+        """Stop listing the turn's stream as live."""
         if self.stream_id is not None:
             self._session.unlist_stream(self.stream_id)
 
