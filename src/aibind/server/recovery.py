@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 
 from .._time import now_ms, sleep
 from ..conversations.store import ConversationStore
-from ..errors import ProducerLostError, StreamNotFoundError
+from ..errors import PRODUCER_LOST, StreamNotFoundError
 from ..history import ChatHistory
 from ..streams.durable import DurableStream
 from ..streams.events import StreamEvent
-from ..streams.follow import grace_s
+from ..streams.leases import grace_s
 from ..streams.store import StreamEnd, StreamStatus, StreamStore
 from .exchanges import add_answer, is_kept, last_question, pending_stream
 
@@ -20,6 +20,8 @@ __all__ = ["Recovery", "StoredReply", "Unanswered", "read_reply", "recover_answe
 
 OTHERS_SAVE_S = 0.25
 """Seconds that another process may take to save an answer after its stream has ended."""
+
+LOST = StreamEnd("error", PRODUCER_LOST)
 
 Unanswered: TypeAlias = Literal["no stream", "expired", "stopped", "failed"]
 """Why a question has no answer: it names no stream, its stream has expired, or the stream ended without text."""
@@ -85,7 +87,7 @@ async def recover_answer(
         if not is_kept(reply.text, reply.end):
             reason: Unanswered = "stopped" if reply.end.state == "stopped" else "failed"
             return Recovery(chat, unanswered=reason, error=reply.end.error)
-        if reply.end != _lost(stream_id):
+        if reply.end != LOST:
             # A server that is alive stores the end of a stream and the answer side by side.
             await sleep(OTHERS_SAVE_S)
         chat = await conversations.load(session_id)
@@ -105,15 +107,11 @@ async def _read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
         # Judged as followers judge it: a producer that does not renew its lease may still be writing.
         await sleep(grace_s(streams.lease_ms))
         if not await reading.read_on() and reading.is_overdue:
-            await streams.fail(stream_id, str(ProducerLostError(stream_id)))
+            await streams.fail(stream_id, PRODUCER_LOST)
             await reading.read_on()  # the producer may have ended it first, with more text
     except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
-        return StoredReply(reading.reply.text, reading.reply.events, _lost(stream_id))
+        return StoredReply(reading.reply.text, reading.reply.events, LOST)
     return reading.reply
-
-
-def _lost(stream_id: str) -> StreamEnd:
-    return StreamEnd("error", str(ProducerLostError(stream_id)))
 
 
 class _Reading:
@@ -151,7 +149,5 @@ class _Reading:
     @property
     def reply(self) -> StoredReply:
         """What was read."""
-        status = self._status
-        ended = status is not None and not status.is_active
-        end = StreamEnd(status.state, status.error) if status is not None and ended else None
+        end = self._status.end if self._status is not None else None
         return StoredReply("".join(self._text), tuple(self._events), end)

@@ -10,10 +10,10 @@ from weakref import WeakSet
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..streams.durable import DurableStream, KeepAlive
-from ..streams.followers import encode_end
 from ..streams.normalize import EventNormalizer
 from ..streams.response import Body, HttpResponse
 from ..streams.sse import HEADERS, encode_message
+from ..streams.sse_body import encode_end
 from ..streams.store import Pace, StreamEnd, StreamStore
 from ..streams.writer import SHUT_DOWN
 from .generation import Generation
