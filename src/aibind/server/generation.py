@@ -12,7 +12,7 @@ from .._json import compact_json, load_json
 from ..errors import AibindError, ModelError
 from ..models.model import ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
 from ..streams.events import StreamEvent
-from ..streams.normalize import TextNormalizer
+from ..streams.normalize import normalized
 from ..streams.store import Pace
 from .partial_json import parse_partial
 from .tools import ToolResult
@@ -47,7 +47,7 @@ class Generation:
 
     @property
     def text(self) -> str:
-        """The text so far."""
+        """The text so far: what :meth:`record` was given, or the JSON of a structured answer."""
         return "".join(self._pieces)
 
     async def stream(self) -> AsyncGenerator[StreamEvent]:
@@ -63,23 +63,23 @@ class Generation:
         finally:
             await close_iterator(self._events)
 
+    def record(self, event: StreamEvent) -> None:
+        """Keep the text of an event as its readers receive it, which is what the conversation is to hold."""
+        if event.is_text:
+            self._pieces.append(event.data)
+
     async def read(self) -> str:
         """Read the answer to its end and return its text."""
-        async for _ in self.stream():
-            pass
+        async for event in normalized(self.stream()):
+            self.record(event)
         return self.text
 
     async def _plain(self) -> AsyncGenerator[StreamEvent]:
-        cleaner = TextNormalizer()  # so that the conversation keeps exactly what the reader saw
         async for event in self._events:
-            if not isinstance(event, TextDelta):
+            if isinstance(event, TextDelta):
+                yield StreamEvent("", event.text)
+            else:
                 yield self._named(event)
-            elif text := cleaner.clean(event.text):
-                self._pieces.append(text)
-                yield StreamEvent("", text)
-        if text := cleaner.flush():
-            self._pieces.append(text)
-            yield StreamEvent("", text)
 
     async def _structure(self) -> AsyncGenerator[StreamEvent]:
         shown: Any = None

@@ -10,8 +10,9 @@ from weakref import WeakSet
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..streams.durable import DurableStream, KeepAlive
-from ..streams.normalize import EventNormalizer
+from ..streams.normalize import normalized
 from ..streams.response import Body, HttpResponse
+from ..streams.source import message_for_readers
 from ..streams.sse import HEADERS, encode_message
 from ..streams.sse_body import encode_end
 from ..streams.store import Pace, StreamEnd, StreamStore
@@ -110,6 +111,7 @@ class DurableReplies:
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
+                on_event=generation.record,
                 on_end=finish_turn,
             )
         except BaseException:
@@ -129,15 +131,12 @@ async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpRe
 
 async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
     """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
-    cleaner = EventNormalizer()
     number = 0
     end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
     events = generation.stream()
     try:
-        async for raw in events:
-            event = cleaner.clean(raw)
-            if event is None:
-                continue
+        async for event in normalized(events):
+            generation.record(event)
             if event.event:
                 yield encode_message(event.data, event=event.event)
             else:
@@ -145,7 +144,7 @@ async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerat
                 number += 1
         end = StreamEnd("done")
     except AibindError as error:
-        end = StreamEnd("error", str(error))
+        end = StreamEnd("error", message_for_readers(error))
     finally:
         await close_iterator(events)
         if turn is not None:
