@@ -83,7 +83,7 @@ def test_no_difference_is_invented() -> None:
 def test_the_errors_are_all_there() -> None:
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     tree, table = page.split("| Error |")
-    for name in aibind.errors.__all__:
+    for name in set(aibind.errors.__all__) - {"PRODUCER_LOST"}:  # a message, not an error
         assert re.search(rf"\b{name}\b", tree), f"{name} is missing in the tree"
         if name not in {"AibindError", "StreamError"}:
             assert f"| `{name}` |" in table, f"{name} is missing in the table"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from ..streams.store import StreamState
+from ..streams.store import TerminalState
 from .client import SqliteValue, Statement
 from .schema import quote_identifier
 
@@ -110,7 +110,7 @@ class StreamSql:
         """Move the lease of an active stream; its row comes back."""
         return Statement(self._renew, (expires_at, stream_id))
 
-    def finish(self, stream_id: str, state: StreamState, error: str | None, expires_at: int) -> Statement:
+    def finish(self, stream_id: str, state: TerminalState, error: str | None, expires_at: int) -> Statement:
         """End an active stream; its row comes back."""
         return Statement(self._finish, (state, error, expires_at, stream_id, stream_id))
 

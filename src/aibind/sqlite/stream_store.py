@@ -152,9 +152,9 @@ class SqliteStreamStore:
         if last.rows:
             return end
         status = await self.get_status(stream_id)
-        if status is None:
+        if status is None or status.end is None:  # active again: removed, and created by another producer
             raise StreamNotFoundError(stream_id)
-        return StreamEnd(status.state, status.error)
+        return status.end
 
     def _has_ended(self, stream_id: str) -> None:
         self._producing.discard(stream_id)

@@ -1,19 +1,22 @@
-"""Durable, resumable streams: events, server-sent events, stores, the writer and the followers."""
+"""Durable, resumable streams: events, stores, producers and followers, and server-sent events."""
 
 from __future__ import annotations
 
-from .durable import DurableStream, EndHook, KeepAlive
+from .batch import EventBatch
+from .durable import DurableStream, EndHook, EventHook, KeepAlive, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
 from .response import Body, HttpResponse
 from .sse import SseMessage, SseParser, encode_message
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore
+from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore, TerminalState
 from .writer import StreamWriter
 
 __all__ = [
     "Body",
     "DurableStream",
     "EndHook",
+    "EventBatch",
+    "EventHook",
     "HttpResponse",
     "KeepAlive",
     "MemoryStreamStore",
@@ -28,7 +31,9 @@ __all__ = [
     "StreamStatus",
     "StreamStore",
     "StreamWriter",
+    "TerminalState",
     "decode_chunk",
     "encode_chunk",
     "encode_message",
+    "follow",
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from .._time import now_ms, sleep, wait_for_event
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
 from .follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
+from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
 
@@ -19,13 +19,15 @@ PAGE_CHUNKS = 1000
 @dataclass(slots=True)
 class _Stream:
     expires_at: int
-    state: StreamState = "active"
-    error: str | None = None
+    end: StreamEnd | None = None
     chunks: list[str] = field(default_factory=list[str])
 
     @property
     def status(self) -> StreamStatus:
-        return StreamStatus(self.state, self.error, len(self.chunks), self.expires_at)
+        count, end = len(self.chunks), self.end
+        if end is None:
+            return StreamStatus("active", None, count, self.expires_at)
+        return StreamStatus(end.state, end.error, count, self.expires_at)
 
 
 class MemoryStreamStore:
@@ -66,8 +68,8 @@ class MemoryStreamStore:
     ) -> list[int]:
         """Store chunks."""
         stream = self._get(stream_id)
-        if stream.state != "active":
-            raise StreamNotActiveError(stream_id, stream.state)
+        if stream.end is not None:
+            raise StreamNotActiveError(stream_id, stream.end.state)
         seqs = self._append(stream_id, stream, chunks, first_seq)
         if renew:
             stream.expires_at = now_ms() + self._lease_ms
@@ -103,7 +105,7 @@ class MemoryStreamStore:
     async def renew(self, stream_id: str) -> bool:
         """Start the lease anew."""
         stream = self._get(stream_id)
-        if stream.state != "active":
+        if stream.end is not None:
             return False
         stream.expires_at = now_ms() + self._lease_ms
         return True
@@ -125,12 +127,13 @@ class MemoryStreamStore:
     ) -> StreamEnd:
         """Store the last chunks and the end."""
         stream = self._get(stream_id)
-        if stream.state == "active":
-            self._append(stream_id, stream, chunks, first_seq)
-            stream.state, stream.error = end.state, end.error
-            stream.expires_at = now_ms() + self._ttl_ms
-            self._signals.notify(stream_id)
-        return StreamEnd(stream.state, stream.error)
+        if stream.end is not None:
+            return stream.end
+        self._append(stream_id, stream, chunks, first_seq)
+        stream.end = end
+        stream.expires_at = now_ms() + self._ttl_ms
+        self._signals.notify(stream_id)
+        return end
 
     async def cleanup(self) -> int:
         """Remove what has expired. A producer whose lease has run out is given a moment to show progress."""
@@ -139,7 +142,7 @@ class MemoryStreamStore:
             for stream_id, stream in self._streams.items()
             if stream.expires_at <= now_ms()
         }
-        if any(self._streams[stream_id].state == "active" for stream_id in expired):
+        if any(self._streams[stream_id].end is None for stream_id in expired):
             await sleep(grace_s(self._lease_ms))
         removed = 0
         for stream_id, count in expired.items():
@@ -152,7 +155,7 @@ class MemoryStreamStore:
 
     def _get(self, stream_id: str) -> _Stream:
         stream = self._streams.get(stream_id)
-        if stream is None or (stream.state != "active" and stream.expires_at <= now_ms()):
+        if stream is None or (stream.end is not None and stream.expires_at <= now_ms()):
             raise StreamNotFoundError(stream_id)
         return stream
 

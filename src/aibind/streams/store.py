@@ -8,32 +8,44 @@ from typing import Literal, Protocol, TypeAlias
 
 from .events import StreamEvent, decode_chunk
 
-__all__ = ["Pace", "StreamChunk", "StreamEnd", "StreamPage", "StreamState", "StreamStatus", "StreamStore"]
+__all__ = [
+    "Pace",
+    "StreamChunk",
+    "StreamEnd",
+    "StreamPage",
+    "StreamState",
+    "StreamStatus",
+    "StreamStore",
+    "TerminalState",
+]
 
-StreamState: TypeAlias = Literal["active", "done", "stopped", "error"]
-"""How a stream is: ``active`` until its first terminal state, which it keeps."""
+TerminalState: TypeAlias = Literal["done", "stopped", "error"]
+"""The state of a stream that has ended. The first one that a stream reaches is final."""
+
+StreamState: TypeAlias = Literal["active"] | TerminalState
+"""The state of a stream: ``active`` until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamChunk:
-    """Is one stored chunk. ``seq`` counts from 1 without gaps; ``data`` is the text of the row."""
+    """A stored chunk. ``seq`` counts from 1 without gaps; ``data`` is the text of the row."""
 
     seq: int
     data: str
 
     @property
     def event(self) -> StreamEvent:
-        """Decode the chunk."""
+        """The event that the chunk encodes."""
         return decode_chunk(self.data)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """Is how a stream is.
+    """The current state of a stream.
 
-    ``total_chunks`` counts what is stored; ``error`` is the message of state ``error``. ``expires_at``, in
-    milliseconds since the epoch, is the end of the producer's lease while the stream is active, and afterwards when
-    the stream may be swept.
+    ``total_chunks`` is the number of stored chunks, and ``error`` the message of a stream that ended as ``error``.
+    ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
+    once the stream has ended, it is the end of its time to live.
     """
 
     state: StreamState
@@ -43,23 +55,28 @@ class StreamStatus:
 
     @property
     def is_active(self) -> bool:
-        """Say whether the stream still takes chunks."""
+        """Whether the stream still accepts chunks."""
         return self.state == "active"
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """How the stream ended, or None while it is active."""
+        return None if self.state == "active" else StreamEnd(self.state, self.error)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """Is how a stream ended: its terminal state and, for ``error``, the message for its readers."""
+    """How a stream ended: its terminal state and, for ``error``, the message for its readers."""
 
-    state: StreamState
+    state: TerminalState
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPage:
-    """Is one consistent look at a stream: its state, and some of its chunks in order.
+    """A consistent snapshot of a stream's state and of some of its chunks, in order.
 
-    ``has_more`` says that the page was full, so that more may be stored past it.
+    With ``has_more`` the page was full, so more chunks may be stored past it.
     """
 
     status: StreamStatus
@@ -68,8 +85,13 @@ class StreamPage:
 
     @property
     def is_last(self) -> bool:
-        """Say whether the stream has ended and this page holds the last of it."""
+        """Whether the stream has ended and no chunk is stored past this page."""
         return not self.has_more and not self.status.is_active
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """How the stream ended if this page :attr:`is_last`, otherwise None."""
+        return None if self.has_more else self.status.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from ..errors import ProducerLostError, StreamNotFoundError
+from ..errors import PRODUCER_LOST, ProducerLostError, StreamNotFoundError
 from ..streams.store import StreamStore
 from .checks import PATIENCE_S, CheckList, gather_items, raises, wait_until
 from .stream_harness import StreamStoreHarness
@@ -35,7 +35,7 @@ async def a_silent_producer_is_lost(harness: StreamStoreHarness) -> None:
             await anext(chunks)
         assert time.time() * 1000 >= status.expires_at - 100  # not before its lease has run out
         assert raised.error is not None
-        assert (str(raised.error), raised.error.stream_id) == ("producer lost", "s")
+        assert (str(raised.error), raised.error.stream_id) == (PRODUCER_LOST, "s")
         return seen
 
     async with asyncio.timeout(PATIENCE_S):
