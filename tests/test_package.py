@@ -29,11 +29,13 @@ PUBLIC = {
         WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore SqliteResult SqliteRow
         SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore Pace SseMessage
-        SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter
-        TerminalState decode_chunk encode_chunk encode_message follow""",
+        BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
+        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState
+        StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
+        encode_message follow poll_pages""",
     "aibind.testing": """
-        Check ConversationStoreHarness StreamStoreHarness conversation_store_checks stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness StreamStoreHarness conversation_store_checks
+        stream_store_checks""",
 }
 
 

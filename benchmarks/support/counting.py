@@ -21,6 +21,11 @@ class CountingClient:
         self.rows_read = 0
         self.rows_written = 0
 
+    @property
+    def shares_wakeups(self) -> bool:
+        """Whether tasks that use the client may wake each other."""
+        return self._client.shares_wakeups
+
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         """Run one statement."""
         result = await self._client.execute(sql, args)

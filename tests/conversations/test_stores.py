@@ -290,6 +290,10 @@ class Remote:
     def __init__(self, client: SqliteClient) -> None:
         self.client = client
 
+    @property
+    def shares_wakeups(self) -> bool:
+        return self.client.shares_wakeups
+
     async def execute(self, sql: str, args: tuple[SqliteValue, ...] = ()) -> SqliteResult:
         return await self.client.execute(sql, args)
 

@@ -22,8 +22,8 @@ from aibind.streams import (
     StreamEvent,
     StreamStore,
     encode_chunk,
+    follow,
 )
-from aibind.streams.durable import follow
 from aibind.streams.sse_body import encode_batch
 from tests.support.faulty import FaultyClient
 from tests.support.sources import Source, tokens

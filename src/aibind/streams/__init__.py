@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from .base import BaseStreamStore
 from .batch import EventBatch
 from .durable import DurableStream, EndHook, EventHook, KeepAlive, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
+from .polling import PagePoller, poll_pages
 from .response import Body, HttpResponse
 from .sse import SseMessage, SseParser, encode_message
 from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore, TerminalState
+from .wakeups import WakeupSignals
 from .writer import StreamWriter
 
 __all__ = [
+    "BaseStreamStore",
     "Body",
     "DurableStream",
     "EndHook",
@@ -21,6 +25,7 @@ __all__ = [
     "KeepAlive",
     "MemoryStreamStore",
     "Pace",
+    "PagePoller",
     "SseMessage",
     "SseParser",
     "StreamChunk",
@@ -32,8 +37,10 @@ __all__ = [
     "StreamStore",
     "StreamWriter",
     "TerminalState",
+    "WakeupSignals",
     "decode_chunk",
     "encode_chunk",
     "encode_message",
     "follow",
+    "poll_pages",
 ]

@@ -109,7 +109,7 @@ class DurableStream:
             producer.cancel()
             await asyncio.wait([producer])
             raise
-        if not producer.done() and getattr(store, "wakes", True):
+        if not producer.done() and store.shares_wakeups:
             _producers.setdefault(store, {})[stream_id] = stream
         if keep_alive is not None:
             keep_alive(producer)

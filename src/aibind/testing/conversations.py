@@ -1,29 +1,29 @@
-"""The contract of a conversation store, as checks (contract §7)."""
+"""The contract of conversation stores, as checks (contract §7)."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Protocol
 
+from .._time import sleep
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
-from .checks import Check, CheckList, wait_until
+from .checks import Check, CheckList, CheckSkipped, wait_until
 
 __all__ = ["ConversationStoreHarness", "conversation_store_checks"]
 
 
 class ConversationStoreHarness(Protocol):
-    """Makes stores over one set of data, which begins empty.
+    """A source of conversation stores over one set of data, which is empty at first.
 
-    ``shortest_ttl_ms`` is the shortest time to live that the store takes; what would have to wait for longer than a
-    few seconds is not checked.
+    ``min_ttl_ms`` is the shortest time to live that the store accepts, in milliseconds. A check that would have to
+    wait for longer than a few seconds is skipped.
     """
 
-    shortest_ttl_ms: int
+    min_ttl_ms: int
 
     async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
-        """Make a store. Each call makes a new object over the same data, as another process would have."""
+        """Return a new store object over the same data, as another process would have. A check opens several."""
         ...
 
 
@@ -68,7 +68,7 @@ async def what_was_saved_is_loaded(harness: ConversationStoreHarness) -> None:
 
 
 @check
-async def a_loaded_chat_goes_on(harness: ConversationStoreHarness) -> None:
+async def a_loaded_conversation_can_be_continued(harness: ConversationStoreHarness) -> None:
     store, other = await harness.open(), await harness.open()
     await store.save("s", _chat("one"))
     for text in ("two", "three", "four"):
@@ -131,9 +131,9 @@ async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -
 
 @check
 async def an_expired_session_is_empty(harness: ConversationStoreHarness) -> None:
-    if harness.shortest_ttl_ms > 3000:
-        return
-    store = await harness.open(ttl_ms=harness.shortest_ttl_ms)
+    if harness.min_ttl_ms > 3000:
+        raise CheckSkipped(f"no session of this store expires within 3 s: min_ttl_ms is {harness.min_ttl_ms}")
+    store = await harness.open(ttl_ms=harness.min_ttl_ms)
     await store.save("s", _chat("one", "two"))
 
     async def has_expired() -> bool:
@@ -141,24 +141,24 @@ async def an_expired_session_is_empty(harness: ConversationStoreHarness) -> None
 
     await wait_until(has_expired)
     lasting = await harness.open()
-    await lasting.save("s", _chat("anew"))
-    assert _texts(await lasting.load("s")) == ["anew"]
+    await lasting.save("s", _chat("again"))
+    assert _texts(await lasting.load("s")) == ["again"]
 
 
 @check
 async def time_to_live_counts_from_the_last_save(harness: ConversationStoreHarness) -> None:
-    if harness.shortest_ttl_ms > 500:
-        return
+    if harness.min_ttl_ms > 500:
+        raise CheckSkipped(f"no session of this store expires within 500 ms: min_ttl_ms is {harness.min_ttl_ms}")
     for ttl_s in (0.5, 0.5, 2.0, 8.0):
         store = await harness.open(ttl_ms=int(ttl_s * 1000))
         session_id = f"kept for {ttl_s} s"
         await store.save(session_id, _chat("one"))
-        await asyncio.sleep(ttl_s * 0.7)
+        await sleep(ttl_s * 0.7)
         saved_at = time.monotonic()
         await store.save(session_id, _chat("one", "two"))
-        await asyncio.sleep(ttl_s * 0.7)
+        await sleep(ttl_s * 0.7)
         texts = _texts(await store.load(session_id))
-        if time.monotonic() - saved_at < ttl_s:  # else the machine stood still, and it may have expired
+        if time.monotonic() - saved_at < ttl_s:  # otherwise the machine paused, and it may have expired
             assert texts == ["one", "two"]
             return
-    raise AssertionError("This machine pauses too often for this check: try again")
+    raise AssertionError("This machine paused during every attempt: run the check again")

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from typing import Any
+from unittest import SkipTest
 from urllib.parse import urlsplit
 
 from workers import DurableObject, Response, WorkerEntrypoint, import_from_javascript
@@ -31,10 +32,12 @@ class Default(WorkerEntrypoint):
         from tests.workerd.inside.catalogue import run_check
 
         began = time.perf_counter()
-        failure = None
+        failure = skipped = None
         try:
             raw = import_from_javascript("cloudflare:workers").env
             await run_check(asked["name"], Bench(asked["kind"], self.env, raw))
+        except SkipTest as reason:
+            skipped = str(reason)
         except Exception as error:
             # From the check on: the way to it is the rig's own.
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "catalogue" not in frame.filename]
@@ -43,7 +46,7 @@ class Default(WorkerEntrypoint):
                 lines += ["Caused by:\n", *traceback.format_exception(error.__cause__)]
             failure = "".join(lines)
         return Response(
-            json.dumps({"failure": failure, "seconds": time.perf_counter() - began}),
+            json.dumps({"failure": failure, "skipped": skipped, "seconds": time.perf_counter() - began}),
             headers={"Content-Type": "application/json"},
         )
 

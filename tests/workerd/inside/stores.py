@@ -25,10 +25,12 @@ class Breathing:
     asyncio's shortest sleeps, which Pyodide makes without a timer.
     """
 
-    wakes = False
-
     def __init__(self, client: SqliteClient) -> None:
         self._client = client
+
+    @property
+    def shares_wakeups(self) -> bool:
+        return self._client.shares_wakeups
 
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         await asyncio.sleep(PAUSE_S)
@@ -53,7 +55,7 @@ class D1Streams:
 class D1Conversations:
     """Conversation stores on D1."""
 
-    shortest_ttl_ms = 1
+    min_ttl_ms = 1
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -65,7 +67,7 @@ class D1Conversations:
 class KVConversations:
     """Conversation stores in KV, under a prefix that only this harness uses."""
 
-    shortest_ttl_ms = 60_000
+    min_ttl_ms = 60_000
     _number = 0
 
     def __init__(self, bench: Bench) -> None:
