@@ -63,7 +63,7 @@ def find_openings(source: str) -> Iterator[tuple[int, str]]:
     for kind, line, text in docstrings_of(source):
         first = re.match(r"\w+", text)
         if kind == "exception":
-            wrong = not text.startswith(("Raised when ", "Base class "))
+            wrong = not re.match(r"Raised (?:when|by|for) |The root of ", text)
         else:
             wrong = first is not None and first[0] in OPENINGS[kind]
         if wrong:
