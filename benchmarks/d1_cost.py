@@ -6,9 +6,9 @@ request that started the reply, the others resume it in the same isolate, which 
 text of each reader is checked. Everything is counted at the D1 binding, in JavaScript; rows are those that workerd's
 own D1 reports and Cloudflare bills.
 
-The yardstick ``javascript`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation; all
-its live readers poll. ``fewer`` is how many times more it needs. ``python -m benchmarks follow --where isolate`` counts
-what a reader in another isolate costs.
+The yardstick ``javascript`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation;
+all its live readers poll. ``fewer`` is how many times more it needs. ``python -m benchmarks follow --where isolate``
+counts what a reader in another isolate costs.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ D1.
 
 Each token is the time at which the model produced it, by the machine's monotonic clock, which processes share; the
 delay ends when the follower's parser has returned the message with the token. (In isolates it is the time of day, and
-the delay ends when the bytes arrive.) The yardstick ``javascript`` is the JavaScript stores' algorithm on the same driver and
-database: its followers poll every 50 ms, and its producer stores each token before it takes the next. On D1 aibind
-stores a batch every 250 ms, so a follower in another isolate sees tokens later than the yardstick's.
+the delay ends when the bytes arrive.) The yardstick ``javascript`` is the JavaScript stores' algorithm on the same
+driver and database: its followers poll every 50 ms, and its producer stores each token before it takes the next. On D1
+aibind stores a batch every 250 ms, so a follower in another isolate sees tokens later than the yardstick's.
 """
 
 from __future__ import annotations

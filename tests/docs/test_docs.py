@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,15 +43,13 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
         html = (tmp_path / folder / "index.html").read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\"\s>]*)", html)
         assert loaded == [], "a page must load nothing from elsewhere"
-        assert "<!-- prints" not in html or "<code" in html
-    reference = (tmp_path / "api" / "streams" / "index.html").read_text(encoding="utf-8")
-    assert "One statement an append" not in reference
+        assert not re.search(r"&lt;!-- (?:run|prints|worker)", html), "a marker for the tests is shown to readers"
     for package, names in PUBLIC.items():
         if package != "aibind":  # its names are documented where they are from
-            page = (tmp_path / "api" / package.removeprefix("aibind.") / "index.html").read_text(encoding="utf-8")
+            html = (tmp_path / "api" / package.removeprefix("aibind.") / "index.html").read_text(encoding="utf-8")
             for name in names.split():
-                assert f'id="{package}.{name}"' in page, f"{package}.{name} is missing in the API reference"
-            assert not re.search(r":(?:class|func|meth|data):", page), "a docstring's role was not rewritten"
+                assert f'id="{package}.{name}"' in html, f"{package}.{name} is missing in the API reference"
+            assert not re.search(r":(?:class|func|meth|data):", html), "a docstring's role was not rewritten"
     history = (tmp_path / "api" / "history" / "index.html").read_text(encoding="utf-8")
     assert re.search(r'href="../../contract/#6-chathistory"', history), "a reference to the contract is not a link"
     server = (tmp_path / "api" / "server" / "index.html").read_text(encoding="utf-8")
@@ -211,7 +210,7 @@ def test_options_stand_in_tables(page: str, name: str) -> None:
     told = {
         option for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for option in re.findall(r"`(\w+)`", cell)
     }
-    found = importlib.import_module(".".join(name.split(".")[:2]))
+    found: Any = importlib.import_module(".".join(name.split(".")[:2]))
     for part in name.split(".")[2:]:
         found = getattr(found, part)
     parameters = inspect.signature(found).parameters
