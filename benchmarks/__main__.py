@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 
+from testbed.node import CannotInstallError
+
 from .catalogue import NAMES, load
-from .support.child import MissingError
 from .support.printing import Progress, print_table
 
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         progress = Progress(options.command)
         result = load(options.command).run(options, progress.say)
         progress.done()
-    except MissingError as error:
+    except CannotInstallError as error:
         print(error, file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:

@@ -1,13 +1,13 @@
-"""How long it takes, and how much memory, to resume a long stream from its beginning.
+"""How much time and memory it takes to resume a long stream from its beginning.
 
-A stream of ``--chunks`` chunks, one row each, has ended. A fresh process opens the database, resumes the stream with
-:meth:`~aibind.streams.DurableStream.resume` and reads the body to its end without keeping it. ``first_byte_ms`` is from
-the call to the first bytes, ``seconds`` to the last; ``peak_mb`` is how far the process's resident memory rose above
-what it was just before the call. ``read_seconds`` is a bare ``SELECT`` of the same rows through the sqlite3 module.
+A stream of ``--chunks`` chunks, one row each, has ended. A fresh process opens the SQLite file, resumes the stream with
+:meth:`~aibind.streams.DurableStream.resume` and reads the body to its end, discarding it. ``first_byte_ms`` is the time
+from the call to the first bytes, ``seconds`` to the last; ``peak_mb`` is how far the process's resident memory rose
+after the call. ``read_seconds`` is a bare ``SELECT`` of the same rows through the sqlite3 module.
 
-The yardstick ``seed`` resumes with one unbounded ``SELECT`` and the yardstick ``node_memory`` is the Durable Streams
+The yardstick ``javascript`` resumes with one unbounded ``SELECT``. The yardstick ``node_memory`` is the Durable Streams
 server, in memory, over HTTP as server-sent events; ``ours.http`` is our stream over HTTP in the same way, from SQLite,
-on one uvicorn worker. There, ``peak_mb`` is how far the server's memory rose, looked at every 10 ms.
+on one uvicorn worker. There, ``peak_mb`` is how far the server's memory rose, sampled every 10 ms.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def run(options: argparse.Namespace, say: Say) -> Result:
         asyncio.run(_store(path, options.chunks))
         contenders = {
             name: partial(run_child, python("support.catch_up_child", name, path, STREAM_ID))
-            for name in ("ours", "seed")
+            for name in ("ours", "javascript")
         }
         if options.http:
             from .support.node import install_node_packages
 
-            install_node_packages(say)
+            install_node_packages()
             contenders["http"] = partial(_over_http, options.chunks, path)
             contenders["node_memory"] = partial(_over_http, options.chunks, None)
         found = interleave(contenders, options.rounds, say)
@@ -60,10 +60,9 @@ def run(options: argparse.Namespace, say: Say) -> Result:
 
 
 async def _store(path: Path, count: int) -> None:
-    """Store the stream twice: in our tables, and in the seed's."""
+    """Store the stream twice: in our tables, and in those of the JavaScript packages."""
     from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
-
-    from .support.seed import SeedStore
+    from testbed.javascript import JavaScriptStreamStore
 
     async with wrap_sqlite3(path) as client:
         await migrate(client)
@@ -72,11 +71,11 @@ async def _store(path: Path, count: int) -> None:
         for first in range(0, count, 1000):
             await store.append_many(STREAM_ID, [f"\x01{TEXT}{n}" for n in range(first, min(first + 1000, count))])
         await store.complete(STREAM_ID)
-        seed = SeedStore(client)
-        await seed.make_tables()
-        await seed.create(STREAM_ID)
-        await client.execute("INSERT INTO seed_chunks SELECT id, seq, data FROM aibind_stream_chunks")
-        await seed.complete(STREAM_ID)
+        theirs = JavaScriptStreamStore(client)
+        await theirs.make_tables()
+        await theirs.create(STREAM_ID)
+        await client.execute("INSERT INTO javascript_chunks SELECT id, seq, data FROM aibind_stream_chunks")
+        await theirs.complete(STREAM_ID)
 
 
 def _over_http(count: int, path: Path | None) -> Figures:

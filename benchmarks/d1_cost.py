@@ -1,14 +1,14 @@
-"""What a reply costs a D1 database: statements, round trips and rows, inside workerd.
+"""What a reply costs a D1 database: statements, round trips and rows, measured inside workerd.
 
-A model in a Python Worker gives ``--tokens`` tokens, ``--rate`` a second. They go through
+A model in a Python Worker produces ``--tokens`` tokens, ``--rate`` a second. They pass through
 :class:`~aibind.streams.DurableStream` into D1 and to ``--followers`` live readers: the first is the response to the
-request that began the reply, the others resume it in the same isolate, which on Workers has to go through D1. What each
-of them read is checked. Everything is counted on the D1 binding itself, in JavaScript, and rows are those that
-workerd's own D1 reports and Cloudflare bills.
+request that started the reply, the others resume it in the same isolate, which on Workers has to go through D1. The
+text of each reader is checked. Everything is counted at the D1 binding, in JavaScript; rows are those that workerd's
+own D1 reports and Cloudflare bills.
 
-The yardstick ``seed`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation: all
-its live readers poll. ``fewer`` are how many times more it needs. What a reader in another isolate costs is counted by
-``python -m benchmarks follow --where isolate``.
+The yardstick ``javascript`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation;
+all its live readers poll. ``fewer`` is how many times more it needs. ``python -m benchmarks follow --where isolate``
+counts what a reader in another isolate costs.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ def run(options: argparse.Namespace, say: Say) -> Result:
     found: dict[str, Figures] = {}
     with open_isolates(say) as rig:
         prepare(rig)
-        for kind in ("ours", "seed"):
+        for kind in ("ours", "javascript"):
             say(f"{kind}: {options.tokens} tokens at {options.rate:g} a second")
             found[kind] = reply_in_isolate(rig, kind, rtt_ms=0, stream_id=f"cost-{kind}", **_asked(options))
-    ours, seed = found["ours"], found["seed"]
-    ours["fewer"] = {name: round(seed[name] / ours[name], 1) for name in ("statements", "round_trips", "rows_written")}
-    return Result("d1_cost", _asked(options), ours, {"seed": seed})
+    ours, theirs = found["ours"], found["javascript"]
+    ours["fewer"] = {
+        name: round(theirs[name] / ours[name], 1) for name in ("statements", "round_trips", "rows_written")
+    }
+    return Result("d1_cost", _asked(options), ours, {"javascript": theirs})
 
 
 def _asked(options: argparse.Namespace) -> Figures:

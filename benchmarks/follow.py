@@ -1,15 +1,15 @@
 """How old a token is when a follower has parsed its server-sent event.
 
-``--where process``: producer and followers share a process, and :class:`~aibind.streams.DurableStream` hands tokens on
+``--where process``: producer and followers share a process, and :class:`~aibind.streams.DurableStream` delivers tokens
 as they come; the store is a SQLite file. ``--where file``: the followers are in another process and see the tokens
 through that file. ``--where isolate``: producer and follower are in two isolates of workerd and see each other through
-D1 (``isolate`` needs the workerd rig of the tests).
+D1.
 
-Each token is the time at which the model hands it on, by the machine's monotonic clock, which processes share; the
-delay is from then to the moment at which the follower's parser has returned the message with the token. (In isolates it
-is the time of day, and the moment is that at which the bytes came.) The yardstick ``seed`` is the JavaScript stores'
-algorithm on the same driver and database: its followers poll every 50 ms; its producer stores each token before it
-takes the next.
+Each token is the time at which the model produced it, by the machine's monotonic clock, which processes share; the
+delay ends when the follower's parser has returned the message with the token. (In isolates it is the time of day, and
+the delay ends when the bytes arrive.) The yardstick ``javascript`` is the JavaScript stores' algorithm on the same
+driver and database: its followers poll every 50 ms, and its producer stores each token before it takes the next. On D1
+aibind stores a batch every 250 ms, so a follower in another isolate sees tokens later than the yardstick's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
         from .support.isolates import follow_in_isolates
 
         return follow_in_isolates(options, say)
-    found: dict[str, list[Figures]] = {"ours": [], "seed": []}
+    found: dict[str, list[Figures]] = {"ours": [], "javascript": []}
     for number in range(options.rounds):
         for name, figures in found.items():
             say(f"round {number + 1} of {options.rounds}: {name}, {options.where}")
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
         "follow",
         {name: getattr(options, name) for name in ("where", "tokens", "rate", "followers", "rounds")},
         median_figures(found["ours"]),
-        {"seed": median_figures(found["seed"])},
+        {"javascript": median_figures(found["javascript"])},
     )
 
 
@@ -72,19 +72,17 @@ async def open_body(store_kind: str, client: object, stream_id: str) -> AsyncIte
     """Follow a stream as a reader elsewhere does."""
     from aibind.sqlite import SqliteStreamStore
     from aibind.streams import DurableStream
+    from testbed.javascript import JavaScriptStreamStore, javascript_follow
 
-    from .support.seed import SeedStore, seed_follow
-
-    if store_kind == "seed":
-        return seed_follow(SeedStore(client), stream_id)  # type: ignore[arg-type]  # it is a SqliteClient
+    if store_kind == "javascript":
+        return javascript_follow(JavaScriptStreamStore(client), stream_id)  # type: ignore[arg-type]  # it is a SqliteClient
     return (await DurableStream.resume(SqliteStreamStore(client), stream_id)).body  # type: ignore[arg-type]
 
 
 async def _measure(kind: str, options: argparse.Namespace) -> Figures:
     from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
     from aibind.streams import DurableStream
-
-    from .support.seed import SeedStore, seed_follow, seed_pipe
+    from testbed.javascript import JavaScriptStreamStore, javascript_follow, javascript_pipe
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "streams.db"
@@ -96,13 +94,13 @@ async def _measure(kind: str, options: argparse.Namespace) -> Figures:
                 async for token in clocked_tokens(options.tokens, options.rate):
                     yield token
 
-            if kind == "seed":
-                seed = SeedStore(client)
-                await seed.make_tables()
-                pipe = seed_pipe(seed, STREAM_ID, source())
+            if kind == "javascript":
+                theirs = JavaScriptStreamStore(client)
+                await theirs.make_tables()
+                pipe = javascript_pipe(theirs, STREAM_ID, source())
                 await anext(pipe)
                 producing = asyncio.ensure_future(_drain(pipe))
-                bodies = [seed_follow(seed, STREAM_ID) for _ in range(options.followers)]
+                bodies = [javascript_follow(theirs, STREAM_ID) for _ in range(options.followers)]
             else:
                 await migrate(client)
                 stream = await DurableStream.create(SqliteStreamStore(client), source(), stream_id=STREAM_ID)

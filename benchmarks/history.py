@@ -2,13 +2,13 @@
 
 A linear chat of ``--messages`` messages, questions and answers of about the length that people and models write. Each
 round runs in a fresh process: ``build_seconds`` appends all messages; then, several times over, ``load_seconds`` is
-:meth:`ChatHistory.from_json`, with all its checks, and ``save_seconds`` is :meth:`ChatHistory.to_json` after a turn of
-two messages was added, which is what saving a turn costs before the database. ``store_load_seconds`` and
-``store_save_seconds`` are the same through :class:`~aibind.sqlite.SqliteConversationStore` on a file. Of repeated
-measurements the median counts, also in Node.
+:meth:`ChatHistory.from_json`, with all its checks, and ``save_seconds`` is :meth:`ChatHistory.to_json` after adding a
+turn of two messages, which is the cost of saving a turn before the database. ``store_load_seconds`` and
+``store_save_seconds`` are the same through :class:`~aibind.sqlite.SqliteConversationStore` on a file. Each figure is
+the median of repeated measurements, also in Node.
 
-The yardstick ``node`` is ``JSON.parse`` and ``JSON.stringify`` of the same text, without any checks: what a JavaScript
-store cannot do without. ``python_json`` is ``json.loads`` and ``json.dumps``.
+The yardstick ``node`` is ``JSON.parse`` and ``JSON.stringify`` of the same text, without any checks: the least that a
+JavaScript store has to do. ``python_json`` is ``json.loads`` and ``json.dumps``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from testbed.node import find_node
+
 from .support.child import python, run_child
 from .support.measure import interleave
-from .support.node import FOLDER, node
+from .support.node import FOLDER
 from .support.result import Benchmark, Figures, Result, Say
 
 
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
 
 
 def _node(path: Path, repeats: int) -> Figures:
-    found: dict[str, Any] = run_child([node(), str(FOLDER / "json.mjs"), str(path), str(repeats)])
+    found: dict[str, Any] = run_child([find_node(), str(FOLDER / "json.mjs"), str(path), str(repeats)])
     assert found["same"]
     load, save = statistics.median(found["load"]), statistics.median(found["save"])
     return {"seconds": round(load + save, 7), "save_seconds": round(save, 7), "load_seconds": round(load, 7)}

@@ -8,6 +8,7 @@ import multiprocessing
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,13 +20,15 @@ KINDS = [kind for name in errors.__all__ if isinstance(kind := getattr(errors, n
 SAMPLES = {"str": "a “text”\n", "int": 7, "bool": True, "str | None": "said", "int | None": 418}
 """A value for each type of parameter, different from every default."""
 
+
+def send(error: Any, protocol: int) -> Any:
+    return pickle.loads(pickle.dumps(error, protocol))
+
+
 WAYS: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    **{
-        f"pickle {protocol}": lambda error, protocol=protocol: pickle.loads(pickle.dumps(error, protocol))
-        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
-    },
+    **{f"pickle {protocol}": partial(send, protocol=protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
 }
 
 

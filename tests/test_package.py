@@ -25,16 +25,18 @@ PUBLIC = {
     "aibind.models": """
         EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
-    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse StreamHandler Tool create_app",
+    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore SqliteResult SqliteRow
         SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        Body DurableStream EndHook HttpResponse KeepAlive MemoryStreamStore Pace SseMessage SseParser StreamChunk
-        StreamEnd StreamEvent StreamPage StreamState StreamStatus StreamStore StreamWriter decode_chunk encode_chunk
-        encode_message""",
+        BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
+        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState
+        StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
+        encode_message follow poll_pages""",
     "aibind.testing": """
-        Check ConversationStoreHarness StreamStoreHarness conversation_store_checks stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness StreamStoreHarness conversation_store_checks
+        stream_store_checks""",
 }
 
 

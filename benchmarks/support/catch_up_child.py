@@ -1,4 +1,4 @@
-"""Resumes a stream in a fresh process: ``python -m benchmarks.support.catch_up_child ours|seed FILE ID``."""
+"""Resumes a stream in a fresh process: ``python -m benchmarks.support.catch_up_child ours|javascript FILE ID``."""
 
 from __future__ import annotations
 

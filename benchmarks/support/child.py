@@ -11,17 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["ROOT", "Child", "ChildFailedError", "MissingError", "python", "run_child"]
+__all__ = ["ROOT", "Child", "ChildFailedError", "python", "run_child"]
 
 ROOT = Path(__file__).parents[2]
 
 
-class MissingError(Exception):
-    """Tells that this machine has not what a benchmark needs."""
-
-
 class ChildFailedError(Exception):
-    """Tells that a process of a benchmark ended early."""
+    """Raised when a process of a benchmark ends early."""
 
 
 def python(module: str, *arguments: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""Followers in a process of their own: ``python -m benchmarks.support.follow_child ours|seed FILE ID COUNT``."""
+"""Followers in a process of their own: ``python -m benchmarks.support.follow_child ours|javascript FILE ID COUNT``."""
 
 from __future__ import annotations
 

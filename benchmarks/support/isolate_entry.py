@@ -8,10 +8,10 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from workers import Response, WorkerEntrypoint  # type: ignore[import-not-found]  # inside workerd alone
+from workers import Response, WorkerEntrypoint
 
 
-class Default(WorkerEntrypoint):  # type: ignore[misc]
+class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known inside workerd alone
     """Does what the benchmark outside asks for."""
 
     async def fetch(self, request: Any) -> Any:
@@ -22,13 +22,13 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]
         from aibind.cloudflare import wrap_d1
         from aibind.sqlite import migrate
         from benchmarks.support.reply import follow_reply, run_reply
-        from benchmarks.support.seed import SeedStore
+        from testbed.javascript import JavaScriptStreamStore
 
         asked = json.loads(await request.text())
         if path == "/tables":
             client = wrap_d1(self.env.NATIVE_DB)
             await migrate(client)
-            await SeedStore(client).make_tables()
+            await JavaScriptStreamStore(client).make_tables()
             return _json({})
         client = wrap_d1(self.env.DB)
         if path == "/follow":

@@ -6,79 +6,63 @@ import argparse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from .child import MissingError
+from testbed.workerd.bundle import PYTHONS
+from testbed.workerd.install import ROOT
+from testbed.workerd.rig import Rig, Worker
+
 from .measure import delay_figures, median_figures
 from .result import Figures, Result, Say
 
-__all__ = ["RigMissingError", "follow_in_isolates", "import_in_isolate", "open_isolates", "reply_in_isolate"]
+__all__ = ["follow_in_isolates", "import_in_isolate", "open_isolates", "prepare", "reply_in_isolate"]
 
 PYTHON = "py314"
-HERE = Path(__file__).parent
+LONGEST_S = 1200
 FILES = {
-    "entry.py": HERE / "isolate_entry.py",
-    "benchmarks/__init__.py": HERE.parent / "__init__.py",
-    **{f"benchmarks/support/{name}.py": HERE / f"{name}.py" for name in ("__init__", "clocked", "reply", "seed")},
+    "entry.py": ROOT / "benchmarks" / "support" / "isolate_entry.py",
+    **{
+        f"{module}.py": ROOT / f"{module}.py"
+        for module in (
+            "benchmarks/__init__",
+            "benchmarks/support/__init__",
+            "benchmarks/support/clocked",
+            "benchmarks/support/reply",
+            "testbed/__init__",
+            "testbed/javascript",
+        )
+    },
 }
 
 
-class RigMissingError(MissingError):
-    """Tells that there is no workerd here."""
-
-
 @contextmanager
-def open_isolates(say: Say) -> Iterator[Any]:
-    """Run workerd with two Workers, ``first`` and ``second``, and give the tests' rig around it."""
-    try:
-        from tests.workerd.bundle import PYTHONS
-        from tests.workerd.install import CannotInstallError
-        from tests.workerd.rig import Rig
-    except ImportError as error:
-        raise RigMissingError(f"The workerd rig is in tests/, which is not here ({error})") from error
-
-    class BenchmarkRig(Rig):
-        def build_workers(self) -> list[dict[str, Any]]:
-            folder = self.build("benchmarks", FILES)
-            return [{"name": name, "build": folder, "meter": True} for name in ("first", "second")]
-
-        def ask_long(self, worker: str, path: str, body: object) -> Any:
-            with self.client(worker, timeout_s=1200) as client:
-                response = client.post(path, json=body)
-            if response.status_code != 200:
-                raise AssertionError(f"{response.status_code}: {response.text}\n{self.log()}")
-            return response.json()
-
+def open_isolates(say: Say) -> Iterator[Rig]:
+    """Run workerd with two Workers, ``first`` and ``second``. Raise CannotInstallError where it cannot be had."""
     say("starting workerd")
-    try:
-        rig = BenchmarkRig(PYTHONS[PYTHON])
-        rig.start()
-    except CannotInstallError as error:
-        raise RigMissingError(str(error)) from error
+    rig = Rig(PYTHONS[PYTHON], [Worker(name, FILES, meter=True) for name in ("first", "second")])
+    rig.start()
     try:
         yield rig
     finally:
         rig.stop()
 
 
-def prepare(rig: Any) -> None:
+def prepare(rig: Rig) -> None:
     """Make the tables, and let both isolates do everything once, so that nothing is imported while it is measured."""
-    rig.ask_long("first", "/tables", {})
+    rig.ask("first", "/tables", {}, timeout_s=LONGEST_S)
     for worker in ("first", "second"):
-        for kind in ("ours", "seed"):
+        for kind in ("ours", "javascript"):
             warm = {"kind": kind, "tokens": 20, "rate": 100, "followers": 1, "stream_id": f"warm-{worker}-{kind}"}
-            rig.ask_long(worker, "/reply", warm)
-            rig.ask_long(worker, "/follow", {"kind": kind, "stream_id": f"warm-{worker}-{kind}"})
+            rig.ask(worker, "/reply", warm, timeout_s=LONGEST_S)
+            rig.ask(worker, "/follow", {"kind": kind, "stream_id": f"warm-{worker}-{kind}"}, timeout_s=LONGEST_S)
 
 
 def reply_in_isolate(
-    rig: Any, kind: str, *, tokens: int, rate: float, followers: int, rtt_ms: float, stream_id: str
+    rig: Rig, kind: str, *, tokens: int, rate: float, followers: int, rtt_ms: float, stream_id: str
 ) -> Figures:
     """Run one reply in the first isolate, each of its calls to D1 taking ``rtt_ms`` longer; return all its figures."""
     rig.meter("first", rtt_ms)
     asked = {"kind": kind, "tokens": tokens, "rate": rate, "followers": followers, "stream_id": stream_id}
-    answer = rig.ask_long("first", "/reply", asked)
+    answer = rig.ask("first", "/reply", asked, timeout_s=LONGEST_S)
     counted = rig.meter("first", 0)
     return {
         "statements": counted["statements"],
@@ -93,7 +77,7 @@ def reply_in_isolate(
 
 def follow_in_isolates(options: argparse.Namespace, say: Say) -> Result:
     """Produce in one isolate and follow in another."""
-    found: dict[str, list[Figures]] = {"ours": [], "seed": []}
+    found: dict[str, list[Figures]] = {"ours": [], "javascript": []}
     with open_isolates(say) as rig, ThreadPoolExecutor() as threads:
         prepare(rig)
         for number in range(options.rounds):
@@ -101,9 +85,11 @@ def follow_in_isolates(options: argparse.Namespace, say: Say) -> Result:
                 say(f"round {number + 1} of {options.rounds}: {kind}, isolate")
                 stream_id = f"followed-{kind}-{number}"
                 asked = {"kind": kind, "tokens": options.tokens, "rate": options.rate, "followers": 1}
-                producing = threads.submit(rig.ask_long, "first", "/reply", {**asked, "stream_id": stream_id})
+                producing = threads.submit(
+                    rig.ask, "first", "/reply", {**asked, "stream_id": stream_id}, timeout_s=LONGEST_S
+                )
                 rig.meter("second", 0)
-                delays = rig.ask_long("second", "/follow", {"kind": kind, "stream_id": stream_id})
+                delays = rig.ask("second", "/follow", {"kind": kind, "stream_id": stream_id}, timeout_s=LONGEST_S)
                 counted = rig.meter("second", 0)
                 producing.result()
                 if len(delays) != options.tokens:
@@ -113,7 +99,7 @@ def follow_in_isolates(options: argparse.Namespace, say: Say) -> Result:
         "follow",
         {name: getattr(options, name) for name in ("where", "tokens", "rate", "rounds")},
         median_figures(found["ours"]),
-        {"seed": median_figures(found["seed"])},
+        {"javascript": median_figures(found["javascript"])},
     )
 
 

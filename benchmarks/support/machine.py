@@ -7,7 +7,7 @@ import platform
 import sqlite3
 from typing import Any
 
-from .node import NodeMissingError, node_version
+from testbed.node import CannotInstallError, node_version
 
 __all__ = ["describe_machine"]
 
@@ -18,7 +18,7 @@ def describe_machine() -> dict[str, Any]:
 
     try:
         node = node_version()
-    except NodeMissingError:
+    except CannotInstallError:
         node = "none"
     return {
         "cores": os.cpu_count(),

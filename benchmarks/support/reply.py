@@ -15,9 +15,9 @@ from aibind.errors import StreamNotFoundError
 from aibind.sqlite.client import SqliteClient
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams import DurableStream
+from testbed.javascript import JavaScriptStreamStore, javascript_follow, javascript_pipe
 
 from .clocked import ClockedText, stamp
-from .seed import SeedStore, seed_follow, seed_pipe
 
 __all__ = ["PacedModel", "follow_reply", "run_reply"]
 
@@ -63,8 +63,8 @@ async def run_reply(
     """Pipe a reply into a new stream with followers, and tell how long after its model it ended.
 
     The first follower of ``ours`` is the response to whoever asked for the reply; the others resume the stream, as
-    other requests do, over ``reader_client`` with a store of their own where it is given. All followers of the ``seed``
-    poll; its producer has nobody to wait for.
+    other requests do, over ``reader_client`` with a store of their own where it is given. All followers of
+    ``javascript`` poll; its producer has nobody to wait for.
 
     ``behind_ms`` is from the model's last token to the end of the stream at the first follower (without any: in the
     store), ``added_ms`` how much longer a token took on average because the one before was still being dealt with.
@@ -72,11 +72,13 @@ async def run_reply(
     loop = asyncio.get_running_loop()
     began = loop.time()
     model = PacedModel(tokens, rate)
-    if kind == "seed":
-        pipe = seed_pipe(SeedStore(client), stream_id, model.stream())
+    if kind == "javascript":
+        pipe = javascript_pipe(JavaScriptStreamStore(client), stream_id, model.stream())
         await anext(pipe)
-        producing = asyncio.ensure_future(_count_tokens(pipe))
-        bodies = [seed_follow(SeedStore(reader_client or client), stream_id) for _ in range(followers)]
+        producing: asyncio.Future[Any] = asyncio.ensure_future(_count_tokens(pipe))
+        bodies = [
+            javascript_follow(JavaScriptStreamStore(reader_client or client), stream_id) for _ in range(followers)
+        ]
     else:
         store = SqliteStreamStore(client)
         stream = await DurableStream.create(store, model.stream(), stream_id=stream_id)
@@ -103,10 +105,10 @@ async def follow_reply(kind: str, client: SqliteClient, stream_id: str, patience
     deadline = time.time() + patience_s
     while True:
         try:
-            if kind == "seed":
-                if not (await client.execute("SELECT 1 FROM seed_status WHERE id = ?", (stream_id,))).rows:
+            if kind == "javascript":
+                if not (await client.execute("SELECT 1 FROM javascript_status WHERE id = ?", (stream_id,))).rows:
                     raise StreamNotFoundError(stream_id)
-                body = seed_follow(SeedStore(client), stream_id)
+                body = javascript_follow(JavaScriptStreamStore(client), stream_id)
             else:
                 body = (await DurableStream.resume(SqliteStreamStore(client), stream_id)).body
             break

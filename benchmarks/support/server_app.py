@@ -1,10 +1,10 @@
-"""The server of the ``server`` benchmark: ``python -m benchmarks.support.server_app ours|memory|queues|seed FILE``.
+"""The server of the ``server`` benchmark: ``python -m benchmarks.support.server_app KIND FILE``.
 
 ``POST /__aibind__/stream`` with the prompt ``COUNT RATE OFFSET`` begins a stream of clocked tokens, which starts
 ``OFFSET`` seconds after ``POST /go``; ``GET /__aibind__/stream/resume?id=…`` follows one. ``ours`` is the handler and
 app of :mod:`aibind.server` as they are, on SQLite (``memory``: in memory). ``queues`` is what one writes without a
-library: a Starlette ``StreamingResponse`` and a queue for each follower, and nothing is stored. ``seed`` stores and
-polls as the JavaScript stores do.
+library: a Starlette ``StreamingResponse`` and a queue for each follower, and nothing is stored. ``javascript``
+stores and polls as the JavaScript stores do.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Queues:
         yield b"event: done\ndata: \n\n"
 
 
-class Seed:
+class JavaScript:
     """Stores, and polls for its followers."""
 
     def __init__(self, starter: Starter, store: Any) -> None:
@@ -113,15 +113,15 @@ class Seed:
 
     def start(self, stream_id: str, prompt: str) -> AsyncIterator[bytes]:
         """Begin a stream."""
-        from .seed import seed_pipe
+        from testbed.javascript import javascript_pipe
 
-        return seed_pipe(self._store, stream_id, self._starter.tokens(prompt))
+        return javascript_pipe(self._store, stream_id, self._starter.tokens(prompt))
 
     def follow(self, stream_id: str) -> AsyncIterator[bytes]:
         """Follow one."""
-        from .seed import seed_follow
+        from testbed.javascript import javascript_follow
 
-        return seed_follow(self._store, stream_id)
+        return javascript_follow(self._store, stream_id)
 
 
 def starlette_app(
@@ -159,13 +159,12 @@ async def main(kind: str, path: str) -> None:
             app = starlette_app(queues.start, queues.follow)
         else:
             from aibind.sqlite import wrap_sqlite3
+            from testbed.javascript import JavaScriptStreamStore
 
-            from .seed import SeedStore
-
-            store = SeedStore(await stack.enter_async_context(wrap_sqlite3(path)))
+            store = JavaScriptStreamStore(await stack.enter_async_context(wrap_sqlite3(path)))
             await store.make_tables()
-            seed = Seed(starter, store)
-            app = starlette_app(seed.start, seed.follow)
+            polled = JavaScript(starter, store)
+            app = starlette_app(polled.start, polled.follow)
         await serve_app(starter.wrap(app))
 
 

@@ -29,7 +29,7 @@ NODE_FILES = 100
 
 def over_http(options: argparse.Namespace, say: Say) -> dict[str, Figures]:
     """Run our servers and the yardsticks', in turns."""
-    install_node_packages(say)
+    install_node_packages()
     names = ["http", "http_memory", "node_memory"]
     if options.streams <= NODE_FILES:
         names.insert(1, "node_file")

@@ -62,13 +62,12 @@ async def _ours(path: Path, options: argparse.Namespace) -> AsyncIterator[tuple[
 
 
 @asynccontextmanager
-async def _seed(path: Path, options: argparse.Namespace) -> AsyncIterator[tuple[Append, Append]]:
+async def _javascript(path: Path, options: argparse.Namespace) -> AsyncIterator[tuple[Append, Append]]:
     from aibind.sqlite import wrap_sqlite3
-
-    from .seed import SeedStore
+    from testbed.javascript import JavaScriptStreamStore
 
     async with wrap_sqlite3(path, synchronous=options.synchronous) as client:
-        store = SeedStore(client)
+        store = JavaScriptStreamStore(client)
         await store.make_tables()
         yield store.create, lambda stream_id: store.append(stream_id, TOKEN)
 
@@ -113,6 +112,6 @@ STORES: dict[str, Any] = {
     "ours": _ours,
     "aiosqlite": _aiosqlite,
     "aiosqlite_autocommit": partial(_aiosqlite, autocommit=True),
-    "seed": _seed,
+    "javascript": _javascript,
 }
 """Each a :data:`Store`."""

@@ -27,6 +27,7 @@
     │   └── ConversationTooLargeError does not fit the store's limits
     ├── ModelError                    the model or its endpoint failed; has .status, .code and .retryable
     │   └── ModelTimeoutError
+    ├── SourceError                   a source ends its stream with a message for its readers
     └── RequestError                  a client's request is wrong; has .status (4xx)
 
 A driver's own error is always mapped to one of these and kept as ``__cause__``. Errors can be copied and pickled, with
@@ -51,6 +52,7 @@ __all__ = [
     "OverloadedError",
     "ProducerLostError",
     "RequestError",
+    "SourceError",
     "SqliteConstraintError",
     "SqliteError",
     "SqliteOverloadedError",
@@ -247,6 +249,13 @@ class ModelTimeoutError(ModelError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
+
+
+class SourceError(AibindError):
+    """Raised by a source to end its stream with this message for the stream's readers.
+
+    Exceptions that are not aibind's are logged, and their messages are not shown to readers.
+    """
 
 
 class RequestError(AibindError):

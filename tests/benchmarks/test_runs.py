@@ -22,21 +22,21 @@ STORED = {"chunks_per_second", *DELAYS}
 CAUGHT_UP = {"first_byte_ms", "seconds", "peak_mb"}
 
 EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
-    "d1_cost": (D1 | {"fewer"}, {"seed": D1}),
-    "d1_latency": (D1 | {"added_ms"}, {"seed": D1}),
-    "follow": (DELAYS, {"seed": DELAYS}),
+    "d1_cost": (D1 | {"fewer"}, {"javascript": D1}),
+    "d1_latency": (D1 | {"added_ms"}, {"javascript": D1}),
+    "follow": (DELAYS, {"javascript": DELAYS}),
     "sqlite": (
         STORED | {"streamed", "http", "http_memory"},
-        {"aiosqlite": STORED, "seed": STORED, "node_memory": STORED, "node_file": STORED},
+        {"aiosqlite": STORED, "javascript": STORED, "node_memory": STORED, "node_file": STORED},
     ),
-    "catch_up": (CAUGHT_UP, {"seed": CAUGHT_UP, "node_memory": CAUGHT_UP}),
+    "catch_up": (CAUGHT_UP, {"javascript": CAUGHT_UP, "node_memory": CAUGHT_UP}),
     "history": (
         {"seconds", "build_seconds", "save_seconds", "load_seconds"},
         {"node": {"seconds", "save_seconds", "load_seconds"}},
     ),
     "server": (
         {*DELAYS, "kb_per_follower", "requests_per_second", "memory"},
-        {"seed": {*DELAYS, "kb_per_follower"}, "queues": {*DELAYS, "kb_per_follower"}},
+        {"javascript": {*DELAYS, "kb_per_follower"}, "queues": {*DELAYS, "kb_per_follower"}},
     ),
     "import": ({"seconds", "modules"}, {"asyncio": {"seconds", "modules"}}),
 }

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.workerd.install import CannotInstallError, install_node_modules
 from tests.cloudflare.test_wrangler import run_wrangler
-from tests.workerd.install import CannotInstallError, install_node_modules
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "worker"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aibind.sqlite import schema_sql
-from tests.workerd.install import CannotInstallError, install_node_modules
+from testbed.workerd.install import CannotInstallError, install_node_modules
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "worker"
 PACKAGED = {file.name: file.read_text() for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir()}

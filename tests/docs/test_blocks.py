@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def test_the_worker_of_the_readme_is_that_of_the_documentation() -> None:
     assert len([line for line in readme[0].splitlines() if line.strip()]) <= 20, "the heading says 20 lines"
 
 
+def test_the_store_of_the_documentation_is_the_example() -> None:
+    example = (ROOT / "examples" / "own_store.py").read_text(encoding="utf-8")
+    (block,) = (block for block in BLOCKS[ROOT / "docs" / "writing-a-store.md"] if "BaseStreamStore" in block.code)
+    imports, store = block.code.split("\n\n\nclass ", 1)
+    assert store in example
+    assert set(imports.splitlines()) <= set(example.splitlines())
+
+
 def test_the_configuration_is_that_of_the_example() -> None:
     (block,) = (block for block in BLOCKS[ROOT / "docs" / "cloudflare.md"] if block.language == "toml")
     text = (ROOT / "examples" / "worker" / "wrangler.jsonc").read_text(encoding="utf-8")
@@ -97,6 +106,28 @@ async def test_python_runs(
             printed = capsys.readouterr().out
             for expected in block.printed:
                 assert printed.strip() == expected.strip(), block.name
+
+
+async def test_the_first_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves ``answer`` and ``last_id`` to the reader; given them, it stores the reply and resumes it there."""
+
+    async def answer() -> AsyncIterator[str]:
+        for word in ("one ", "two ", "three ", "four ", "five"):
+            yield word
+
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in BLOCKS[ROOT / "README.md"] if block.mark == "example")
+    assert len([line for line in block.code.splitlines() if line and "import" not in line]) <= 6
+    names: dict[str, Any] = {"answer": answer, "last_id": 1_000_000_004}
+    await eval(compile_block(block), names)
+    try:
+        text = [
+            text_of(SseParser().feed(b"".join([data async for data in names[name].body])))
+            for name in ("response", "rest")
+        ]
+        assert text == ["one two three four five", "two three four five"]
+    finally:
+        await names["client"].aclose()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/server.md"])

@@ -1,4 +1,4 @@
-"""The main job on real input: what providers streamed, through ``scripts/demo`` as a newcomer runs it.
+"""The main job on recorded replies, through ``scripts/demo`` as a newcomer runs it.
 
 Each recorded reply is streamed by an endpoint on the loopback at its recorded boundaries. It must arrive whole, be
 resumed exactly after every cut, and be in the conversation afterwards.
@@ -21,12 +21,12 @@ import pytest
 from aibind.sqlite import SqliteConversationStore, wrap_sqlite3
 from aibind.streams import SseMessage, SseParser
 from tests.support.endpoint import Endpoint, Reply
-from tests.support.recordings import CHAT_RECORDINGS, join_recording, needs_recordings, read_recording
+from tests.support.recordings import CHAT_RECORDINGS, join_recording, read_recording
 
 ROOT = Path(__file__).parents[2]
 FOLLOWERS = 24
 
-pytestmark = [needs_recordings, pytest.mark.processes]
+pytestmark = pytest.mark.processes
 
 
 @contextlib.asynccontextmanager
@@ -35,7 +35,7 @@ async def run_demo(database: Path, base_url: str) -> AsyncIterator[httpx2.AsyncC
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [ROOT / "scripts" / "demo", f"--port={port}", f"--database={database}"]
+    command = [str(ROOT / "scripts" / "demo"), f"--port={port}", f"--database={database}"]
     command += [f"--base-url={base_url}", "--model=recorded"]
     environment = {**os.environ, "OPENAI_API_KEY": "a key for nobody", "NO_PROXY": "127.0.0.1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aibind.history import MessageTree, TreeNode
+
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 _TIME = re.compile(r'"(createdAt|compactedAt)":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"')
 
 
 def recorded(name: str) -> list[dict[str, Any]]:
-    return json.loads((FIXTURES / name).read_text("utf-8"))
+    cases: list[dict[str, Any]] = json.loads((FIXTURES / name).read_text("utf-8"))
+    return cases
 
 
 def numbered(prefix: str = "n") -> Callable[[], str]:
@@ -26,6 +29,13 @@ def numbered(prefix: str = "n") -> Callable[[], str]:
 def timeless(text: str) -> str:
     """Blot out when each node was made. Anything but a JavaScript time stays as it is."""
     return _TIME.sub(r'"\1":"…"', text)
+
+
+def look_up(tree: MessageTree, node_id: str) -> TreeNode:
+    """Return a node that must be there."""
+    found = tree.get(node_id)
+    assert found is not None, f"There is no node {node_id}"
+    return found
 
 
 def user(content: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import aibind.history
 from aibind.errors import HistoryError, MalformedTreeError, NodeNotFoundError
 from aibind.history import ChatHistory
 
-from .support import assistant, numbered, timeless, user
+from .support import assistant, look_up, numbered, timeless, user
 
 
 def small_chat() -> ChatHistory:
@@ -21,30 +21,31 @@ def small_chat() -> ChatHistory:
     return chat
 
 
-def test_the_rooms_public_names():
+def test_the_rooms_public_names() -> None:
     assert aibind.history.__all__ == sorted(aibind.history.__all__)
     assert all(hasattr(aibind.history, name) for name in aibind.history.__all__)
 
 
-def test_a_conversation_reads_from_its_beginning():
+def test_a_conversation_reads_from_its_beginning() -> None:
     chat = small_chat()
     assert chat.messages == [user("question"), assistant("answer"), user("more")]
     assert chat.node_ids == ["n1", "n2", "n3"]
     assert (chat.size, chat.is_empty) == (3, False)
     assert ChatHistory().is_empty
-    assert ChatHistory().messages == ChatHistory().node_ids == []
+    assert ChatHistory().messages == []
+    assert ChatHistory().node_ids == []
 
 
-def test_metadata_is_kept_beside_a_message():
+def test_metadata_is_kept_beside_a_message() -> None:
     chat = ChatHistory()
     first = chat.append(user("question"), {"streamId": "s1"})
     second = chat.edit(first, user("other"), {"streamId": "s2"})
     third = chat.regenerate(second, user("another"), {"streamId": "s3"})
-    assert [chat.tree.get(i).metadata["streamId"] for i in (first, second, third)] == ["s1", "s2", "s3"]
+    assert [look_up(chat.tree, i).metadata["streamId"] for i in (first, second, third)] == ["s1", "s2", "s3"]
     assert chat.messages == [user("another")]
 
 
-def test_messages_are_copies():
+def test_messages_are_copies() -> None:
     chat = small_chat()
     chat.messages[0]["content"] = "changed"
     chat.messages.clear()
@@ -52,7 +53,7 @@ def test_messages_are_copies():
     assert chat.messages[0] == user("question")
 
 
-def test_an_edit_is_an_alternative_that_the_conversation_continues_from():
+def test_an_edit_is_an_alternative_that_the_conversation_continues_from() -> None:
     chat = small_chat()
     assert chat.edit("n1", user("other question")) == "n4"
     assert chat.messages == [user("other question")]
@@ -63,7 +64,7 @@ def test_an_edit_is_an_alternative_that_the_conversation_continues_from():
     assert [chat.has_alternatives(i) for i in ("n1", "n5", "n3")] == [True, True, False]
 
 
-def test_going_through_alternatives_tells_where_the_conversation_ends():
+def test_going_through_alternatives_tells_where_the_conversation_ends() -> None:
     chat = small_chat()
     chat.edit("n1", user("other question"))
     assert chat.next_alternative("n4") is None
@@ -75,7 +76,7 @@ def test_going_through_alternatives_tells_where_the_conversation_ends():
 
 
 @pytest.mark.parametrize("method", ["edit", "regenerate"])
-def test_another_version_of_an_unknown_message_is_an_error(method):
+def test_another_version_of_an_unknown_message_is_an_error(method: str) -> None:
     with pytest.raises(NodeNotFoundError, match=r'^ChatHistory: message "nope" does not exist$') as raised:
         getattr(small_chat(), method)("nope", user("x"))
     assert raised.value.node_id == "nope"
@@ -84,12 +85,12 @@ def test_another_version_of_an_unknown_message_is_an_error(method):
 @pytest.mark.parametrize(
     "method", ["has_alternatives", "alternative_count", "alternative_index", "next_alternative", "prev_alternative"]
 )
-def test_alternatives_of_an_unknown_message_are_an_error(method):
+def test_alternatives_of_an_unknown_message_are_an_error(method: str) -> None:
     with pytest.raises(NodeNotFoundError, match=r'^MessageTree: node "nope" does not exist$'):
         getattr(small_chat(), method)("nope")
 
 
-def test_compacting_leaves_one_message_that_says_so():
+def test_compacting_leaves_one_message_that_says_so() -> None:
     chat = small_chat()
     chat.edit("n1", user("other question"))
     assert chat.compact({"role": "system", "content": "summary"}) == "n5"
@@ -99,13 +100,13 @@ def test_compacting_leaves_one_message_that_says_so():
         '"children":[],"metadata":{"compacted":true,"compactedAt":"…"},"createdAt":"…"}},'
         '"rootIds":["n5"],"activeLeafId":"n5"}'
     )
-    compacted_at = chat.tree.get("n5").metadata["compactedAt"]
+    compacted_at = look_up(chat.tree, "n5").metadata["compactedAt"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", compacted_at)
-    assert compacted_at <= chat.tree.get("n5").created_at
+    assert compacted_at <= look_up(chat.tree, "n5").created_at
     assert chat.append(user("go on")) == "n6"
 
 
-def test_compacting_with_what_is_not_json_loses_nothing():
+def test_compacting_with_what_is_not_json_loses_nothing() -> None:
     chat = small_chat()
     before = chat.to_json()
     with pytest.raises(HistoryError):
@@ -113,7 +114,7 @@ def test_compacting_with_what_is_not_json_loses_nothing():
     assert chat.to_json() == before
 
 
-def test_a_chat_is_restored_where_it_was():
+def test_a_chat_is_restored_where_it_was() -> None:
     chat = small_chat()
     chat.edit("n1", user("other question"))
     chat.prev_alternative("n4")
@@ -126,7 +127,7 @@ def test_a_chat_is_restored_where_it_was():
         ChatHistory.from_json("")
 
 
-def test_the_tree_is_the_conversations_own():
+def test_the_tree_is_the_conversations_own() -> None:
     chat = small_chat()
     chat.tree.set_active_leaf("n2")
     assert chat.node_ids == ["n1", "n2"]

@@ -39,7 +39,7 @@ def run(chat: ChatHistory, op: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("case", CHATS, ids=lambda case: case["name"])
-def test_a_recorded_chat_is_rebuilt_byte_for_byte(case):
+def test_a_recorded_chat_is_rebuilt_byte_for_byte(case: dict[str, Any]) -> None:
     chat = ChatHistory(generate_id=numbered())
     assert [run(chat, op) for op in case["ops"]] == case["results"]
     assert timeless(chat.to_json()) == timeless(case["json"])
@@ -49,7 +49,7 @@ def test_a_recorded_chat_is_rebuilt_byte_for_byte(case):
 
 
 @pytest.mark.parametrize("case", CHATS, ids=lambda case: case["name"])
-def test_a_recorded_chat_is_restored_and_saved_byte_for_byte(case):
+def test_a_recorded_chat_is_restored_and_saved_byte_for_byte(case: dict[str, Any]) -> None:
     chat = ChatHistory.from_json(case["json"])
     assert chat.to_json() == case["json"]
     assert chat.messages == case["messages"]
@@ -59,7 +59,7 @@ def test_a_recorded_chat_is_restored_and_saved_byte_for_byte(case):
 
 
 @pytest.mark.parametrize("case", MALFORMED, ids=lambda case: case["name"])
-def test_a_recorded_malformed_tree_is_refused(case):
+def test_a_recorded_malformed_tree_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(MalformedTreeError) as raised:
         ChatHistory.from_json(case["json"])
     if case["name"].startswith("not a tree"):  # JavaScript fails by accident, with whatever error it runs into

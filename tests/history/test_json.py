@@ -61,21 +61,21 @@ STRINGS = [
 
 
 @pytest.mark.parametrize(("value", "text"), NUMBERS, ids=[text for _, text in NUMBERS])
-def test_a_float_is_printed_as_javascript_prints_it(value, text):
+def test_a_float_is_printed_as_javascript_prints_it(value: float, text: str) -> None:
     assert encode(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), STRINGS, ids=[ascii(value) for value, _ in STRINGS])
-def test_a_string_is_quoted_as_javascript_quotes_it(value, text):
+def test_a_string_is_quoted_as_javascript_quotes_it(value: str, text: str) -> None:
     assert quote(value) == encode(value) == text
 
 
-def test_containers_have_no_spaces_and_keep_their_order():
+def test_containers_have_no_spaces_and_keep_their_order() -> None:
     value = {"b": [1, [], {}, (2, None)], "a": {"z": True, "y": False}, "": ""}
     assert encode(value) == '{"b":[1,[],{},[2,null]],"a":{"z":true,"y":false},"":""}'
 
 
-def test_keys_that_are_array_indices_come_first_as_in_javascript():
+def test_keys_that_are_array_indices_come_first_as_in_javascript() -> None:
     keys = ["b", "4294967295", "4294967294", "10", "9", "0", "01", "-1", "1.5", "٣", ""]
     assert list(json.loads(encode(dict.fromkeys(keys, 0)))) == [
         *("0", "9", "10", "4294967294"),
@@ -83,13 +83,13 @@ def test_keys_that_are_array_indices_come_first_as_in_javascript():
     ]
 
 
-def test_an_int_keeps_all_its_digits():
+def test_an_int_keeps_all_its_digits() -> None:
     for value in (2**53 + 1, -(2**64), 10**400):
         assert encode(value) == str(value)
         assert decode_at(encode(value), 0) == (value, len(str(value)))
 
 
-def test_subclasses_are_written_as_what_they_are():
+def test_subclasses_are_written_as_what_they_are() -> None:
     class Role(enum.StrEnum):
         USER = "user"
 
@@ -128,7 +128,7 @@ for _ in range(100_000):
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_what_is_not_json_is_refused_and_nothing_is_added(value, problem):
+def test_what_is_not_json_is_refused_and_nothing_is_added(value: Any, problem: str) -> None:
     chat = ChatHistory()
     chat.append({"content": "before"})
     before = chat.to_json()
@@ -141,17 +141,17 @@ def test_what_is_not_json_is_refused_and_nothing_is_added(value, problem):
 
 
 @pytest.mark.parametrize("message", ["text", None, 1, ["role", "user"]], ids=repr)
-def test_a_message_must_be_an_object(message):
+def test_a_message_must_be_an_object(message: Any) -> None:
     with pytest.raises(HistoryError, match=r"^message must be a dict"):
         ChatHistory().append(message)
     with pytest.raises(HistoryError, match=r"^metadata must be a dict"):
-        ChatHistory().append({}, message if message is not None else [])
+        ChatHistory().append({}, message if message is not None else [])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "text", ["NaN", "[Infinity]", "-Infinity", "", "{", '"\x01"', "[1,]", "[" * 200_000], ids=ascii
 )
-def test_reading_what_is_not_json_is_a_value_error(text):
+def test_reading_what_is_not_json_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         decode_at(text, 0)
 
@@ -181,7 +181,7 @@ def as_javascript_reads_it(value: Any) -> Any:
 
 @given(st.lists(st.tuples(messages | plain_messages, messages | st.dictionaries(any_text, any_text)), max_size=4))
 @settings(max_examples=100, deadline=None)
-def test_any_json_message_survives_a_round_trip(turns):
+def test_any_json_message_survives_a_round_trip(turns: Any) -> None:
     chat = ChatHistory()
     for message, metadata in turns:
         chat.append(message, metadata)
@@ -198,7 +198,7 @@ def test_any_json_message_survives_a_round_trip(turns):
 
 @given(st.lists(plain_messages, min_size=1, max_size=3), st.data())
 @settings(max_examples=200, deadline=None)
-def test_a_damaged_text_is_read_as_any_json_reader_would_or_refused(contents, data):
+def test_a_damaged_text_is_read_as_any_json_reader_would_or_refused(contents: Any, data: st.DataObject) -> None:
     chat = ChatHistory(generate_id=numbered())
     for message in contents:
         chat.append(message)
@@ -214,7 +214,7 @@ def test_a_damaged_text_is_read_as_any_json_reader_would_or_refused(contents, da
     assert ChatHistory.from_json(tree.to_json()).to_json() == tree.to_json()
 
 
-def test_a_deep_message_is_read_or_refused_but_never_crashes():
+def test_a_deep_message_is_read_or_refused_but_never_crashes() -> None:
     message: dict[str, Any] = {}
     for _ in range(300):
         message = {"": message}
@@ -245,7 +245,7 @@ def tricky_values() -> list[Any]:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node, to compare with")
-def test_node_prints_the_same():
+def test_node_prints_the_same() -> None:
     values = tricky_values()
     # Escaped, so that what node parses does not depend on what is being tested.
     theirs = subprocess.run(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aibind.errors import MalformedTreeError
 from aibind.history import ChatHistory, MessageTree
 
-from .support import assistant, numbered, user
+from .support import assistant, look_up, numbered, user
 
 COUNT = 100_000
 
@@ -21,7 +23,7 @@ def chain() -> str:
     return chat.to_json()
 
 
-def test_a_long_chat_is_restored_and_saved(chain):
+def test_a_long_chat_is_restored_and_saved(chain: Any) -> None:
     chat = ChatHistory.from_json(chain, generate_id=numbered("later"))
     assert chat.size == COUNT
     assert chat.to_json() == chain
@@ -37,7 +39,7 @@ def test_a_long_chat_is_restored_and_saved(chain):
     assert again.node_ids[-1] == "later1"
 
 
-def test_a_long_chat_can_be_walked_merged_and_removed(chain):
+def test_a_long_chat_can_be_walked_merged_and_removed(chain: Any) -> None:
     tree = MessageTree.from_json(chain, generate_id=numbered("ours"))
     tree.add_root(user("another"))
     assert tree.prev_sibling("ours1") == f"n{COUNT}"
@@ -51,7 +53,7 @@ def test_a_long_chat_can_be_walked_merged_and_removed(chain):
     assert tree.active_leaf_id == "n1"
 
 
-def test_a_long_chat_is_checked_to_its_end(chain):
+def test_a_long_chat_is_checked_to_its_end(chain: Any) -> None:
     broken = chain.replace(f'"parentId":"n{COUNT - 1}"', '"parentId":"n5"')
     with pytest.raises(MalformedTreeError, match=f'child "n{COUNT}" parentId does not match parent "n{COUNT - 1}"'):
         ChatHistory.from_json(broken)
@@ -62,7 +64,7 @@ def test_a_long_chat_is_checked_to_its_end(chain):
         ChatHistory.from_json(ring)
 
 
-def test_one_message_with_many_alternatives():
+def test_one_message_with_many_alternatives() -> None:
     chat = ChatHistory(generate_id=numbered())
     chat.append(user("question"))
     for number in range(COUNT):
@@ -73,12 +75,12 @@ def test_one_message_with_many_alternatives():
     text = chat.to_json()
     again = ChatHistory.from_json(text)
     assert again.to_json() == text
-    assert again.tree.get("n1").children[-1] == last
+    assert look_up(again.tree, "n1").children[-1] == last
     assert len(again.tree.get_siblings("n2").siblings) == COUNT + 1
     assert ChatHistory().merge(again) == COUNT + 2
 
 
-def test_many_conversations_that_branch():
+def test_many_conversations_that_branch() -> None:
     tree = MessageTree(generate_id=numbered())
     for number in range(COUNT):
         if number % 1000 == 0:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from aibind.errors import HistoryError, MalformedTreeError, NodeNotFoundError
 from aibind.history import MessageTree, Siblings, TreeNode, TreePath
 
-from .support import assistant, compact_json, node, numbered, saved, user
+from .support import assistant, compact_json, look_up, node, numbered, saved, user
 
 
 def small_tree() -> MessageTree:
@@ -26,7 +27,7 @@ def small_tree() -> MessageTree:
     return tree
 
 
-def test_an_empty_tree():
+def test_an_empty_tree() -> None:
     tree = MessageTree()
     assert (tree.size, tree.is_empty, tree.root_ids, tree.active_leaf_id) == (0, True, (), None)
     assert tree.get_active_path() == TreePath((), ())
@@ -36,29 +37,29 @@ def test_an_empty_tree():
     assert "n1" not in tree
 
 
-def test_a_node_tells_its_message_and_its_place():
+def test_a_node_tells_its_message_and_its_place() -> None:
     tree = MessageTree(generate_id=numbered())
     before = datetime.now(UTC)
     tree.append(user("hello"), {"model": "fast"})
     tree.append(assistant("hi"))
-    found = tree.get("n1")
+    found = look_up(tree, "n1")
     assert found == TreeNode("n1", user("hello"), None, ("n2",), {"model": "fast"}, found.created_at)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found.created_at)
     assert -0.002 < (datetime.fromisoformat(found.created_at) - before).total_seconds() < 60
-    assert tree.get("n2").parent_id == "n1"
-    assert tree.get("n2").metadata == {}
+    assert look_up(tree, "n2").parent_id == "n1"
+    assert look_up(tree, "n2").metadata == {}
     assert tree.has("n2")
     assert "n2" in tree
 
 
-def test_ids_are_random_unless_they_are_given():
+def test_ids_are_random_unless_they_are_given() -> None:
     first, second = MessageTree(), MessageTree()
     ids = {first.append(user("a")), first.append(user("b")), second.append(user("a"))}
     assert len(ids) == 3
     assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", i) for i in ids)
 
 
-def test_every_way_to_add_sets_or_keeps_the_active_leaf():
+def test_every_way_to_add_sets_or_keeps_the_active_leaf() -> None:
     tree = MessageTree(generate_id=numbered())
     tree.append(user("a"))
     assert tree.active_leaf_id == "n1"
@@ -69,7 +70,7 @@ def test_every_way_to_add_sets_or_keeps_the_active_leaf():
     tree.add_root(user("d"))
     assert (tree.active_leaf_id, tree.root_ids) == ("n4", ("n1", "n4"))
     tree.add_sibling("n2", assistant("e"))
-    assert (tree.active_leaf_id, tree.get("n1").children) == ("n5", ("n2", "n3", "n5"))
+    assert (tree.active_leaf_id, look_up(tree, "n1").children) == ("n5", ("n2", "n3", "n5"))
     tree.add_sibling("n1", assistant("f"))
     assert (tree.active_leaf_id, tree.root_ids) == ("n6", ("n1", "n4", "n6"))
     tree.set_active_leaf("n3")
@@ -77,7 +78,7 @@ def test_every_way_to_add_sets_or_keeps_the_active_leaf():
     assert tree.get_active_path().node_ids == ("n1", "n3", "n7")
 
 
-def test_paths_run_from_the_root_and_can_be_cut_short():
+def test_paths_run_from_the_root_and_can_be_cut_short() -> None:
     tree = small_tree()
     path = tree.get_path_to("n5")
     assert path == TreePath((user("n1"), assistant("n2"), user("n5")), ("n1", "n2", "n5"))
@@ -90,18 +91,18 @@ def test_paths_run_from_the_root_and_can_be_cut_short():
     assert [tree.depth(node_id) for node_id in ("n1", "n2", "n4", "n6")] == [0, 1, 2, 0]
 
 
-def test_leaves_come_depth_first():
+def test_leaves_come_depth_first() -> None:
     assert [leaf.id for leaf in small_tree().get_leaves()] == ["n4", "n5", "n3", "n6"]
 
 
-def test_siblings_are_the_parents_children_or_the_roots():
+def test_siblings_are_the_parents_children_or_the_roots() -> None:
     tree = small_tree()
-    assert tree.get_siblings("n3") == Siblings((tree.get("n2"), tree.get("n3")), 1)
+    assert tree.get_siblings("n3") == Siblings((look_up(tree, "n2"), look_up(tree, "n3")), 1)
     assert tree.get_sibling_ids("n3") == ("n2", "n3")
     assert [sibling.id for sibling in tree.get_siblings("n1").siblings] == ["n1", "n6"]
 
 
-def test_moving_to_a_sibling_goes_down_its_first_children():
+def test_moving_to_a_sibling_goes_down_its_first_children() -> None:
     tree = small_tree()
     assert tree.prev_sibling("n6") == "n4"
     assert tree.active_leaf_id == "n4"
@@ -126,7 +127,9 @@ def test_moving_to_a_sibling_goes_down_its_first_children():
         ("n6", "n1", ["n6"], "n6"),
     ],
 )
-def test_removing_takes_the_subtree_and_the_conversation_goes_on_beside_it(active, removed, left, active_after):
+def test_removing_takes_the_subtree_and_the_conversation_goes_on_beside_it(
+    active: str, removed: str, left: list[str], active_after: str
+) -> None:
     tree = small_tree()
     tree.set_active_leaf(active)
     tree.remove(removed)
@@ -136,17 +139,18 @@ def test_removing_takes_the_subtree_and_the_conversation_goes_on_beside_it(activ
     assert MessageTree.from_json(tree.to_json()).to_json() == tree.to_json()
 
 
-def test_removing_the_last_child_goes_back_to_the_parent_and_the_last_root_to_nothing():
+def test_removing_the_last_child_goes_back_to_the_parent_and_the_last_root_to_nothing() -> None:
     tree = MessageTree(generate_id=numbered())
     tree.append(user("a"))
     tree.append(assistant("b"))
     tree.remove("n2")
     assert tree.active_leaf_id == "n1"
     tree.remove("n1")
-    assert (tree.active_leaf_id, tree.size, tree.root_ids) == (None, 0, ())
+    assert tree.active_leaf_id is None
+    assert (tree.size, tree.root_ids) == (0, ())
 
 
-def test_of_several_left_the_conversation_goes_on_at_the_last():
+def test_of_several_left_the_conversation_goes_on_at_the_last() -> None:
     tree = small_tree()
     tree.branch("n2", user("n7"))
     tree.remove("n7")
@@ -156,24 +160,24 @@ def test_of_several_left_the_conversation_goes_on_at_the_last():
     assert tree.active_leaf_id == "n6"
 
 
-def test_removing_leaves_no_active_leaf_where_there_was_none():
+def test_removing_leaves_no_active_leaf_where_there_was_none() -> None:
     tree = MessageTree.deserialize(saved([node("a"), node("b")], ["a", "b"]))
     tree.remove("a")
     assert tree.active_leaf_id is None
     assert tree.append(user("c")) in tree.root_ids
 
 
-def test_clear_and_replace_all_leave_nothing_behind():
+def test_clear_and_replace_all_leave_nothing_behind() -> None:
     tree = small_tree()
     assert tree.replace_all(user("summary"), {"x": 1}) == "n7"
     assert (tree.size, tree.root_ids, tree.active_leaf_id) == (1, ("n7",), "n7")
-    assert tree.get("n7").metadata == {"x": 1}
+    assert look_up(tree, "n7").metadata == {"x": 1}
     tree.clear()
     assert tree.to_json() == MessageTree().to_json()
     assert tree.append(user("again")) == "n8"
 
 
-def test_replace_all_removes_nothing_when_the_new_message_is_refused():
+def test_replace_all_removes_nothing_when_the_new_message_is_refused() -> None:
     tree = small_tree()
     before = tree.to_json()
     with pytest.raises(HistoryError):
@@ -198,7 +202,7 @@ def test_replace_all_removes_nothing_when_the_new_message_is_refused():
         lambda tree: tree.remove("nope"),
     ],
 )
-def test_an_unknown_id_is_an_error_and_changes_nothing(use):
+def test_an_unknown_id_is_an_error_and_changes_nothing(use: Any) -> None:
     tree = small_tree()
     before = tree.to_json()
     with pytest.raises(NodeNotFoundError, match=r'^MessageTree: node "nope" does not exist$') as raised:
@@ -215,7 +219,7 @@ def test_an_unknown_id_is_an_error_and_changes_nothing(use):
         (7, "generate_id returned 7: an id must be a str"),
     ],
 )
-def test_a_bad_generated_id_is_an_error_and_changes_nothing(generated, problem):
+def test_a_bad_generated_id_is_an_error_and_changes_nothing(generated: Any, problem: str) -> None:
     ids = iter(["n1", generated])
     tree = MessageTree(generate_id=lambda: next(ids))
     tree.append(user("a"))
@@ -225,27 +229,28 @@ def test_a_bad_generated_id_is_an_error_and_changes_nothing(generated, problem):
     assert tree.to_json() == before
 
 
-def test_nothing_outside_can_change_the_tree():
+def test_nothing_outside_can_change_the_tree() -> None:
     tree = MessageTree(generate_id=numbered())
-    message, metadata = {"role": "user", "content": [{"text": "a"}]}, {"tags": ["x"]}
+    message: dict[str, Any] = {"role": "user", "content": [{"text": "a"}]}
+    metadata = {"tags": ["x"]}
     tree.append(message, metadata)
     before = tree.to_json()
     message["content"][0]["text"] = metadata["tags"][0] = "changed"
     for copy in (
-        tree.get("n1").message,
+        look_up(tree, "n1").message,
         tree.get_active_path().messages[0],
         tree.get_siblings("n1").siblings[0].message,
     ):
         copy["content"][0]["text"] = "changed"
-    tree.get("n1").metadata.clear()
+    look_up(tree, "n1").metadata.clear()
     tree.serialize()["nodes"].clear()
     assert tree.to_json() == before
-    assert tree.get("n1").message == {"role": "user", "content": [{"text": "a"}]}
+    assert look_up(tree, "n1").message == {"role": "user", "content": [{"text": "a"}]}
     with pytest.raises(AttributeError):
-        tree.get("n1").message = {}
+        look_up(tree, "n1").message = {}  # type: ignore[misc]
 
 
-def test_ids_may_be_any_text():
+def test_ids_may_be_any_text() -> None:
     ids = ['"', "\\", ',"message":', '],"metadata":', "日本", "\ud83d", "", "\n", "10", "9", "01", "__proto__", "a,b"]
     waiting = iter(ids)
     tree = MessageTree(generate_id=lambda: next(waiting))
@@ -254,8 +259,8 @@ def test_ids_may_be_any_text():
     again = MessageTree.from_json(tree.to_json())
     assert again.to_json() == tree.to_json()
     assert again.get_active_path().node_ids == tuple(ids)
-    assert [again.get(i).message["content"] for i in ids] == [tree.get(i).message["content"] for i in ids]
-    assert [again.get(i).metadata["number"] for i in ids] == list(range(len(ids)))
+    assert [look_up(again, i).message["content"] for i in ids] == [look_up(tree, i).message["content"] for i in ids]
+    assert [look_up(again, i).metadata["number"] for i in ids] == list(range(len(ids)))
     assert list(again.serialize()["nodes"])[:2] == ["9", "10"]  # as JavaScript orders an object's members
 
 
@@ -347,7 +352,7 @@ CHAIN = [node("a", None, ("b",)), node("b", "a")]
         pytest.param({"version": 2, "nodes": "other"}, "unsupported version 2", id="version 2 with other nodes"),
     ],
 )
-def test_a_tree_that_is_not_whole_is_refused(tree, problem):
+def test_a_tree_that_is_not_whole_is_refused(tree: Any, problem: str) -> None:
     with pytest.raises(MalformedTreeError) as raised:
         MessageTree.from_json(compact_json(tree))
     assert str(raised.value) == f"MessageTree: {problem}"
@@ -385,7 +390,7 @@ GOOD_NODE = GOOD.removeprefix('{"version":1,"nodes":{').partition('},"rootIds"')
         (GOOD.encode(), "a saved tree is a str, not bytes"),
     ],
 )
-def test_a_text_that_is_not_a_tree_is_refused(text, problem):
+def test_a_text_that_is_not_a_tree_is_refused(text: str, problem: str) -> None:
     with pytest.raises(MalformedTreeError) as raised:
         MessageTree.from_json(text)
     assert str(raised.value).startswith("MessageTree: ")
@@ -393,27 +398,27 @@ def test_a_text_that_is_not_a_tree_is_refused(text, problem):
 
 
 @pytest.mark.parametrize("cut", range(1, len(GOOD)))
-def test_a_tree_that_was_cut_off_is_refused(cut):
+def test_a_tree_that_was_cut_off_is_refused(cut: Any) -> None:
     with pytest.raises(MalformedTreeError):
         MessageTree.from_json(GOOD[:cut])
 
 
-def test_a_dict_that_is_not_json_is_refused():
+def test_a_dict_that_is_not_json_is_refused() -> None:
     with pytest.raises(MalformedTreeError, match=r"tree\['nodes'\] is a set"):
         MessageTree.deserialize({"version": 1, "nodes": {1}})
 
 
-def test_a_parent_may_come_after_its_children():
+def test_a_parent_may_come_after_its_children() -> None:
     nodes = [node("b", "a"), node("a", None, ("c", "b")), node("c", "a")]
     tree = MessageTree.deserialize(saved(nodes, ["a"], "b"))
     assert [leaf.id for leaf in tree.get_leaves()] == ["c", "b"]
 
 
-def test_any_node_may_be_active():
+def test_any_node_may_be_active() -> None:
     tree = MessageTree.deserialize(saved(CHAIN, ["a"], "a"))
     assert tree.active_leaf_id == "a"
-    assert tree.get(tree.append(user("c"))).parent_id == "a"
-    assert tree.get("a").children[0] == "b"
+    assert look_up(tree, tree.append(user("c"))).parent_id == "a"
+    assert look_up(tree, "a").children[0] == "b"
 
 
 STRANGE = {
@@ -433,7 +438,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("change", STRANGE.values(), ids=STRANGE.keys())
-def test_however_a_tree_was_printed_it_is_saved_as_javascript_prints_it(change):
+def test_however_a_tree_was_printed_it_is_saved_as_javascript_prints_it(change: Any) -> None:
     tree = MessageTree(generate_id=numbered())
     tree.append(user("é / 👋 \n\t\x1f"), {"x": "é / \x1f"})
     tree.append(user("\ud83d alone"), {"7": 0, "zero": 0, "n": 150})
@@ -446,14 +451,14 @@ def test_however_a_tree_was_printed_it_is_saved_as_javascript_prints_it(change):
     assert again.get_active_path() == tree.get_active_path()
 
 
-def test_fields_that_are_unknown_here_are_kept():
+def test_fields_that_are_unknown_here_are_kept() -> None:
     later = {**saved([node("a", None, ("b",), rating=[5], by="me"), node("b", "a")], ["a"], "b"), "title": "é", "x": 1}
     tree = MessageTree.from_json(compact_json(later))
     assert tree.to_json() == compact_json(later)
     tree.append(user("c"))
     assert tree.serialize()["nodes"]["a"]["rating"] == [5]
     assert tree.serialize()["title"] == "é"
-    assert tree.get("a").message == {"role": "user", "content": "a"}
+    assert look_up(tree, "a").message == {"role": "user", "content": "a"}
     again = MessageTree.from_json(tree.to_json())
     assert again.to_json() == tree.to_json()
     with pytest.raises(MalformedTreeError, match="rating is inf"):
@@ -462,7 +467,7 @@ def test_fields_that_are_unknown_here_are_kept():
         MessageTree.from_json(compact_json(later).replace('"é"', "1e999"))
 
 
-def test_a_restored_tree_goes_on_with_the_ids_it_is_given():
+def test_a_restored_tree_goes_on_with_the_ids_it_is_given() -> None:
     tree = MessageTree.from_json(GOOD, generate_id=numbered("later"))
     assert tree.append(user("b")) == "later1"
     assert MessageTree.deserialize(tree.serialize(), generate_id=numbered("x")).append(user("c")) == "x1"

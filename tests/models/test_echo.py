@@ -4,8 +4,9 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import MultipleOf
@@ -27,7 +28,7 @@ TALK = ModelRequest(
 )
 
 
-async def test_a_reply_refers_to_the_conversation():
+async def test_a_reply_refers_to_the_conversation() -> None:
     text = text_of(await collect(FAST, TALK))
     assert "> And herons?\n> I like *them*." in text
     assert "message **number 2**" in text
@@ -36,7 +37,7 @@ async def test_a_reply_refers_to_the_conversation():
     assert "first thing" in text_of(await collect(FAST, ask("hello")))
 
 
-async def test_a_reply_is_markdown_worth_looking_at():
+async def test_a_reply_is_markdown_worth_looking_at() -> None:
     texts = [text_of(await collect(FAST, ask(f"What is {topic}?"))) for topic in ("rain", "ink", "salt", "a tide")]
     for text in texts:
         assert text.startswith("## ")
@@ -49,56 +50,61 @@ async def test_a_reply_is_markdown_worth_looking_at():
 @pytest.mark.parametrize(
     "prompt", ["", "hi", "What is the capital of Iceland?", "word " * 400, "你好，世界", "🙂" * 50, "a" * 5000]
 )
-async def test_a_reply_is_of_a_length_to_reload_in(prompt):
+async def test_a_reply_is_of_a_length_to_reload_in(prompt: str) -> None:
     events = await collect(FAST, ask(prompt))
     usage = events[-1]
     assert isinstance(usage, Usage)
     assert usage.output_tokens == len(events) - 1
     assert 150 <= usage.output_tokens <= 500
-    assert all(isinstance(event, TextDelta) and event.text for event in events[:-1])
-    assert sum(len(event.text) for event in events[:-1]) / len(events) < 8  # tokens, not lines
+    pieces = [event.text for event in events[:-1] if isinstance(event, TextDelta) and event.text]
+    assert len(pieces) == len(events) - 1
+    assert sum(map(len, pieces)) / len(events) < 8  # tokens, not lines
 
 
-async def test_the_same_request_gets_the_same_reply():
+async def test_the_same_request_gets_the_same_reply() -> None:
     first = await collect(EchoModel(tokens_per_second=0), TALK)
     assert first == await collect(FAST, TALK) == await collect(FAST, TALK)
     different = {text_of(await collect(FAST, ask(f"topic {number}"))).partition("\n\n>")[2][40:] for number in range(8)}
     assert len(different) == 8
 
 
-async def test_a_model_that_varies_answers_anew_each_time():
+async def test_a_model_that_varies_answers_anew_each_time() -> None:
     one, other = (EchoModel(tokens_per_second=0, vary=True) for _ in range(2))
     first, second = await collect(one, TALK), await collect(one, TALK)
     assert text_of(first) != text_of(second)
     assert [first, second] == [await collect(other, TALK), await collect(other, TALK)]
 
 
-async def test_usage_counts_what_was_read():
+async def test_usage_counts_what_was_read() -> None:
     short, long = [usage_of(await collect(FAST, ask(text))) for text in ("one two", "one two three four five")]
+    assert short is not None
+    assert long is not None
     assert (short.input_tokens, long.input_tokens) == (2, 5)
     with_system = usage_of(await collect(FAST, ask("one two", system="be brief")))
+    assert with_system is not None
     assert with_system.input_tokens == 4
 
 
 @pytest.mark.parametrize("least", [1, 1000, 5000])
-async def test_long_writes_at_least_so_many_tokens(least):
+async def test_long_writes_at_least_so_many_tokens(least: int) -> None:
     usage = usage_of(await collect(FAST, ask(f"/long {least} about the sea")))
+    assert usage is not None
     assert least <= usage.output_tokens <= max(least, 300) + 300
 
 
-async def test_short_writes_a_paragraph():
+async def test_short_writes_a_paragraph() -> None:
     events = await collect(FAST, ask("/short what is salt"))
     assert len(events) < 60
     assert "\n" not in text_of(events)
     assert "What is salt" in text_of(events)
 
 
-async def test_help_lists_every_command():
+async def test_help_lists_every_command() -> None:
     text = text_of(await collect(FAST, ask("/help")))
     assert all(command in text for command in ("/short", "/long", "/think", "/tools", "/fail"))
 
 
-async def test_think_reasons_first():
+async def test_think_reasons_first() -> None:
     events = await collect(FAST, ask("/think is a heron patient?"))
     kinds = [type(event) for event in events]
     answer = kinds.index(TextDelta)
@@ -108,7 +114,7 @@ async def test_think_reasons_first():
     assert "patient" in reasoning_of(events)
 
 
-async def test_fail_raises_after_some_text():
+async def test_fail_raises_after_some_text() -> None:
     events, error = await collect_until_error(FAST, ask("/fail please"))
     assert isinstance(error, ModelError)
     assert error.code == "echo_failure"
@@ -116,7 +122,7 @@ async def test_fail_raises_after_some_text():
     assert len(events) > 50
 
 
-async def test_tools_calls_the_first_tool_with_fitting_arguments():
+async def test_tools_calls_the_first_tool_with_fitting_arguments() -> None:
     parameters = {
         "type": "object",
         "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 1}},
@@ -133,8 +139,8 @@ async def test_tools_calls_the_first_tool_with_fitting_arguments():
     assert not calls_of(await collect(FAST, ask("hello", tools=tools)))
 
 
-async def test_a_tools_result_is_answered_not_called_for_again():
-    messages = [
+async def test_a_tools_result_is_answered_not_called_for_again() -> None:
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "/tools in Reykjavik"},
         {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "name": "weather", "arguments": "{}"}]},
         {"role": "tool", "tool_call_id": "1", "content": "rain, 4 °C"},
@@ -144,7 +150,7 @@ async def test_a_tools_result_is_answered_not_called_for_again():
     assert not calls_of(events)
 
 
-async def test_a_system_prompt_may_ask_for_a_title_a_summary_or_more():
+async def test_a_system_prompt_may_ask_for_a_title_a_summary_or_more() -> None:
     transcript = ask("user: Tell me about lighthouses\n\nassistant: They are bright.\n\nuser: And herons?").messages
     for messages in (TALK.messages, transcript):
         for system in ("Write a short title for this conversation.", prompts.TITLE):
@@ -158,7 +164,7 @@ async def test_a_system_prompt_may_ask_for_a_title_a_summary_or_more():
     assert len(more) < 80
 
 
-async def test_other_system_prompts_change_nothing():
+async def test_other_system_prompts_change_nothing() -> None:
     for system in ("You are a helpful assistant. Complete tasks with care.", "Titles are bold.", "Be brief."):
         assert text_of(await collect(FAST, ask("hello", system=system))).startswith("## ")
 
@@ -167,12 +173,12 @@ async def test_other_system_prompts_change_nothing():
     "content",
     [None, 5, [], [{"type": "text", "text": "look at this"}, {"type": "image_url", "image_url": {"url": "data:,"}}]],
 )
-async def test_content_that_is_not_plain_text_is_taken(content):
+async def test_content_that_is_not_plain_text_is_taken(content: Any) -> None:
     text = text_of(await collect(FAST, ModelRequest([{"role": "user", "content": content}])))
     assert ("look at this" in text) == ("1 file" in text) == (bool(content) and content != 5)
 
 
-async def test_an_empty_conversation_is_answered():
+async def test_an_empty_conversation_is_answered() -> None:
     assert text_of(await collect(FAST, ModelRequest([])))
 
 
@@ -182,19 +188,19 @@ async def test_an_empty_conversation_is_answered():
 class _Clock:
     """Stands in for the event loop's clock: sleeping takes longer than asked for, as on a busy machine."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
         self._sleep = asyncio.sleep
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
         monkeypatch.setattr("aibind.models.echo.tokens.sleep", self.sleep)
 
-    async def sleep(self, seconds):
+    async def sleep(self, seconds: float) -> None:
         if seconds:
             self.now += seconds + 0.004
         await self._sleep(0)
 
 
-async def test_the_pace_does_not_drift_when_sleeps_are_late(monkeypatch):
+async def test_the_pace_does_not_drift_when_sleeps_are_late(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = _Clock(monkeypatch)
     start = clock.now
     times = [clock.now - start async for _ in EchoModel(tokens_per_second=100).stream(ask("/long 500 x"))]
@@ -203,7 +209,7 @@ async def test_the_pace_does_not_drift_when_sleeps_are_late(monkeypatch):
         assert number / 100 <= at + 1e-6 < number / 100 + 0.005
 
 
-async def test_a_slow_reader_does_not_slow_the_schedule(monkeypatch):
+async def test_a_slow_reader_does_not_slow_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = _Clock(monkeypatch)
     start = clock.now
     count = 0
@@ -216,10 +222,10 @@ async def test_a_slow_reader_does_not_slow_the_schedule(monkeypatch):
     assert clock.now - start < 5.6
 
 
-async def test_an_unpaced_reply_lets_others_run():
+async def test_an_unpaced_reply_lets_others_run() -> None:
     turns = 0
 
-    async def other():
+    async def other() -> None:
         nonlocal turns
         while True:
             turns += 1
@@ -232,7 +238,7 @@ async def test_an_unpaced_reply_lets_others_run():
 
 
 @pytest.mark.parametrize("rate", [-1, float("nan"), float("inf")])
-def test_a_rate_that_makes_no_sense_is_refused(rate):
+def test_a_rate_that_makes_no_sense_is_refused(rate: float) -> None:
     with pytest.raises(ValueError, match="tokens_per_second"):
         EchoModel(tokens_per_second=rate)
 
@@ -267,7 +273,7 @@ class Harbour(BaseModel):
     notes: dict[str, str]
 
 
-async def structured(schema, prompt="what is a harbour?"):
+async def structured(schema: Any, prompt: str = "what is a harbour?") -> Any:
     events = await collect(FAST, ask(prompt, json_schema=schema))
     assert isinstance(events[-1], Usage)
     assert len(events) > 3
@@ -275,21 +281,21 @@ async def structured(schema, prompt="what is a harbour?"):
 
 
 @pytest.mark.parametrize("prompt", ["what is a harbour?", "", "x", "one two three four five six"])
-async def test_structured_output_fits_its_schema(prompt):
+async def test_structured_output_fits_its_schema(prompt: str) -> None:
     value = await structured(Harbour.model_json_schema(), prompt)
     harbour = Harbour.model_validate(value)
     assert harbour.berths
     assert value.keys() >= {"name", "nearest", "others"}
 
 
-async def test_structured_output_comes_in_pieces_and_is_deterministic():
+async def test_structured_output_comes_in_pieces_and_is_deterministic() -> None:
     request = ask("hi", json_schema=Harbour.model_json_schema())
     first = await collect(FAST, request)
     assert len(first) > 100
     assert first == await collect(FAST, request)
 
 
-async def test_an_empty_schema_gets_an_object():
+async def test_an_empty_schema_gets_an_object() -> None:
     assert isinstance(await structured({}), dict)
 
 
@@ -314,13 +320,13 @@ async def test_an_empty_schema_gets_an_object():
         ({"properties": {"me": {"$ref": "#"}}, "required": ["me"]}, lambda value: "me" in value["me"]["me"]),
     ],
 )
-async def test_each_keyword_is_kept(schema, fits):
+async def test_each_keyword_is_kept(schema: Any, fits: Callable[[Any], bool]) -> None:
     value = json.loads(text_of(await collect(FAST, ask("what is a harbour?", json_schema=schema))))
     assert fits(value), value
 
 
 @pytest.mark.parametrize("schema", [{"properties": 5}, {"type": "number", "multipleOf": 0}, {"allOf": [True]}])
-async def test_a_schema_that_makes_no_sense_is_a_model_error(schema):
+async def test_a_schema_that_makes_no_sense_is_a_model_error(schema: Any) -> None:
     _, error = await collect_until_error(FAST, ask("hi", json_schema=schema))
     assert isinstance(error, ModelError)
     assert "JSON Schema" in str(error)
@@ -329,7 +335,7 @@ async def test_a_schema_that_makes_no_sense_is_a_model_error(schema):
 # --- imports ---------------------------------------------------------------------------------------------------------
 
 
-def test_importing_the_models_imports_no_third_party_module_and_no_random():
+def test_importing_the_models_imports_no_third_party_module_and_no_random() -> None:
     code = (
         "import sys, asyncio, json\n"
         "before = set(sys.modules)\n"
@@ -343,13 +349,13 @@ def test_importing_the_models_imports_no_third_party_module_and_no_random():
     assert out.splitlines() == ["['aibind']", "['OpenAIModel']"]
 
 
-def test_the_http_extra_is_asked_for_by_name():
+def test_the_http_extra_is_asked_for_by_name() -> None:
     code = "import sys; sys.modules['httpx2'] = None\nimport aibind.models\naibind.models.OpenAIModel"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'pip install "aibind[http]"' in done.stderr.splitlines()[-1]
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_is_an_attribute_error() -> None:
     import aibind.models
 
     with pytest.raises(AttributeError, match="NoSuchModel"):

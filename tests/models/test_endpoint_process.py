@@ -17,7 +17,7 @@ from .helpers import HELLO, collect, text_of
 pytestmark = pytest.mark.processes
 
 
-async def test_a_recording_is_served_and_a_disconnect_is_reported(tmp_path):
+async def test_a_recording_is_served_and_a_disconnect_is_reported(tmp_path: Path) -> None:
     recording = tmp_path / "two-words.jsonl"
     recording.write_text("\n".join(texts("Hello", " world")), encoding="utf-8")  # no line end at the end, as recorded
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""Replies that real providers streamed, served over a real socket at their own boundaries and at unkind ones."""
+"""Recorded replies, served over a real socket at their own boundaries and at unkind ones."""
 
 from __future__ import annotations
 
@@ -7,27 +7,14 @@ import pytest
 from aibind.errors import ModelError
 from aibind.models import ReasoningDelta, TextDelta
 from tests.support.endpoint import Endpoint, Reply, every
-from tests.support.recordings import (
-    CHAT_RECORDINGS,
-    RESPONSES_RECORDINGS,
-    join_recording,
-    needs_recordings,
-    read_recording,
-    recordings_dir,
-)
+from tests.support.recordings import CHAT_RECORDINGS, RESPONSES_RECORDINGS, join_recording, read_recording
 
 from .helpers import calls_of, collect, collect_until_error, model_at, reasoning_of, text_of, usage_of
-
-pytestmark = needs_recordings
-
-
-def test_every_recording_is_named_here():
-    assert {path.stem for path in recordings_dir().glob("*.jsonl")} == {*CHAT_RECORDINGS, *RESPONSES_RECORDINGS}
 
 
 @pytest.mark.parametrize("size", [None, 1, 13, 4096])
 @pytest.mark.parametrize("name", CHAT_RECORDINGS)
-async def test_a_recorded_reply_arrives_whole(name, size):
+async def test_a_recorded_reply_arrives_whole(name: str, size: int | None) -> None:
     lines = read_recording(name)
     if size == 1 and sum(map(len, lines)) > 60_000:  # every byte for itself takes its time
         lines = [*lines[:40], *lines[-10:]]
@@ -45,7 +32,7 @@ async def test_a_recorded_reply_arrives_whole(name, size):
 
 
 @pytest.mark.parametrize("name", CHAT_RECORDINGS)
-async def test_a_recorded_reply_comes_at_its_own_boundaries(name):
+async def test_a_recorded_reply_comes_at_its_own_boundaries(name: str) -> None:
     lines = read_recording(name)
     async with Endpoint(Reply(lines, newline="\r\n")) as endpoint, model_at(endpoint) as model:
         events = await collect(model)
@@ -59,7 +46,7 @@ async def test_a_recorded_reply_comes_at_its_own_boundaries(name):
 
 
 @pytest.mark.parametrize("name", CHAT_RECORDINGS)
-async def test_a_recorded_reply_that_is_cut_says_so(name):
+async def test_a_recorded_reply_that_is_cut_says_so(name: str) -> None:
     lines = read_recording(name)
     half = len(lines) // 2
     expected = join_recording(lines[:half])
@@ -71,7 +58,7 @@ async def test_a_recorded_reply_that_is_cut_says_so(name):
 
 
 @pytest.mark.parametrize("name", RESPONSES_RECORDINGS)
-async def test_a_reply_in_the_responses_format_is_told_apart(name):
+async def test_a_reply_in_the_responses_format_is_told_apart(name: str) -> None:
     async with Endpoint(Reply(read_recording(name), done=False)) as endpoint, model_at(endpoint) as model:
         events, error = await collect_until_error(model)
     assert events == []

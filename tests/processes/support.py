@@ -18,8 +18,8 @@ def run_server(database: Path, **options: object) -> Iterator[tuple[subprocess.P
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "tests.support.server", f"--database={database}", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}/__aibind__"
         deadline = time.monotonic() + 60
         while True:

@@ -48,6 +48,6 @@ def test_only_the_extra_installs_them(module: str, condition: str) -> None:
 
 
 def test_a_worker_vendors_neither() -> None:
-    names = (Path(__file__).parents[1] / "workerd" / "requirements.txt").read_text(encoding="utf-8")
+    names = (Path(__file__).parents[2] / "testbed" / "workerd" / "requirements.txt").read_text(encoding="utf-8")
     assert "starlette" in names
     assert not re.search(r"^(httptools|uvloop)\b", names, re.MULTILINE)

@@ -16,7 +16,7 @@ from aibind.sqlite.client import SqliteResult, SqliteValue, Statement
 from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 from aibind.sqlite.schema import Migration, _apply, migrate, migrations, quote_identifier, schema_sql
 
-SEED = """
+JAVASCRIPT = """
 -- Stream tables (required for SqliteStreamStore)
 CREATE TABLE aibind_stream_chunks (
 id TEXT NOT NULL,
@@ -51,18 +51,18 @@ def shape(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]
     return [(name, kind, bool(required or key), default, key) for name, kind, required, default, key in columns]
 
 
-def test_the_columns_are_the_seeds() -> None:
-    ours, seed = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
+def test_the_columns_are_those_of_javascript() -> None:
+    ours, theirs = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
     ours.executescript(schema_sql())
-    seed.executescript(SEED)
+    theirs.executescript(JAVASCRIPT)
     for table in TABLES:
         assert [(*column[:2], *column[3:]) for column in shape(ours, table)] == [
-            (*column[:2], *column[3:]) for column in shape(seed, table)
+            (*column[:2], *column[3:]) for column in shape(theirs, table)
         ]
         assert len(shape(ours, table)) > 2
-        assert shape(ours, table) == shape(seed, table)
+        assert shape(ours, table) == shape(theirs, table)
     ours.close()
-    seed.close()
+    theirs.close()
 
 
 def test_a_chunk_costs_one_row() -> None:
@@ -103,9 +103,9 @@ def test_the_files_suit_simple_splitters() -> None:
     assert not re.search(r"\b(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b", schema_sql(), re.IGNORECASE)
 
 
-def test_the_schema_may_be_applied_twice_and_on_the_seeds() -> None:
+def test_the_schema_may_be_applied_twice_and_on_javascripts_tables() -> None:
     connection = sqlite3.connect(":memory:")
-    connection.executescript(SEED)
+    connection.executescript(JAVASCRIPT)
     connection.execute("INSERT INTO aibind_conversations VALUES ('s', '{}', 1)")
     connection.executescript(schema_sql())
     connection.executescript(schema_sql())
@@ -182,7 +182,7 @@ async def test_bad_names(name: str) -> None:
     ],
 )
 def test_names_must_differ(names: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="a name of its own"):
+    with pytest.raises(ValueError, match="must differ"):
         schema_sql(**names)
 
 
@@ -206,8 +206,8 @@ async def test_migrate_tables_of_other_names_as_well(client: SqliteDatabase) -> 
         assert (await client.execute(f"SELECT * FROM {table}")).rows == []
 
 
-async def test_migrate_the_seeds_tables(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
-    outsider.executescript(SEED)
+async def test_migrate_javascripts_tables(client: SqliteDatabase, outsider: sqlite3.Connection) -> None:
+    outsider.executescript(JAVASCRIPT)
     outsider.execute("INSERT INTO aibind_stream_chunks VALUES ('s', 1, 'x')")
     assert await migrate(client) == NAMES
     assert await migrate(client) == []
@@ -263,6 +263,10 @@ class Late:
     def __init__(self, client: SqliteDatabase) -> None:
         self.client = client
         self.batches = 0
+
+    @property
+    def shares_wakeups(self) -> bool:
+        return self.client.shares_wakeups
 
     async def execute(self, sql: str, args: tuple[SqliteValue, ...] = ()) -> SqliteResult:
         return await self.client.execute(sql, args)

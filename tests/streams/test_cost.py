@@ -7,9 +7,9 @@ from pathlib import Path
 
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream
-from tests.support.harnesses import RemoteClient
+from testbed.counting import CountingClient
+from testbed.virtual_time import in_virtual_time
 from tests.support.sources import Source, read_all, text_of, tokens
-from tests.support.virtual_time import in_virtual_time
 
 
 @in_virtual_time
@@ -21,7 +21,7 @@ async def test_a_reply_of_1000_tokens_costs_45_statements(tmp_path: Path) -> Non
     items = tokens(1000)
     async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
-        client = RemoteClient(local)
+        client = CountingClient(local)
         store = SqliteStreamStore(client)
         source = Source(items, rate=100)
         stream = await DurableStream.create(store, source.stream())
@@ -52,7 +52,7 @@ async def test_a_reply_of_1000_tokens_costs_45_statements(tmp_path: Path) -> Non
 async def test_a_look_is_one_statement(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
-        client = RemoteClient(local)
+        client = CountingClient(local)
         store = SqliteStreamStore(client)
         await store.create("s")
         await store.append_many("s", ["\x01a"] * 10)
@@ -73,7 +73,7 @@ async def test_a_follower_of_a_silent_stream_backs_off(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
         await SqliteStreamStore(local).create("s")
-        client = RemoteClient(local)
+        client = CountingClient(local)
         follower = asyncio.ensure_future(read_all((await DurableStream.resume(SqliteStreamStore(client), "s")).body))
         await asyncio.sleep(2)
         assert client.statements <= 10
@@ -85,7 +85,7 @@ async def test_a_follower_of_a_silent_stream_backs_off(tmp_path: Path) -> None:
 async def test_followers_of_a_producer_in_this_process_cost_nothing(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as local:
         await migrate(local)
-        client = RemoteClient(local)
+        client = CountingClient(local)
         store = SqliteStreamStore(client)
         stream = await DurableStream.create(store, Source(tokens(40), rate=100).stream())
         responses = [await DurableStream.resume(store, stream.id) for _ in range(50)]

@@ -11,9 +11,10 @@ import pytest
 from aibind.errors import StreamNotFoundError
 from aibind.sqlite import SqliteClient, SqliteStreamStore, Statement, wrap_sqlite3
 from aibind.streams import DurableStream
-from tests.support.harnesses import SEED_SQL, RemoteClient
+from testbed.counting import CountingClient
+from testbed.javascript import JAVASCRIPT_SQL
+from testbed.virtual_time import in_virtual_time
 from tests.support.sources import read_all, text_of
-from tests.support.virtual_time import in_virtual_time
 
 TTL_S = 20
 
@@ -48,9 +49,9 @@ async def test_a_reply_that_takes_longer_than_its_time_to_live_is_followed_to_it
 ) -> None:
     path = tmp_path / "streams.db"
     async with wrap_sqlite3(path, threads=False) as one, wrap_sqlite3(path, threads=False) as two:
-        for sql in SEED_SQL:
+        for sql in JAVASCRIPT_SQL:
             await one.execute(sql)
-        store = SqliteStreamStore(RemoteClient(two) if remote else two)  # type: ignore[arg-type]
+        store = SqliteStreamStore(CountingClient(two) if remote else two)
         producer = asyncio.ensure_future(JavaScriptProducer(one).run(TTL_S + 20))
         await asyncio.sleep(0.5)
         early = asyncio.ensure_future(read_all((await DurableStream.resume(store, "js")).body))

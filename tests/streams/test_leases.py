@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from aibind.errors import ProducerLostError
-from aibind.sqlite import SqliteResult, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteClient, SqliteResult, SqliteStreamStore, SqliteValue, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, StreamStore
 from aibind.testing.checks import gather_items
-from tests.support.harnesses import RemoteClient
-from tests.support.virtual_time import in_virtual_time, suspend
+from testbed.counting import CountingClient
+from testbed.virtual_time import in_virtual_time, suspend
 
 
 @asynccontextmanager
@@ -27,8 +27,10 @@ async def two_stores(backend: str, folder: Path) -> AsyncIterator[tuple[StreamSt
     path = folder / "streams.db"
     async with wrap_sqlite3(path, threads=False) as one, wrap_sqlite3(path, threads=False) as two:
         await migrate(one)
-        clients = (one, two) if backend == "file" else (RemoteClient(one), RemoteClient(two))
-        yield SqliteStreamStore(clients[0]), SqliteStreamStore(clients[1])  # type: ignore[arg-type]
+        clients: list[SqliteClient] = [one, two]
+        if backend == "remote":
+            clients = [CountingClient(client) for client in clients]
+        yield SqliteStreamStore(clients[0]), SqliteStreamStore(clients[1])
 
 
 async def slow_words() -> AsyncIterator[str]:
@@ -70,10 +72,10 @@ async def test_a_producer_that_a_suspended_machine_did_lose_is_given_up(backend:
         assert asyncio.get_running_loop().time() - before < 4
 
 
-class SlowOnce(RemoteClient):
+class SlowOnce(CountingClient):
     """Answers at once, but for one question, whose answer is long on its way."""
 
-    async def execute(self, sql: str, args: object = ()) -> SqliteResult:
+    async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         result = await super().execute(sql, args)
         if self.statements == 10:
             await asyncio.sleep(3.5)
@@ -86,7 +88,7 @@ async def test_an_answer_that_takes_its_time_loses_no_producer() -> None:
     async with wrap_sqlite3(":memory:", threads=False) as client:
         await migrate(client)
         await SqliteStreamStore(client, lease_ms=1).create("s")  # as a producer that never renews
-        store, other = SqliteStreamStore(client), SqliteStreamStore(SlowOnce(client))  # type: ignore[arg-type]
+        store, other = SqliteStreamStore(client), SqliteStreamStore(SlowOnce(client))
         follower = asyncio.ensure_future(gather_items(other.read_from("s")))
         for _ in range(10):
             await store.append("s", "x")

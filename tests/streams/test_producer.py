@@ -15,9 +15,9 @@ import pytest
 from aibind.errors import ProducerLostError
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, StreamEnd, StreamEvent
+from testbed.virtual_time import in_virtual_time
 from tests.support.faulty import FaultyClient
 from tests.support.sources import Source, read_all, text_of, tokens
-from tests.support.virtual_time import in_virtual_time
 
 
 async def not_a_source() -> str:

@@ -12,8 +12,8 @@ import pytest
 from aibind.errors import StreamExistsError
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter
+from testbed.virtual_time import in_virtual_time
 from tests.support.faulty import FaultyClient
-from tests.support.virtual_time import in_virtual_time
 
 
 async def stored(store: StreamStore, stream_id: str = "s") -> list[tuple[str, str]]:

@@ -1,105 +1,153 @@
-"""Every backend that a stream store can have here, as harnesses for the contract checks."""
+"""Every store that there is outside Workers, as harnesses for the contract checks."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from aibind.sqlite import SqliteClient, SqliteResult, SqliteStreamStore, Statement, migrate, wrap_sqlite3
-from aibind.streams import MemoryStreamStore, StreamStore
-from aibind.testing import StreamStoreHarness
-
-SEED_SQL = (
-    """CREATE TABLE aibind_stream_chunks (id TEXT NOT NULL, seq INTEGER NOT NULL, data TEXT NOT NULL,
-    PRIMARY KEY (id, seq))""",
-    """CREATE TABLE aibind_stream_status (id TEXT PRIMARY KEY, state TEXT NOT NULL DEFAULT 'active', error TEXT,
-    total_chunks INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL)""",
-    "CREATE TABLE aibind_conversations (session_id TEXT PRIMARY KEY, data TEXT NOT NULL, expires_at INTEGER NOT NULL)",
+from aibind.conversations import MemoryConversationStore
+from aibind.sqlite import (
+    SqliteClient,
+    SqliteConversationStore,
+    SqliteDatabase,
+    SqliteStreamStore,
+    migrate,
+    wrap_sqlite3,
 )
-"""The tables as the JavaScript packages' documentation gives them."""
+from aibind.streams import MemoryStreamStore, StreamStore
+from aibind.testing import ConversationStoreHarness, StreamStoreHarness
+from testbed.counting import CountingClient
+from testbed.javascript import JAVASCRIPT_SQL
 
-BACKENDS = ("memory", "file", "memory-database", "seed-tables", "custom-tables", "remote")
-
-
-class RemoteClient:
-    """Hides that a client is local, as a database across a network looks to a store; counts what it is asked."""
-
-    def __init__(self, client: SqliteClient) -> None:
-        self._client = client
-        self.round_trips = 0
-        self.statements = 0
-        self.rows_written = 0
-        self.log: list[str] = []
-
-    async def execute(self, sql: str, args: object = ()) -> SqliteResult:
-        self.round_trips += 1
-        self.statements += 1
-        self.log.append(sql)
-        result = await self._client.execute(sql, args)  # type: ignore[arg-type]
-        self.rows_written += result.rows_written
-        return result
-
-    async def batch(self, statements: list[Statement]) -> list[SqliteResult]:
-        self.round_trips += 1
-        self.statements += len(statements)
-        self.log += [statement.sql for statement in statements]
-        results = await self._client.batch(statements)
-        self.rows_written += sum(result.rows_written for result in results)
-        return results
+STORES = {
+    "memory": "memory",
+    "file": "SQLite, file",
+    "memory-database": "SQLite, in memory",
+    "inline": "SQLite, without threads",
+    "custom-tables": "SQLite, tables of other names",
+    "javascript-tables": "SQLite, the JavaScript packages' tables",
+    "remote": "SQLite, as if across a network",
+}
+"""The stores by the names of their tests' parameters, as the table at the end of a test run calls them."""
 
 
-class MemoryHarness:
-    """Stores in memory that share their data."""
+@dataclass(slots=True)
+class Database:
+    """A database for one test: its tables' names, its clients, and how to connect once more where that is possible."""
+
+    clients: list[SqliteDatabase]
+    path: Path | None
+    remote: bool
+    streams: dict[str, str]
+    conversations: str = "aibind_conversations"
+
+    def connect(self) -> SqliteClient:
+        """Connect as each process would: with a client for each store of a file."""
+        if self.path is not None:
+            self.clients.append(wrap_sqlite3(self.path))
+        return CountingClient(self.clients[-1]) if self.remote else self.clients[-1]
+
+
+@asynccontextmanager
+async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
+    """Make the empty database of a backend."""
+    path = folder / "aibind.db"
+    client = wrap_sqlite3(":memory:" if backend == "memory-database" else path, threads=backend != "inline")
+    database = Database(
+        [client], path if backend in {"file", "custom-tables", "javascript-tables"} else None, backend == "remote", {}
+    )
+    try:
+        if backend == "javascript-tables":
+            for sql in JAVASCRIPT_SQL:
+                await client.execute(sql)
+        elif backend == "custom-tables":
+            database.streams = {"chunks_table": "my_chunks", "status_table": "My_Status"}
+            database.conversations = "chats_of_mine"
+            await migrate(client, conversations_table=database.conversations, **database.streams)
+        else:
+            await migrate(client)
+        yield database
+    finally:
+        for client in database.clients:
+            await client.aclose()
+
+
+class MemoryStreams:
+    """Stream stores in memory that share their data."""
 
     def __init__(self) -> None:
         self._first: MemoryStreamStore | None = None
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        store = MemoryStreamStore(ttl_ms=ttl_ms, lease_ms=lease_ms)
+        if self._first is None:
+            self._first = MemoryStreamStore(ttl_ms=ttl_ms, lease_ms=lease_ms)
+            return self._first
+        return share_streams(self._first, ttl_ms=ttl_ms, lease_ms=lease_ms)
+
+
+def share_streams(store: MemoryStreamStore, **options: int) -> MemoryStreamStore:
+    """Return another store over the same streams, which finds no producer of the first."""
+    other = MemoryStreamStore(**options)
+    other._streams, other._wakeups = store._streams, store._wakeups
+    return other
+
+
+class SqliteStreams:
+    """Stream stores over one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
+        client = self._database.connect()
+        return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._database.streams)  # type: ignore[arg-type]
+
+
+class MemoryConversations:
+    """Conversation stores in memory that share their data."""
+
+    min_ttl_ms = 1
+
+    def __init__(self) -> None:
+        self._first: MemoryConversationStore | None = None
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> MemoryConversationStore:
+        store = MemoryConversationStore(ttl_ms=ttl_ms)
         if self._first is None:
             self._first = store
-        store._streams, store._signals = self._first._streams, self._first._signals
+        store._stored = self._first._stored
         return store
 
 
-class SqliteHarness:
-    """Stores over one database; each of a file has a client of its own, as each process would."""
+class SqliteConversations:
+    """Conversation stores over one database."""
 
-    def __init__(self, clients: list[SqliteClient], path: Path | None, *, remote: bool, **tables: str) -> None:
-        self._clients = clients
-        self._path = path
-        self._remote = remote
-        self._tables = tables
+    min_ttl_ms = 1
 
-    async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        if self._path is not None:
-            self._clients.append(wrap_sqlite3(self._path))
-        client = self._clients[-1]
-        if self._remote:
-            client = RemoteClient(client)  # type: ignore[assignment]
-        return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._tables)  # type: ignore[arg-type]
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> SqliteConversationStore:
+        return SqliteConversationStore(self._database.connect(), table=self._database.conversations, ttl_ms=ttl_ms)
 
 
 @asynccontextmanager
-async def open_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreHarness]:
-    """Make the harness of a backend, with an empty database."""
+async def open_stream_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreHarness]:
+    """Make the harness of a backend for the checks of stream stores."""
     if backend == "memory":
-        yield MemoryHarness()
+        yield MemoryStreams()
         return
-    path = folder / "streams.db"
-    clients = [wrap_sqlite3(":memory:" if backend == "memory-database" else path)]
-    tables: dict[str, str] = {}
-    try:
-        if backend == "seed-tables":
-            for sql in SEED_SQL:
-                await clients[0].execute(sql)
-        elif backend == "custom-tables":
-            tables = {"chunks_table": "my_chunks", "status_table": "My_Status"}
-        if backend != "seed-tables":
-            await migrate(clients[0], **tables)
-        own_file = None if backend in {"memory-database", "remote"} else path
-        yield SqliteHarness(clients, own_file, remote=backend == "remote", **tables)
-    finally:
-        for client in clients:
-            await client.aclose()
+    async with open_database(backend, folder) as database:
+        yield SqliteStreams(database)
+
+
+@asynccontextmanager
+async def open_conversation_harness(backend: str, folder: Path) -> AsyncIterator[ConversationStoreHarness]:
+    """Make the harness of a backend for the checks of conversation stores."""
+    if backend == "memory":
+        yield MemoryConversations()
+        return
+    async with open_database(backend, folder) as database:
+        yield SqliteConversations(database)

@@ -1,4 +1,7 @@
-"""The recorded replies of real providers. They are not part of this project: tests that need them skip without."""
+"""Recorded replies: this project's, and those of real providers where they are at hand.
+
+The second are not part of this project; without them, each test that would run on them is one skip.
+"""
 
 from __future__ import annotations
 
@@ -10,36 +13,32 @@ from typing import Any
 
 import pytest
 
-CHAT_RECORDINGS = (
-    "chat-alibaba-text",
-    "chat-deepseek-reasoning",
-    "chat-deepseek-text",
-    "chat-deepseek-tool-call",
-    "chat-groq-text",
-    "chat-mistral-text",
-    "chat-openai-text",
-    "chat-xai-text",
-    "chat-xai-tool-call",
-)
-RESPONSES_RECORDINGS = (
-    "responses-openai-custom-tool.1",
-    "responses-openai-error.1",
-    "responses-openai-web-search-tool.1",
-)
+from .write_recordings import FOLDER, RECORDINGS
 
 
-def recordings_dir() -> Path:
-    """Return the folder of the recordings, which need not exist: AIBIND_RECORDINGS, or ../shared/recordings."""
+def outside_folder() -> Path:
+    """Return the folder of the providers' replies, which need not exist: AIBIND_RECORDINGS, or ../shared/recordings."""
     named = os.environ.get("AIBIND_RECORDINGS")
     return Path(named) if named else Path(__file__).parents[3] / "shared" / "recordings"
 
 
-needs_recordings = pytest.mark.skipif(not recordings_dir().is_dir(), reason="recordings are not in this checkout")
+def _cases(kind: str) -> list[Any]:
+    ours = [name for name in RECORDINGS if name.startswith(kind)]
+    folder = outside_folder()
+    if folder.is_dir():
+        return ours + sorted(path.stem for path in folder.glob(f"{kind}*.jsonl"))
+    reason = "replies of real providers are not in this checkout"
+    return [*ours, pytest.param("of-providers", marks=pytest.mark.skip(reason=reason))]
+
+
+CHAT_RECORDINGS = _cases("chat-")
+RESPONSES_RECORDINGS = _cases("responses-")
 
 
 def read_recording(name: str) -> list[str]:
     """Return the data of each message of a recording, exactly as recorded."""
-    text = (recordings_dir() / f"{name}.jsonl").read_text(encoding="utf-8")
+    folder = FOLDER if name in RECORDINGS else outside_folder()
+    text = (folder / f"{name}.jsonl").read_text(encoding="utf-8")
     return [line for line in text.split("\n") if line]
 
 

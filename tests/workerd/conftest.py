@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from .bundle import PYTHONS
-from .install import CannotInstallError, node
-from .rig import Rig
+from testbed.node import CannotInstallError, find_node
+from testbed.workerd.bundle import PYTHONS
+from testbed.workerd.rig import Rig
+
+from .workers import open_rig
 
 _ran: Counter[tuple[str, str]] = Counter()
 
@@ -20,12 +22,12 @@ _ran: Counter[tuple[str, str]] = Counter()
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Run workerd with the Python that the test is parametrised with; one at a time."""
     try:
-        node()
+        find_node()
     except CannotInstallError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
-    rig = Rig(PYTHONS[request.param])
+    rig = open_rig(request.param)
     rig.start()
     yield rig
     rig.stop()

@@ -1,4 +1,4 @@
-"""Measures in workerd what is not to be asserted: ``python -m tests.workerd.measure [py314 …]`` prints JSON lines."""
+"""Measure in workerd what is not to be asserted: ``python -m tests.workerd.measure [py314 …]`` prints JSON lines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .bundle import PYTHONS
+from testbed.workerd.rig import Rig
+
 from .client import Reader
-from .rig import Rig
+from .workers import open_rig
 
 TOKENS = 1000
 RATE = 100
@@ -62,7 +63,7 @@ def follow(rig: Rig, tokens: int, rate: int) -> dict[str, Any]:
 
 def main() -> None:
     for name in sys.argv[1:] or ["py314"]:
-        rig = Rig(PYTHONS[name])
+        rig = open_rig(name)
         rig.start()
         try:
             print(json.dumps({"python": name, "import_ms": rig.ask("second", "/import")}), flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .rig import Rig
+from testbed.workerd.rig import Rig
 
 
 def status_of(rig: Rig, stream_id: str) -> dict[str, Any]:

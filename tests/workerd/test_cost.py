@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from testbed.workerd.rig import Rig
+
 from .client import Reader
-from .rig import Rig
 from .streams import status_of, words
 
 RUNS_ON = ("py314",)

@@ -9,9 +9,9 @@ import httpx2
 import pytest
 
 from aibind.streams import SseParser
+from testbed.workerd.rig import Rig
 
 from .client import Reader, read_sse, stream_id_of, text_of
-from .rig import Rig
 from .streams import status_of, wait_for_end
 
 RUNS_ON = ("py314", "py313")

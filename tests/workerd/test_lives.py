@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from aibind.streams import SseMessage
+from testbed.workerd.rig import Rig
 
 from .client import Reader, read_sse, text_of
-from .rig import Rig
 from .streams import status_of, wait_for_end, wait_for_text, wait_until_still, words
 
 RUNS_ON = ("py314", "py313")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from .rig import Rig
+from testbed.workerd.rig import Rig
 
 RUNS_ON = ("py314", "py313")
 

@@ -44,8 +44,8 @@ class D1Client:
     - Of two columns with the same name, a result has the last.
     """
 
-    wakes = False
-    """Stores over D1 wake no followers: a Worker's requests share memory, but one must not resume another's tasks."""
+    shares_wakeups = False
+    """A Worker's requests share memory, but what one request resumes in another is cut off."""
 
     def __init__(self, database: ffi.JsObject, patience_s: float) -> None:
         self._database = database

@@ -9,21 +9,11 @@ from aibind.cloudflare import wrap_d1
 from aibind.sqlite.client import Statement
 from aibind.sqlite.schema import migrate
 from aibind.testing.checks import CheckList
-
-SEED_SQL = (
-    "CREATE TABLE seed_chunks (id TEXT NOT NULL, seq INTEGER NOT NULL, data TEXT NOT NULL, PRIMARY KEY (id, seq))",
-    (
-        "CREATE TABLE seed_status (id TEXT PRIMARY KEY, state TEXT NOT NULL DEFAULT 'active', error TEXT,"
-        " total_chunks INTEGER NOT NULL DEFAULT 0, expires_at INTEGER NOT NULL)"
-    ),
-    "CREATE TABLE seed_conversations (session_id TEXT PRIMARY KEY, data TEXT NOT NULL, expires_at INTEGER NOT NULL)",
-)
-"""The tables as the JavaScript packages' documentation gives them, under names of their own."""
+from testbed.javascript import JAVASCRIPT_TABLES, javascript_sql
 
 OUR_TABLES = ("aibind_stream_chunks", "aibind_stream_status", "aibind_conversations")
-SEED_TABLES = ("seed_chunks", "seed_status", "seed_conversations")
 
-KINDS = ("raw", "sdk", "seed")
+KINDS = ("raw", "sdk", "javascript")
 """Bindings as Cloudflare gives them; as the SDK wraps them; raw, over the tables of the JavaScript packages."""
 
 
@@ -56,12 +46,12 @@ class Bench:
     @property
     def tables(self) -> dict[str, str]:
         """Return the options of a stream store."""
-        chunks, status, _ = SEED_TABLES if self.kind == "seed" else OUR_TABLES
+        chunks, status, _ = JAVASCRIPT_TABLES if self.kind == "javascript" else OUR_TABLES
         return {"chunks_table": chunks, "status_table": status}
 
     @property
     def conversations(self) -> str:
-        return (SEED_TABLES if self.kind == "seed" else OUR_TABLES)[2]
+        return (JAVASCRIPT_TABLES if self.kind == "javascript" else OUR_TABLES)[2]
 
     async def empty(self) -> None:
         """Make the tables, unless they are there, and remove all rows and all other tables."""
@@ -72,11 +62,11 @@ class Bench:
         names = {str(row["name"]) for row in found.rows}
         if OUR_TABLES[0] not in names:
             await migrate(client)
-        if SEED_TABLES[0] not in names:
-            await client.batch([Statement(sql) for sql in SEED_SQL])
-        known = {*OUR_TABLES, *SEED_TABLES, "aibind_migrations"}
+        if JAVASCRIPT_TABLES[0] not in names:
+            await client.batch([Statement(sql) for sql in javascript_sql(*JAVASCRIPT_TABLES)])
+        known = {*OUR_TABLES, *JAVASCRIPT_TABLES, "aibind_migrations"}
         await client.batch(
-            [Statement(f'DELETE FROM "{name}"') for name in (*OUR_TABLES, *SEED_TABLES)]
+            [Statement(f'DELETE FROM "{name}"') for name in (*OUR_TABLES, *JAVASCRIPT_TABLES)]
             + [Statement(f'DROP TABLE "{name}"') for name in names - known if not name.startswith("sqlite_")]
         )
 

@@ -10,17 +10,16 @@ from . import d1, fixtures, imports, javascript, kv, odd, workers_ai
 from .bench import KINDS, Bench, checks_of_each_kind, checks_once
 from .stores import SUITES
 
-__all__ = ["names", "run_check"]
+__all__ = ["contract_of", "names", "run_check"]
 
 _MODULES = (d1, fixtures, imports, javascript, kv, odd, workers_ai)  # imported for the checks that they add
 
 
 def _catalogue() -> Iterator[tuple[str, str, Callable[[Bench], Awaitable[None]]]]:
-    for suite, (checks, harness) in SUITES.items():
-        kinds = KINDS[:2] if suite.endswith("kv") else KINDS
-        for check in checks:
-            for kind in kinds:
-                yield f"{suite}::{check.name}", kind, partial(_run_in, check, harness)
+    for suite in SUITES:
+        for check in suite.checks:
+            for kind in suite.kinds:
+                yield f"{suite.name}::{check.name}", kind, partial(_run_in, check, suite.open)
     for check in checks_of_each_kind.checks():
         for kind in KINDS[:2]:
             yield _name(check), kind, check.run
@@ -42,6 +41,12 @@ CHECKS = {(name, kind): run for name, kind, run in _catalogue()}
 def names() -> list[tuple[str, str]]:
     """List the checks: a name, and the kind of binding that it runs with."""
     return list(CHECKS)
+
+
+def contract_of(name: str) -> tuple[str, str] | None:
+    """Return the contract that a check belongs to, and the store that it holds to it; None for other checks."""
+    suite_name = name.partition("::")[0]
+    return next(((suite.contract, suite.store) for suite in SUITES if suite.name == suite_name), None)
 
 
 async def run_check(name: str, bench: Bench) -> None:

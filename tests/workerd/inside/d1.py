@@ -214,7 +214,7 @@ async def batches_do_not_mix(bench: Bench) -> None:
     add = Statement("UPDATE items SET value = value + 1 WHERE id = 1")
     read = Statement("SELECT value FROM items WHERE id = 1")
     results = await asyncio.gather(*(client.batch([add, read, add, read]) for _ in range(10)))
-    seen = sorted((first[1].rows[0]["value"], first[3].rows[0]["value"]) for first in results)  # type: ignore[type-var]
+    seen = sorted((first[1].rows[0]["value"], first[3].rows[0]["value"]) for first in results)
     assert seen == [(2 * number + 1, 2 * number + 2) for number in range(10)]
 
 
@@ -246,8 +246,8 @@ async def an_append_is_billed_as_one_row(bench: Bench) -> None:
     await client.execute("INSERT INTO aibind_stream_status VALUES ('s', 'active', NULL, 0, 0)")
     insert = "INSERT INTO {} (id, seq, data) SELECT ?, ? + key, value FROM json_each(?)"
     ours = await client.execute(insert.format("aibind_stream_chunks"), ("s", 1, '["a"]'))
-    seeds = await client.execute(insert.format("seed_chunks"), ("s", 1, '["a"]'))
-    assert (ours.rows_written, seeds.rows_written) == (1, 2)
+    theirs = await client.execute(insert.format("javascript_chunks"), ("s", 1, '["a"]'))
+    assert (ours.rows_written, theirs.rows_written) == (1, 2)
 
 
 @check

@@ -17,14 +17,15 @@ from aibind.history import ChatHistory
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore
 from aibind.streams import DurableStream, StreamEvent, decode_chunk
 from aibind.testing.checks import gather_items, raises
+from testbed.javascript import JAVASCRIPT_TABLES
 from tests.support.differences import with_ids_on_named_events
 
-from .bench import SEED_TABLES, Bench, checks_of_each_kind
+from .bench import Bench, checks_of_each_kind
 from .fixtures import _recorded
 
 check = checks_of_each_kind
 
-CHUNKS, STATUS, CONVERSATIONS = SEED_TABLES
+CHUNKS, STATUS, CONVERSATIONS = JAVASCRIPT_TABLES
 
 
 class JavaScript:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from workers import Response, import_from_javascript, wait_until
@@ -70,7 +70,7 @@ async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
 async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: dict[str, Any]) -> Any:
     """Stream a reply through the SDK's ASGI adapter, or by ourselves; with keep_alive or without."""
 
-    async def create() -> HttpResponse:
+    async def create() -> HttpResponse[AsyncGenerator[bytes, None]]:
         stream = await DurableStream.create(
             store,
             _model(asked["tokens"], asked["rate"]),
@@ -85,23 +85,23 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            from aibind.server.app import _serve_lifespan
-
-            await _serve_lifespan(receive, send)
+            while (message := await receive())["type"] != "lifespan.shutdown":
+                await send({"type": f"{message['type']}.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
             return
-        from aibind.server.reply import Reply
-
-        from aibind.server.app import _send as send_reply
-
         response = await create()
-        await send_reply(Reply(200, response.headers, response.body), receive, send)
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        async for data in response.body:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     from js import Request
 
     return await asgi.fetch(app, Request.new(request.url), worker.env, worker.ctx)
 
 
-async def _send(response: HttpResponse) -> Any:
+async def _send(response: HttpResponse[AsyncGenerator[bytes, None]]) -> Any:
     """Answer with a body of our own making, as an entry point without a framework does."""
     from js import TransformStream
     from pyodide.ffi import JsException, to_js

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from aibind.cloudflare import KVConversationStore, wrap_d1
 from aibind.conversations import ConversationStore
@@ -11,9 +13,9 @@ from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statem
 from aibind.sqlite.conversation_store import SqliteConversationStore
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams.store import StreamStore
-from aibind.testing import conversation_store_checks, stream_store_checks
+from aibind.testing import Check, conversation_store_checks, stream_store_checks
 
-from .bench import Bench
+from .bench import KINDS, Bench
 
 PAUSE_S = 0.004
 
@@ -25,10 +27,12 @@ class Breathing:
     asyncio's shortest sleeps, which Pyodide makes without a timer.
     """
 
-    wakes = False
-
     def __init__(self, client: SqliteClient) -> None:
         self._client = client
+
+    @property
+    def shares_wakeups(self) -> bool:
+        return self._client.shares_wakeups
 
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         await asyncio.sleep(PAUSE_S)
@@ -53,7 +57,7 @@ class D1Streams:
 class D1Conversations:
     """Conversation stores on D1."""
 
-    shortest_ttl_ms = 1
+    min_ttl_ms = 1
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -65,7 +69,7 @@ class D1Conversations:
 class KVConversations:
     """Conversation stores in KV, under a prefix that only this harness uses."""
 
-    shortest_ttl_ms = 60_000
+    min_ttl_ms = 60_000
     _number = 0
 
     def __init__(self, bench: Bench) -> None:
@@ -77,8 +81,20 @@ class KVConversations:
         return KVConversationStore(self._bench.kv, prefix=self._prefix, ttl_sec=ttl_ms // 1000)
 
 
-SUITES = {
-    "streams_on_d1": (stream_store_checks(), D1Streams),
-    "conversations_on_d1": (conversation_store_checks(), D1Conversations),
-    "conversations_in_kv": (conversation_store_checks(), KVConversations),
-}
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A contract, and a store that is held to it."""
+
+    name: str
+    contract: str
+    store: str
+    checks: Sequence[Check[Any]]
+    open: Callable[[Bench], Any]
+    kinds: tuple[str, ...] = KINDS
+
+
+SUITES = (
+    Suite("streams_on_d1", "streams", "D1", stream_store_checks(), D1Streams),
+    Suite("conversations_on_d1", "conversations", "D1", conversation_store_checks(), D1Conversations),
+    Suite("conversations_in_kv", "conversations", "KV", conversation_store_checks(), KVConversations, KINDS[:2]),
+)

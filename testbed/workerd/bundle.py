@@ -1,4 +1,4 @@
-"""Makes the folder of a Worker: the JavaScript around Python, Pyodide, and the site packages as one archive."""
+"""Make the folder of a Worker: the JavaScript around Python, Pyodide, and the site packages as one archive."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .install import HERE, install_node_modules, install_packages
+from .install import HERE, ROOT, install_node_modules, install_worker_packages
 
-ROOT = HERE.parent.parent
+__all__ = ["PYTHONS", "Python", "build_worker"]
 
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """Is one Python that Workers run, as its Pyodide from npm."""
+    """One Python that Workers run, as its Pyodide from npm."""
 
     name: str
     version: str
@@ -25,15 +25,16 @@ class Python:
 
     @property
     def label(self) -> str:
-        """Say which Python this is."""
+        """The name of this Python for people: "Python 3.13"."""
         return f"Python {self.version.rpartition('.')[0]}"
 
     @property
     def folder(self) -> Path:
+        """The folder of its Pyodide, installed."""
         return install_node_modules() / f"pyodide-{self.name.removeprefix('py')}"
 
     def describe(self) -> dict[str, str]:
-        """Tell the loader what it loads."""
+        """Return what the loader in the Worker must know."""
         pyodide = json.loads((self.folder / "package.json").read_text())["version"]
         return {"version": pyodide, "python": self.version, "platform": self.platform, "abi": self.abi}
 
@@ -45,8 +46,12 @@ PYTHONS = {
 }
 
 
-def build(name: str, python: Python, files: Mapping[str, Path], *, into: Path) -> Path:
-    """Make the folder of a Worker. ``files`` are files or folders of its own, by their place in its site packages."""
+def build_worker(name: str, python: Python, files: Mapping[str, Path], *, into: Path) -> Path:
+    """Make the folder of a Worker and return it.
+
+    ``files`` are the Worker's files or folders, by their place in its site packages; aibind and the packages that a
+    Worker vendors are there always.
+    """
     folder = into / f"{python.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(HERE / "worker", folder)
@@ -61,7 +66,7 @@ def build(name: str, python: Python, files: Mapping[str, Path], *, into: Path) -
         script = (python.folder / "pyodide.asm.js").read_text()
         (folder / "pyodide.asm.mjs").write_text(f"{script}\nexport default _createPyodideModule;\n")
     with zipfile.ZipFile(folder / "site.zip", "w") as archive:
-        _add(archive, "", install_packages())
+        _add(archive, "", install_worker_packages())
         _add(archive, "aibind", ROOT / "src" / "aibind")
         for place, source in files.items():
             _add(archive, place, source)

@@ -1,4 +1,4 @@
-"""Starts and stops workerd, and talks to the Workers in it."""
+"""Start and stop workerd, and talk to the Workers in it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,51 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx2
 
-from .bundle import ROOT, Python, build
-from .install import HERE, NODE_MODULES, node
+from ..node import find_node
+from .bundle import Python, build_worker
+from .install import HERE, NODE_MODULES
+
+__all__ = ["ANSWER_S", "Rig", "RigError", "Worker"]
 
 START_S = 120
 ANSWER_S = 90
 """How long an answer may take, in seconds: a first one starts Python, and the machine may be busy."""
 LOG_LINES = 60
 
-CHECKS_FILES = {
-    "entry.py": HERE / "inside" / "entry.py",
-    "tests/__init__.py": ROOT / "tests" / "__init__.py",
-    "tests/support/__init__.py": ROOT / "tests" / "support" / "__init__.py",
-    "tests/support/differences.py": ROOT / "tests" / "support" / "differences.py",
-    "tests/fixtures": ROOT / "tests" / "fixtures",
-    "tests/workerd/__init__.py": HERE / "__init__.py",
-    "tests/workerd/inside": HERE / "inside",
-}
-
 
 class RigError(Exception):
-    """Tells that workerd did not do what it should, with the end of its log."""
+    """Raised when workerd or a Worker did not do what it should, with the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A Worker to run: its files by their place in its site packages, and whether its D1 binding counts.
+
+    The module ``entry`` among the files has the Worker's class. Workers with equal files share one folder.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    meter: bool = False
 
 
 class Rig:
-    """Is one workerd with three Workers, each an isolate of its own, over one D1 database and one KV namespace.
+    """One workerd with several Workers, each an isolate, over one D1 database and one KV namespace.
 
-    ``checks`` and ``second`` run the checks in ``inside/``, the first with a counting D1 binding; ``example`` is
-    examples/worker. An isolate starts its Python, which takes seconds, when it is first asked something.
+    An isolate starts its Python, which takes seconds, when it is first asked something.
     """
 
-    def __init__(self, python: Python) -> None:
+    def __init__(self, python: Python, workers: Sequence[Worker]) -> None:
         self.python = python
+        self._workers = workers
+        self._built: list[dict[str, Any]] = []
         self.data = Path(tempfile.mkdtemp(prefix="aibind-workerd-"))
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
@@ -58,13 +65,12 @@ class Rig:
         """Start workerd, unless it runs."""
         if self._process is not None:
             return
-        pyodide = self.python.describe()
-        workers = [{**worker, "pyodide": pyodide} for worker in self.build_workers()]
+        self._built = self._built or self._build()
         options = self.data / "options.json"
-        options.write_text(json.dumps({"persist": str(self.data), "workers": workers}))
+        options.write_text(json.dumps({"persist": str(self.data), "workers": self._built}))
         self._answers = queue.Queue()
         self._process = subprocess.Popen(
-            [node(), str(HERE / "rig.mjs"), str(options)],
+            [find_node(), str(HERE / "rig.mjs"), str(options)],
             cwd=HERE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -77,22 +83,21 @@ class Rig:
             threading.Thread(target=_pump, args=(stream, take), daemon=True).start()
         self.urls = self._answer()["urls"]
 
-    def build_workers(self) -> list[dict[str, Any]]:
-        """Build the Workers, and tell of each its name, its folder and whether its D1 is metered."""
-        checks = self.build("checks", CHECKS_FILES)
-        example = self.build("example", {"": ROOT / "examples" / "worker" / "src"})
-        return [
-            {"name": "checks", "build": checks, "meter": True},
-            {"name": "second", "build": checks, "meter": True},
-            {"name": "example", "build": example},
-        ]
-
-    def build(self, name: str, files: Mapping[str, Path]) -> str:
-        """Make the folder of a Worker, for this rig alone: another may run at the same time."""
-        return str(build(name, self.python, files, into=self.data / "build"))
+    def _build(self) -> list[dict[str, Any]]:
+        """Make the Workers' folders, for this rig alone: another may run at the same time."""
+        built: list[dict[str, Any]] = []
+        pyodide = self.python.describe()
+        folders: list[tuple[Mapping[str, Path], Path]] = []
+        for worker in self._workers:
+            folder = next((folder for files, folder in folders if files == worker.files), None)
+            if folder is None:
+                folder = build_worker(worker.name, self.python, worker.files, into=self.data / "build")
+                folders.append((worker.files, folder))
+            built.append({"name": worker.name, "build": str(folder), "meter": worker.meter, "pyodide": pyodide})
+        return built
 
     def stop(self) -> None:
-        """Stop workerd in an orderly way, and remove its data."""
+        """Shut workerd down, and remove its data."""
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -105,7 +110,7 @@ class Rig:
         shutil.rmtree(self.data, ignore_errors=True)
 
     def kill(self) -> None:
-        """Kill workerd and everything in it at once, as a machine that fails; the data stays."""
+        """Kill workerd and everything in it, as a failing machine does; the data stays."""
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -119,7 +124,7 @@ class Rig:
         self._process = None
 
     def command(self, **command: Any) -> Any:
-        """Give the rig a command and return its answer."""
+        """Send a command to rig.mjs and return its answer."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -136,7 +141,7 @@ class Rig:
             raise RigError(f"workerd did not answer:\n{self.log()}") from None
 
     def log(self) -> str:
-        """Return the end of what workerd and Python printed."""
+        """Return the last lines that workerd and Python printed."""
         return "".join(self._log[-LOG_LINES:])
 
     def client(self, worker: str, *, timeout_s: float = ANSWER_S) -> httpx2.Client:
@@ -148,23 +153,23 @@ class Rig:
         limits = httpx2.Limits(max_keepalive_connections=0)
         return httpx2.Client(base_url=self.urls[worker], timeout=timeout_s, limits=limits)
 
-    def meter(self, worker: str, delay_ms: int) -> dict[str, Any]:
-        """Read a Worker's D1 meter, begin anew, and delay each of its calls by ``delay_ms`` from now on."""
+    def meter(self, worker: str, delay_ms: float) -> dict[str, Any]:
+        """Read and reset a Worker's D1 meter, and delay each of its calls by ``delay_ms`` from now on."""
         with self.client(worker) as client:
             counted: dict[str, Any] = client.get("/.rig/meter").json()
             client.post("/.rig/meter", json={"delayMs": delay_ms})
         return counted
 
-    def ask(self, worker: str, path: str, body: object = None, **params: Any) -> Any:
-        """Ask a Worker of ``inside/`` for something, and return its JSON."""
-        with self.client(worker) as client:
-            response = client.post(path, json=body, params=params)
+    def ask(self, worker: str, path: str, body: object = None, *, timeout_s: float = ANSWER_S) -> Any:
+        """Post JSON to a Worker and return the JSON that it answers."""
+        with self.client(worker, timeout_s=timeout_s) as client:
+            response = client.post(path, json=body)
         if response.status_code != 200:
             raise RigError(f"{response.status_code}: {response.text}\n{self.log()}")
         return response.json()
 
 
-def _pump(stream: Any, take: Any) -> None:
+def _pump(stream: IO[str], take: Callable[[str], None]) -> None:
     try:
         for line in stream:
             take(line)

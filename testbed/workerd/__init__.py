@@ -1,0 +1,1 @@
+"""Python Workers in the real Workers runtime."""

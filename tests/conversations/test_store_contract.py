@@ -1,0 +1,112 @@
+"""Every conversation store keeps the same contract, and a check that does not apply is skipped, not passed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from aibind.conversations import ConversationStore, MemoryConversationStore
+from aibind.sqlite import SqliteConversationStore, SqliteDatabase, migrate, wrap_sqlite3
+from aibind.testing import Check, CheckSkipped, ConversationStoreHarness, conversation_store_checks
+
+
+class MemoryHarness:
+    """Stores in memory that share their data."""
+
+    min_ttl_ms = 1
+
+    def __init__(self) -> None:
+        self._first = MemoryConversationStore()
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
+        store = MemoryConversationStore(ttl_ms=ttl_ms)
+        store._stored = self._first._stored
+        return store
+
+
+class SqliteHarness:
+    """Stores over one database."""
+
+    min_ttl_ms = 1
+
+    def __init__(self, client: SqliteDatabase) -> None:
+        self._client = client
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
+        return SqliteConversationStore(self._client, ttl_ms=ttl_ms)
+
+
+@pytest.fixture(params=["memory", "file"])
+async def harness(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ConversationStoreHarness]:
+    if request.param == "memory":
+        yield MemoryHarness()
+        return
+    async with wrap_sqlite3(tmp_path / "chats.db") as client:
+        await migrate(client)
+        yield SqliteHarness(client)
+
+
+@pytest.mark.parametrize("check", conversation_store_checks(), ids=lambda check: check.name)
+async def test_conversation_store(check: Check[ConversationStoreHarness], harness: ConversationStoreHarness) -> None:
+    await check.run(harness)
+
+
+class SlowToExpire(MemoryHarness):
+    """Stores that keep a session for a minute at least, as KV does."""
+
+    min_ttl_ms = 60_000
+
+
+async def test_a_check_that_does_not_apply_is_skipped_with_its_reason() -> None:
+    skipped = {}
+    for check in conversation_store_checks():
+        try:
+            await check.run(SlowToExpire())
+        except CheckSkipped as reason:
+            skipped[check.name] = str(reason)
+    assert skipped.keys() == {"an_expired_session_is_empty", "time_to_live_counts_from_the_last_save"}
+    assert all("60000" in reason for reason in skipped.values())
+
+
+TEST_FILE = """
+import asyncio
+import unittest
+
+from aibind.testing import conversation_store_checks
+from tests.conversations.test_store_contract import SlowToExpire
+
+
+class Contract(unittest.TestCase):
+    def test_expiry(self):
+        (check,) = (check for check in conversation_store_checks() if check.name == "an_expired_session_is_empty")
+        asyncio.run(check.run(SlowToExpire()))
+
+
+def test_expiry_without_a_class():
+    Contract("test_expiry").test_expiry()
+"""
+
+
+@pytest.mark.parametrize(
+    "framework", [["pytest", "-rs", "-p", "no:cacheprovider"], ["unittest", "-v"]], ids=lambda f: f[0]
+)
+def test_test_frameworks_report_the_skip(framework: list[str], tmp_path: Path) -> None:
+    (tmp_path / "test_skip.py").write_text(TEST_FILE, encoding="utf-8")
+    target = "test_skip.py" if framework[0] == "pytest" else "test_skip"
+    run = subprocess.run(
+        [sys.executable, "-m", *framework, target],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    output = run.stdout + run.stderr
+    assert re.search("2 skipped" if framework[0] == "pytest" else r"OK \(skipped=1\)", output)
+    assert "min_ttl_ms is 60000" in output

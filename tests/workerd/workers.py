@@ -1,0 +1,43 @@
+"""The Workers that the tests run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from testbed.workerd.bundle import PYTHONS
+from testbed.workerd.rig import Rig, Worker
+
+__all__ = ["open_rig"]
+
+ROOT = Path(__file__).parents[2]
+CHECKS = {
+    "entry.py": ROOT / "tests" / "workerd" / "inside" / "entry.py",
+    **{
+        place: ROOT / place
+        for place in (
+            "testbed/__init__.py",
+            "testbed/javascript.py",
+            "tests/__init__.py",
+            "tests/fixtures",
+            "tests/support/__init__.py",
+            "tests/support/differences.py",
+            "tests/workerd/__init__.py",
+            "tests/workerd/inside",
+        )
+    },
+}
+
+
+def open_rig(python: str) -> Rig:
+    """Make the rig of a Python, not started yet.
+
+    ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker.
+    """
+    return Rig(
+        PYTHONS[python],
+        [
+            Worker("checks", CHECKS, meter=True),
+            Worker("second", CHECKS, meter=True),
+            Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
+        ],
+    )
