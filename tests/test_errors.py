@@ -21,14 +21,14 @@ SAMPLES = {"str": "a “text”\n", "int": 7, "bool": True, "str | None": "said"
 """A value for each type of parameter, different from every default."""
 
 
-def send(error: Any, protocol: int) -> Any:
+def pickled(protocol: int, error: Any) -> Any:
     return pickle.loads(pickle.dumps(error, protocol))
 
 
 WAYS: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    **{f"pickle {protocol}": partial(send, protocol=protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
+    **{f"pickle {protocol}": partial(pickled, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
 }
 
 

@@ -280,7 +280,7 @@ async def test_a_source_that_cannot_be_iterated_is_named() -> None:
         (answer(), "await it first"),
         (events, "call it first"),
         (["text"], "make it an async generator"),
-        (7, "source is int, but must be an async iterable of str or StreamEvent"),
+        (7, "source is of type int, but must be an async iterable of str or StreamEvent"),
     ):
         store = MemoryStreamStore()
         with pytest.raises(TypeError, match=told):

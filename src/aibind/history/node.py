@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 __all__ = ["Message", "Siblings", "TreeNode", "TreePath"]
 
 Message: TypeAlias = dict[str, Any]
-"""One message of a conversation: any JSON object, usually ``{"role": "user", "content": "…"}``."""
+"""A JSON object, usually ``{"role": "user", "content": "…"}``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 
 from .._closing import close_iterator
+from .._kinds import kind_of
 from ..errors import RequestError
 from ..models.model import Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 
@@ -23,7 +24,7 @@ class Models:
         if (model is None) == (not models):
             raise ValueError("Give the handler either a model or models")
         if models and not isinstance(models, Mapping):
-            raise TypeError(f'models is {_kind(models)}: give a mapping, such as {{"fast": EchoModel()}}')
+            raise TypeError(f'models is {kind_of(models)}: give a mapping, such as {{"fast": EchoModel()}}')
         self._by_key = dict(models or {})
         for key, value in self._by_key.items():
             _check(f'models["{key}"]', value)
@@ -72,10 +73,4 @@ async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[Model
 
 def _check(name: str, value: object) -> None:
     if isinstance(value, type) or not callable(getattr(value, "stream", None)):
-        raise TypeError(f"{name} is {_kind(value)}: give an object with stream(request), such as EchoModel()")
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    return "a function" if inspect.isroutine(value) else f"of type {type(value).__name__}"
+        raise TypeError(f"{name} is {kind_of(value)}: give an object with stream(request), such as EchoModel()")

@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterable, AsyncIterator
 
+from .._kinds import kind_of
 from ..errors import AibindError, SqliteError, TransientError
 from .events import StreamEvent
 
@@ -31,7 +32,7 @@ def iterate(source: AsyncIterable[StreamEvent | str]) -> AsyncIterator[StreamEve
     elif hasattr(given, "__iter__"):
         hint = ": make it an async generator"
     raise TypeError(
-        f"source is {_kind_of(given)}, but must be an async iterable of str or StreamEvent, such as an async "
+        f"source is {kind_of(given)}, but must be an async iterable of str or StreamEvent, such as an async "
         f"generator{hint}"
     )
 
@@ -43,8 +44,8 @@ def event_of(item: StreamEvent | str) -> StreamEvent:
     if isinstance(item, str):
         return StreamEvent("", item)
     raise TypeError(
-        f"The source yielded {_kind_of(item)}, but must yield str or StreamEvent: convert it, for example to the text "
-        "that it holds"
+        f"The source yielded {type(item).__module__}.{type(item).__qualname__}, but must yield str or StreamEvent: "
+        "convert it, for example to the text that it holds"
     )
 
 
@@ -54,9 +55,3 @@ def message_for_readers(error: Exception) -> str:
         return str(error) or type(error).__name__
     logger.warning("The source of a stream failed: %s", error, exc_info=error)
     return FAILED
-
-
-def _kind_of(value: object) -> str:
-    if inspect.isclass(value) or inspect.isroutine(value):
-        return f"{getattr(value, '__qualname__', value)!s} ({type(value).__name__})"
-    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
