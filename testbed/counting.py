@@ -23,6 +23,11 @@ class CountingClient:
         self.rows_written = 0
         self.log: list[str] = []
 
+    @property
+    def shares_wakeups(self) -> bool:
+        """Whether tasks that use the client may wake each other."""
+        return self._client.shares_wakeups
+
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         """Run one statement."""
         self._count_call([sql])

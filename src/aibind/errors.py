@@ -28,6 +28,7 @@
     │   └── ConversationConflictError kept changing while it was being saved
     ├── ModelError                    the model or its endpoint failed; has .status, .code and .retryable
     │   └── ModelTimeoutError
+    ├── SourceError                   a source ends its stream with a message for its readers
     └── RequestError                  a client's request is wrong; has .status (4xx)
 
 A driver's own error is always mapped to one of these and kept as ``__cause__``.
@@ -36,6 +37,7 @@ A driver's own error is always mapped to one of these and kept as ``__cause__``.
 from __future__ import annotations
 
 __all__ = [
+    "PRODUCER_LOST",
     "AibindError",
     "ConversationConflictError",
     "ConversationError",
@@ -49,6 +51,7 @@ __all__ = [
     "OverloadedError",
     "ProducerLostError",
     "RequestError",
+    "SourceError",
     "SqliteConstraintError",
     "SqliteError",
     "SqliteOverloadedError",
@@ -130,11 +133,15 @@ class StreamConflictError(StreamError):
         self.seq = seq
 
 
+PRODUCER_LOST = "producer lost"
+"""The message for readers of a stream whose producer was lost."""
+
+
 class ProducerLostError(StreamError):
     """Tells that the producer stopped renewing its lease: it was killed or cut off. What was flushed can be read."""
 
     def __init__(self, stream_id: str) -> None:
-        super().__init__("producer lost", stream_id)
+        super().__init__(PRODUCER_LOST, stream_id)
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------
@@ -233,6 +240,13 @@ class ModelTimeoutError(ModelError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
+
+
+class SourceError(AibindError):
+    """Raised by a source to end its stream with this message for the stream's readers.
+
+    Exceptions that are not aibind's are logged, and their messages are not shown to readers.
+    """
 
 
 class RequestError(AibindError):

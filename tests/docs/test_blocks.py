@@ -55,6 +55,14 @@ def test_the_worker_of_the_readme_is_that_of_the_documentation() -> None:
     assert len([line for line in readme[0].splitlines() if line.strip()]) <= 20, "the heading says 20 lines"
 
 
+def test_the_store_of_the_documentation_is_the_example() -> None:
+    example = (ROOT / "examples" / "own_store.py").read_text(encoding="utf-8")
+    (block,) = (block for block in BLOCKS[ROOT / "docs" / "writing-a-store.md"] if "BaseStreamStore" in block.code)
+    imports, store = block.code.split("\n\n\nclass ", 1)
+    assert store in example
+    assert set(imports.splitlines()) <= set(example.splitlines())
+
+
 def test_the_configuration_is_that_of_the_example() -> None:
     (block,) = (block for block in BLOCKS[ROOT / "docs" / "cloudflare.md"] if block.language == "toml")
     text = (ROOT / "examples" / "worker" / "wrangler.jsonc").read_text(encoding="utf-8")

@@ -264,6 +264,10 @@ class Late:
         self.client = client
         self.batches = 0
 
+    @property
+    def shares_wakeups(self) -> bool:
+        return self.client.shares_wakeups
+
     async def execute(self, sql: str, args: tuple[SqliteValue, ...] = ()) -> SqliteResult:
         return await self.client.execute(sql, args)
 

@@ -36,6 +36,10 @@ class FaultyClient:
         self._random = random.Random(seed)
         self._latency_s = latency_s
 
+    @property
+    def shares_wakeups(self) -> bool:
+        return self._client.shares_wakeups
+
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         return (await self._pass([Statement(sql, args)], reading=sql.startswith("SELECT"), single=True))[0]
 

@@ -81,11 +81,17 @@ class MemoryStreams:
         self._first: MemoryStreamStore | None = None
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        store = MemoryStreamStore(ttl_ms=ttl_ms, lease_ms=lease_ms)
         if self._first is None:
-            self._first = store
-        store._streams, store._signals = self._first._streams, self._first._signals
-        return store
+            self._first = MemoryStreamStore(ttl_ms=ttl_ms, lease_ms=lease_ms)
+            return self._first
+        return share_streams(self._first, ttl_ms=ttl_ms, lease_ms=lease_ms)
+
+
+def share_streams(store: MemoryStreamStore, **options: int) -> MemoryStreamStore:
+    """Return another store over the same streams, which finds no producer of the first."""
+    other = MemoryStreamStore(**options)
+    other._streams, other._wakeups = store._streams, store._wakeups
+    return other
 
 
 class SqliteStreams:

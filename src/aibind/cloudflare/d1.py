@@ -42,8 +42,8 @@ class D1Client:
     Each call is one round trip. ``batch`` is one transaction.
     """
 
-    wakes = False
-    """Stores over D1 wake nobody: a Worker's requests share memory, but what one resumes in another is cut off."""
+    shares_wakeups = False
+    """A Worker's requests share memory, but what one request resumes in another is cut off."""
 
     def __init__(self, database: ffi.JsObject, patience_s: float) -> None:
         self._database = database

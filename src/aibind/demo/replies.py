@@ -63,10 +63,8 @@ class StoredReplies:
                 page = await self._streams.read_page(stream_id, after_seq)
         except StreamNotFoundError:
             return None
-        end: StreamEnd | None = None
-        if not page.status.is_active:
-            end = StreamEnd(page.status.state, page.status.error)
-        elif page.status.expires_at <= time.time() * 1000:
+        end = page.status.end
+        if end is None and page.status.expires_at <= time.time() * 1000:
             end = StreamEnd("error", "producer lost")
         if end is not None and end.error:
             details["error"] = end.error

@@ -14,11 +14,11 @@ from ..conversations.store import ConversationStore
 from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..models.model import Message, Model, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, DurableStream, KeepAlive
-from ..streams.followers import encode_end
 from ..streams.memory import MemoryStreamStore
 from ..streams.normalize import EventNormalizer
 from ..streams.response import Body, HttpResponse
 from ..streams.sse import HEADERS, encode_message
+from ..streams.sse_body import encode_end
 from ..streams.store import StreamEnd, StreamStore
 from ..streams.writer import SHUT_DOWN
 from . import prompts

@@ -165,7 +165,7 @@ async def _read_lost(streams: StreamStore, stream_id: str) -> tuple[str, StreamE
             break
         after_seq = page.chunks[-1].seq
     text = "".join(pieces)
-    if not page.status.is_active:
-        return text, StreamEnd(page.status.state, page.status.error)
+    if page.status.end is not None:
+        return text, page.status.end
     lost = page.status.expires_at <= time.time() * 1000
     return text, StreamEnd("error", "producer lost") if lost else None

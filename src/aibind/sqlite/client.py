@@ -44,6 +44,15 @@ class SqliteClient(Protocol):
     every write that was awaited before it. An implementation may retry by itself only what is safe to repeat.
     """
 
+    @property
+    def shares_wakeups(self) -> bool:
+        """Whether tasks that use this client may wake each other.
+
+        False in a Worker: its requests share memory, but what one request resumes in another is cut off. A client that
+        wraps another passes the other's value on.
+        """
+        ...
+
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         """Run one statement and return its rows."""
         ...

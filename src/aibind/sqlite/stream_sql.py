@@ -1,31 +1,32 @@
-"""The statements of the stream store, with their arguments. Each is atomic by itself."""
+"""The SQL statements of the stream store, each atomic by itself, with their arguments."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 
-from ..streams.store import StreamState
+from ..streams.store import TerminalState
 from .client import SqliteValue, Statement
 from .schema import quote_identifier
 
-__all__ = ["PAGE_CHUNKS", "SWEEP_STREAMS", "StreamSql"]
+__all__ = ["MAX_PAGE_CHUNKS", "MAX_SWEPT_STREAMS", "StreamSql"]
 
-PAGE_CHUNKS = 500
-"""How many chunks one look returns at most; of 64 Ki characters each, at most."""
+MAX_PAGE_CHUNKS = 500
+"""Chunks in one page. A chunk that this package writes holds at most 64 Ki characters."""
 
-SWEEP_STREAMS = 500
-"""How many streams one sweep removes, so that it stays within a database's time limit."""
+MAX_SWEPT_STREAMS = 500
+"""Streams that one statement removes, so that it stays within a database's time limit."""
 
-PARAMETER_CHARS = 250_000
-"""About how many characters one JSON parameter carries: a value may hold 2 MB on D1, and a character take 6 bytes."""
+MAX_PARAMETER_CHARS = 250_000
+"""Characters in one JSON parameter, unless a single chunk is longer: a value on D1 holds at most 2 MB, and a character
+takes up to 6 bytes."""
 
 
 class StreamSql:
-    """Makes the statements for two tables, whose names are checked and quoted.
+    """The statements for two tables. Raises ValueError for a table name that is not a plain identifier.
 
-    With ``counted`` the client tells exactly how many rows a statement wrote. Then numbered chunks do not come back:
-    SQLite takes as long to return a row as to insert it.
+    With ``counted`` the client counts the rows that a statement writes exactly. Inserting chunks with known seqs then
+    returns no rows: SQLite takes as long to return a row as to insert it.
     """
 
     def __init__(self, chunks_table: str, status_table: str, *, counted: bool = False) -> None:
@@ -50,7 +51,7 @@ class StreamSql:
         )
         self._read = (
             f"SELECT s.state, s.error, s.total_chunks, s.expires_at, c.seq, c.data FROM {status} s"
-            f" LEFT JOIN {chunks} c ON c.id = s.id AND c.seq > ? WHERE s.id = ? ORDER BY c.seq LIMIT {PAGE_CHUNKS}"
+            f" LEFT JOIN {chunks} c ON c.id = s.id AND c.seq > ? WHERE s.id = ? ORDER BY c.seq LIMIT {MAX_PAGE_CHUNKS}"
         )
         self._status = (
             f"SELECT s.state, s.error, s.expires_at,"
@@ -59,10 +60,10 @@ class StreamSql:
         )
         self._silent = (
             f"SELECT s.id, {stored} AS stored FROM {status} s"
-            f" WHERE s.state = 'active' AND s.expires_at <= ? LIMIT {SWEEP_STREAMS}"
+            f" WHERE s.state = 'active' AND s.expires_at <= ? LIMIT {MAX_SWEPT_STREAMS}"
         )
         expired = (
-            f"SELECT id FROM {status} WHERE state <> 'active' AND expires_at <= ? ORDER BY id LIMIT {SWEEP_STREAMS}"
+            f"SELECT id FROM {status} WHERE state <> 'active' AND expires_at <= ? ORDER BY id LIMIT {MAX_SWEPT_STREAMS}"
         )
         self._remove_expired = (
             f"DELETE FROM {chunks} WHERE id IN ({expired})",
@@ -74,7 +75,7 @@ class StreamSql:
         )
         self._remove_silent = (
             f"DELETE FROM {chunks} WHERE id IN ({still_silent})",
-            # A stream that did make progress has kept its chunks, and so its row.
+            # A stream that made progress still has its chunks, and so keeps its row.
             (
                 f"DELETE FROM {status} WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(?))"
                 f" AND state = 'active' AND expires_at <= ?"
@@ -83,14 +84,14 @@ class StreamSql:
         )
 
     def create(self, stream_id: str, expires_at: int) -> Statement:
-        """Begin a stream; a constraint fails when the id is taken."""
+        """Insert a stream. A constraint fails when the id is taken."""
         return Statement(self._create, (stream_id, expires_at))
 
     def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
-        """Store chunks while the stream is active; a constraint fails when a seq is taken. Rows stored come back.
+        """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.
 
-        One parameter carries many chunks as a JSON array. A chunk by itself travels as it is, and one that holds NUL is
-        always by itself, since SQLite's JSON ends a string there.
+        One parameter carries many chunks as a JSON array; a single chunk is passed as it is. A chunk that contains NUL
+        is always passed singly, since SQLite's JSON ends a string there.
         """
         statements: list[Statement] = []
         for run in _runs(chunks):
@@ -107,44 +108,47 @@ class StreamSql:
         return statements
 
     def renew(self, stream_id: str, expires_at: int) -> Statement:
-        """Move the lease of an active stream; its row comes back."""
+        """Restart the lease of an active stream, returning its row."""
         return Statement(self._renew, (expires_at, stream_id))
 
-    def finish(self, stream_id: str, state: StreamState, error: str | None, expires_at: int) -> Statement:
-        """End an active stream; its row comes back."""
+    def finish(self, stream_id: str, state: TerminalState, error: str | None, expires_at: int) -> Statement:
+        """End an active stream, returning its row."""
         return Statement(self._finish, (state, error, expires_at, stream_id, stream_id))
 
     def read(self, stream_id: str, after_seq: int) -> Statement:
-        """Look at the state and at some chunks: one row a chunk, or a single one with NULLs; none for an unknown id."""
+        """Select the state and a page of chunks.
+
+        There is a row for each chunk, one with NULLs when there is no chunk, and none for an unknown stream.
+        """
         return Statement(self._read, (after_seq, stream_id))
 
     def status(self, stream_id: str) -> Statement:
-        """Look at the state."""
+        """Select the state, with the number of chunks."""
         return Statement(self._status, (stream_id,))
 
     def silent(self, now: int) -> Statement:
-        """Find active streams whose lease has run out, with how many chunks they have."""
+        """Select active streams whose lease has run out, with the number of their chunks."""
         return Statement(self._silent, (now,))
 
     def remove_silent(self, now: int, seen: Iterable[tuple[str, int]]) -> list[Statement]:
-        """Remove those of them that have no more chunks than when they were seen."""
+        """Delete those of them that still have the number of chunks with which they were seen."""
         found = json.dumps(list(seen), ensure_ascii=False)
         return [Statement(sql, (found, now)) for sql in self._remove_silent]
 
     def remove_expired(self, now: int) -> list[Statement]:
-        """Remove ended streams that have expired."""
+        """Delete streams that have ended and expired."""
         return [Statement(sql, (now,)) for sql in self._remove_expired]
 
 
 def _runs(chunks: Sequence[str]) -> Sequence[Sequence[str]]:
-    """Split chunks into runs that can travel in one parameter each."""
+    """Split chunks into runs of which each fits one parameter."""
     if len(chunks) == 1:
         return [chunks]
     runs: list[list[str]] = []
     size = 0
     for chunk in chunks:
         alone = "\0" in chunk
-        if not runs or alone or "\0" in runs[-1][0] or size + len(chunk) > PARAMETER_CHARS:
+        if not runs or alone or "\0" in runs[-1][0] or size + len(chunk) > MAX_PARAMETER_CHARS:
             runs.append([])
             size = 0
         runs[-1].append(chunk)

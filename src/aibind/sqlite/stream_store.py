@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from .._time import now_ms, sleep
@@ -13,29 +14,31 @@ from ..errors import (
     StreamNotActiveError,
     StreamNotFoundError,
 )
-from ..streams.follow import Signals, check_after_seq, chunks_of, follow_pages, grace_s
+from ..streams.base import BaseStreamStore, check_after_seq, check_milliseconds
+from ..streams.polling import PagePoller
 from ..streams.store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
-from .stream_reader import StreamReader
-from .stream_sql import PAGE_CHUNKS, SWEEP_STREAMS, StreamSql
+from .stream_poller import StreamPoller
+from .stream_sql import MAX_PAGE_CHUNKS, MAX_SWEPT_STREAMS, StreamSql
 
 __all__ = ["SqliteStreamStore"]
 
-REMOTE_SCHEDULE = Pace(250, 2000)
+REMOTE_PACE = Pace(250, 2000)
 """Each write is a round trip and is billed: 10 s of text take about 40 writes, 10 minutes about 400."""
 
-LOCAL_SCHEDULE = Pace(5)
-"""A write is a few microseconds in a group commit: other processes should not wait."""
+LOCAL_PACE = Pace(5)
+"""A write takes a few microseconds in a group commit, and readers in other processes wait for it."""
 
 
-class SqliteStreamStore:
-    """Keeps streams in two tables, which the JavaScript packages read and write as well.
+class SqliteStreamStore(BaseStreamStore):
+    """Streams in two tables, which the JavaScript packages read and write as well.
 
-    ``poll_interval_ms`` is how soon a reader looks again at a remote database; it waits longer while nothing comes.
-    Producers of this store object wake their readers without any query, and on a local file so do other processes.
-    ``ttl_ms`` is how long an ended stream can be resumed. ``lease_ms`` is how long a producer may neither write nor
-    renew before its readers give it up as lost. The tables are made by :func:`aibind.sqlite.migrate`, or by the SQL
-    that ``aibind schema`` prints; ValueError is raised for a name that is no plain identifier.
+    ``poll_interval_ms`` is how soon a reader polls a remote database again; it backs off while nothing arrives.
+    Producers that write to this store object wake its readers without a query; on a local file, those of other
+    processes do too. ``ttl_ms`` is how long a stream that has ended can be resumed. ``lease_ms`` is how long a producer
+    may neither write nor renew before it counts as lost. The tables are made by :func:`aibind.sqlite.migrate`, or by
+    the SQL that ``aibind schema`` prints. Raises ValueError for a time that is not above 0 and for a table name that is
+    not a plain identifier.
     """
 
     def __init__(
@@ -48,55 +51,35 @@ class SqliteStreamStore:
         ttl_ms: int = 300_000,
         lease_ms: int = 30_000,
     ) -> None:
-        for name, value in (("poll_interval_ms", poll_interval_ms), ("ttl_ms", ttl_ms), ("lease_ms", lease_ms)):
-            if value <= 0:
-                raise ValueError(f"{name} is {value}: use a number of milliseconds above 0")
+        check_milliseconds("ttl_ms", ttl_ms)
+        local = client if isinstance(client, WatchableSqliteClient) else None
+        super().__init__(
+            flush_pace=REMOTE_PACE if local is None else LOCAL_PACE,
+            lease_ms=lease_ms,
+            poll_interval_ms=poll_interval_ms,
+            shares_wakeups=client.shares_wakeups,
+        )
         self._client = client
-        self._local = client if isinstance(client, WatchableSqliteClient) else None
-        self._sql = StreamSql(chunks_table, status_table, counted=self._local is not None)
-        self._poll_interval_ms = poll_interval_ms
+        self._local = local
+        self._sql = StreamSql(chunks_table, status_table, counted=local is not None)
         self._ttl_ms = ttl_ms
-        self._lease_ms = lease_ms
-        self._signals = Signals()
+        self._poll_interval_ms = poll_interval_ms
         self._producing: set[str] = set()  # streams that this store object created and that have not ended
-        self._readers = 0
-
-    @property
-    def flush_pace(self) -> Pace:
-        """Recommend how often to write, after what a write costs here."""
-        return LOCAL_SCHEDULE if self._local else REMOTE_SCHEDULE
-
-    @property
-    def lease_ms(self) -> int:
-        """Tell how long a producer's lease is."""
-        return self._lease_ms
-
-    @property
-    def wakes(self) -> bool:
-        """Say whether readers and producers of this store object may wake each other.
-
-        Not in a Worker: requests share its memory, but whatever one of them resumes in another is cut off.
-        """
-        return getattr(self._client, "wakes", True)
 
     # --- writing ---
 
     async def create(self, stream_id: str) -> None:
-        """Begin a stream, in one statement."""
+        """Begin a stream: one statement."""
         try:
             await self._execute(self._sql.create(stream_id, now_ms() + self._lease_ms))
         except SqliteConstraintError as error:
             raise StreamExistsError(stream_id) from error
         self._producing.add(stream_id)
 
-    async def append(self, stream_id: str, chunk: str) -> int:
-        """Store one chunk, in one statement."""
-        return (await self.append_many(stream_id, [chunk]))[0]
-
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
     ) -> list[int]:
-        """Store chunks, in one statement; with ``renew`` in one batch of two."""
+        """Store chunks and return their seqs: one statement, with ``renew`` a batch of two."""
         statements = self._sql.append(stream_id, chunks, first_seq)
         if renew:
             statements.append(self._sql.renew(stream_id, now_ms() + self._lease_ms))
@@ -107,19 +90,19 @@ class SqliteStreamStore:
         if renew:
             results = results[:-1]
         if first_seq is not None and self._local is not None:
-            count = 0
+            count = 0  # of rows, including those that a trigger of the user's writes
             for result in results:
                 count += result.rows_written
-            seqs = list(range(first_seq, first_seq + min(count, len(chunks))))  # a trigger of the user's counts as well
+            seqs = list(range(first_seq, first_seq + min(count, len(chunks))))
         else:
             seqs = sorted(cast("int", row["seq"]) for result in results for row in result.rows)
         if len(seqs) < len(chunks):
             await self._refuse(stream_id)
-        self._notify(stream_id)
+        self.wake_readers(stream_id)
         return seqs
 
     async def renew(self, stream_id: str) -> bool:
-        """Start the lease anew, in one statement."""
+        """Restart the producer's lease: one statement."""
         if (await self._execute(self._sql.renew(stream_id, now_ms() + self._lease_ms))).rows:
             return True
         self._has_ended(stream_id)
@@ -127,22 +110,10 @@ class SqliteStreamStore:
             raise StreamNotFoundError(stream_id)
         return False
 
-    async def stop(self, stream_id: str) -> None:
-        """End a stream as stopped, in one statement."""
-        await self.finish(stream_id, StreamEnd("stopped"))
-
-    async def complete(self, stream_id: str) -> None:
-        """End a stream as done, in one statement."""
-        await self.finish(stream_id, StreamEnd("done"))
-
-    async def fail(self, stream_id: str, error: str) -> None:
-        """End a stream with an error, in one statement."""
-        await self.finish(stream_id, StreamEnd("error", error))
-
     async def finish(
         self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
     ) -> StreamEnd:
-        """Store the last chunks and the end, in one batch."""
+        """Store the last chunks and the end, and return how the stream really ended: one batch, or one statement."""
         ending = self._sql.finish(stream_id, end.state, end.error, now_ms() + self._ttl_ms)
         try:
             last = (await self._run([*self._sql.append(stream_id, chunks, first_seq), ending]))[-1]
@@ -152,13 +123,13 @@ class SqliteStreamStore:
         if last.rows:
             return end
         status = await self.get_status(stream_id)
-        if status is None:
+        if status is None or status.end is None:  # active again: removed, and created by another producer
             raise StreamNotFoundError(stream_id)
-        return StreamEnd(status.state, status.error)
+        return status.end
 
     def _has_ended(self, stream_id: str) -> None:
         self._producing.discard(stream_id)
-        self._notify(stream_id)
+        self.wake_readers(stream_id)
 
     async def _refuse(self, stream_id: str) -> None:
         self._has_ended(stream_id)
@@ -169,40 +140,29 @@ class SqliteStreamStore:
 
     # --- reading ---
 
-    def read_from(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamChunk]:
-        """Yield what is stored, then what comes."""
-        return chunks_of(self.read_pages(stream_id, after_seq))
-
-    async def read_pages(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamPage]:
-        """Yield the same in pages, with one statement a look."""
+    def make_poller(self, stream_id: str, wakeup: asyncio.Event) -> PagePoller:
+        """Return how one reader polls: when woken, on a change of a local file, or backing off."""
         following = False
 
-        async def look(after: int) -> StreamPage:
-            # Whoever saw it run reads it to its end: a JavaScript producer never moves expires_at, so that a long
-            # stream has expired when it ends.
+        async def read_page(after_seq: int) -> StreamPage:
+            # A reader that saw the stream active reads it to its end: a JavaScript producer never moves expires_at, so
+            # a long stream of one has expired when it ends.
             nonlocal following
-            page = await self._look(stream_id, after, expired=following)
+            page = await self._look(stream_id, after_seq, expired=following)
             following = True
             return page
 
-        self._readers += 1
-        try:
-            with self._signals.watch(stream_id) as changed:
-                reader = StreamReader(
-                    look,
-                    changed,
-                    is_own=lambda: self.wakes and stream_id in self._producing,
-                    local=self._local,
-                    crowd=lambda: self._readers,
-                    poll_interval_s=self._poll_interval_ms / 1000,
-                )
-                async for page in follow_pages(stream_id, reader, after_seq=after_seq, lease_ms=self._lease_ms):
-                    yield page
-        finally:
-            self._readers -= 1
+        return StreamPoller(
+            read_page,
+            wakeup,
+            is_own=lambda: self._shares_wakeups and stream_id in self._producing,
+            local=self._local,
+            readers=lambda: self._wakeups.watching,
+            poll_interval_s=self._poll_interval_ms / 1000,
+        )
 
     async def read_page(self, stream_id: str, after_seq: int = 0) -> StreamPage:
-        """Return one page, with one statement."""
+        """Return one page of what is stored past ``after_seq``: one statement."""
         return await self._look(stream_id, after_seq, expired=False)
 
     async def _look(self, stream_id: str, after_seq: int, *, expired: bool) -> StreamPage:
@@ -216,39 +176,36 @@ class SqliteStreamStore:
         status = _status(rows[0], stored=chunks[-1].seq if chunks else after_seq)
         if _is_expired(status) and not expired:
             raise StreamNotFoundError(stream_id)
-        return StreamPage(status, chunks, has_more=len(chunks) == PAGE_CHUNKS)
+        return StreamPage(status, chunks, has_more=len(chunks) == MAX_PAGE_CHUNKS)
 
     async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Tell how a stream is, with one statement."""
+        """Return the current state of a stream, or None if it is unknown: one statement."""
         rows = (await self._execute(self._sql.status(stream_id))).rows
         if not rows:
             return None
         status = _status(rows[0], stored=0)
         return None if _is_expired(status) else status
 
-    # --- keeping the house ---
+    # --- cleaning up ---
 
     async def cleanup(self) -> int:
-        """Remove what has expired. A producer that seems lost is given a tenth of a lease to show progress.
+        """Remove streams that have expired, ended or abandoned, and return how many.
 
-        Run it from a cron trigger, or now and then.
+        The producer of an active stream gets a tenth of a lease to show progress first. Call it from a cron trigger or
+        a periodic task.
         """
         now = now_ms()
         removed = 0
         silent = (await self._execute(self._sql.silent(now))).rows
         if silent:
-            await sleep(grace_s(self._lease_ms))
+            await sleep(self.grace_s)
             seen = [(cast("str", row["id"]), cast("int", row["stored"])) for row in silent]
             removed = len((await self._client.batch(self._sql.remove_silent(now, seen)))[-1].rows)
         while True:
             count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
             removed += count
-            if count < SWEEP_STREAMS:
+            if count < MAX_SWEPT_STREAMS:
                 return removed
-
-    def _notify(self, stream_id: str) -> None:
-        if self.wakes:
-            self._signals.notify(stream_id)
 
     # --- the client ---
 
@@ -256,14 +213,14 @@ class SqliteStreamStore:
         return await self._client.execute(statement.sql, statement.args)
 
     async def _run(self, statements: Sequence[Statement]) -> list[SqliteResult]:
-        """Run statements in one transaction; a single one is a transaction by itself."""
+        """Run statements in one transaction."""
         if len(statements) == 1:
             return [await self._client.execute(statements[0].sql, statements[0].args)]
         return await self._client.batch(statements)
 
 
 def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
-    """Read a status row. ``total_chunks`` is kept up to date there when the stream ends, not at every append."""
+    """Read a status row, in which ``total_chunks`` is updated when the stream ends, not at every append."""
     total = max(stored, cast("int", row["total_chunks"]))
     return StreamStatus(
         cast("StreamState", row["state"]), cast("str | None", row["error"]), total, cast("int", row["expires_at"])

@@ -1,23 +1,31 @@
-"""Durable, resumable streams: events, server-sent events, stores, the writer and the followers."""
+"""Durable, resumable streams: events, stores, producers and followers, and server-sent events."""
 
 from __future__ import annotations
 
-from .durable import DurableStream, EndHook, KeepAlive
+from .base import BaseStreamStore
+from .batch import EventBatch
+from .durable import DurableStream, EndHook, EventHook, KeepAlive, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
+from .polling import PagePoller, poll_pages
 from .response import Body, HttpResponse
 from .sse import SseMessage, SseParser, encode_message
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore
+from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore, TerminalState
+from .wakeups import WakeupSignals
 from .writer import StreamWriter
 
 __all__ = [
+    "BaseStreamStore",
     "Body",
     "DurableStream",
     "EndHook",
+    "EventBatch",
+    "EventHook",
     "HttpResponse",
     "KeepAlive",
     "MemoryStreamStore",
     "Pace",
+    "PagePoller",
     "SseMessage",
     "SseParser",
     "StreamChunk",
@@ -28,7 +36,11 @@ __all__ = [
     "StreamStatus",
     "StreamStore",
     "StreamWriter",
+    "TerminalState",
+    "WakeupSignals",
     "decode_chunk",
     "encode_chunk",
     "encode_message",
+    "follow",
+    "poll_pages",
 ]

@@ -1,4 +1,4 @@
-"""A stream that outlives its reader: the producer, its followers in this process, and resuming (contract §5)."""
+"""A stream that outlives its readers: its producer, its followers, and resuming (contract, section 5)."""
 
 from __future__ import annotations
 
@@ -6,38 +6,49 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
-from ..errors import AibindError
+from ..errors import AibindError, SqliteError, TransientError
+from .batch import EventBatch
 from .events import StreamEvent
-from .followers import follow_buffer, follow_store
+from .following import follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
-from .sse import HEADERS, encode_message
+from .source import event_of, iterate
+from .sse import HEADERS
+from .sse_body import announced, encode_shared
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
-__all__ = ["DurableStream", "EndHook", "KeepAlive"]
+__all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "follow"]
 
 KeepAlive: TypeAlias = Callable[[Awaitable[None]], object]
-"""Is given the producer's task, so that the runtime keeps it running when its request is over."""
+"""Called with the producer's task, so that the runtime keeps it running after its request."""
 
 EndHook: TypeAlias = Callable[[StreamEnd], Awaitable[None]]
-"""Is called once, when the source has ended and is closed, and awaited before the end is delivered."""
+"""Called and awaited once, when the source has ended and is closed, before the end is delivered."""
+
+EventHook: TypeAlias = Callable[[StreamEvent], object]
+"""Called with each event as readers will receive it, before it is delivered."""
 
 HEARTBEAT_MS = 15_000
+
+FAILED = "The reply failed"
+"""The error that readers see when a source raises an exception that is not meant for them."""
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger("aibind")
 
 
 class DurableStream:
-    """Pipes a source of events into a store and to any number of followers.
+    """A source of events, piped into a store and to any number of followers.
 
-    The producer is a task of its own: a follower that goes away, or a response that is cut, does not end it. Make one
-    with :meth:`create`, and call :meth:`response` once for each reader.
+    The producer is a task that belongs to the stream: a follower that leaves, or a response that is cut, does not end
+    it. Make a stream with :meth:`create`, and call :meth:`response` or :meth:`follow` once for each reader.
     """
 
     def __init__(self, store: StreamStore, stream_id: str, writer: StreamWriter, heartbeat_ms: float) -> None:
@@ -47,8 +58,11 @@ class DurableStream:
         self._heartbeat_s = heartbeat_ms / 1000
         self._producer: asyncio.Task[None] | None = None
         self._pumping = True
-        self._cut: StreamEnd | None = None  # how it is to end, when it was cut short
+        self._cut: StreamEnd | None = None  # how the stream is to end, when it was cut short
         self._abandoned = False
+
+    def __repr__(self) -> str:
+        return f"<DurableStream {self.id!r} {self.end.state if self.end else 'active'}>"
 
     @classmethod
     async def create(
@@ -60,38 +74,53 @@ class DurableStream:
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
+        on_event: EventHook | None = None,
         on_end: EndHook | None = None,
     ) -> DurableStream:
-        """Start to pipe ``source`` into a new stream, and return when the stream exists in the store.
+        """Pipe ``source`` into a new stream, and return as soon as the stream exists in the store.
 
-        ``source`` yields events, or text; it is read and closed by one task, and always closed. An exception that it
-        raises ends the stream with state ``error`` and the exception's message. ``stream_id`` is random unless given.
-        ``flush_interval_ms`` is how long text gathers between two writes (None: what the store recommends; 0: every
-        event is stored before it is delivered). A follower that hears nothing for ``heartbeat_ms`` gets a comment.
-        Raises TypeError for what is no such source, StreamExistsError, or what else the store raises; then nothing was
-        started.
+        ``source`` yields events or text. One task reads it, and always closes it. An exception that it raises ends the
+        stream with state ``error``. Readers see its message when it is an AibindError, such as
+        :class:`~aibind.errors.SourceError`, and not a database's; any other exception is logged, and they see ``The
+        reply failed``.
+
+        ``stream_id`` is random by default. ``flush_interval_ms`` is the time between two writes, in milliseconds (None:
+        as the store recommends; 0: every event is stored before it is delivered). A reader of :meth:`response` that
+        receives nothing for ``heartbeat_ms`` gets a comment.
+
+        Raises TypeError when ``source`` cannot be iterated, StreamExistsError for an id that is taken, and the store's
+        errors; then nothing was started.
         """
-        events = aiter(source)  # raises TypeError for what is no source, before anything has begun
+        events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
         stream = cls(
             store, stream_id, StreamWriter(store, stream_id, flush_interval_ms=flush_interval_ms), heartbeat_ms
         )
-        # The model begins to think while the store creates the row; nothing is delivered before that.
-        producer = asyncio.create_task(stream._produce(events, on_end), name=f"aibind producer of {stream_id}")
+        # The model starts while the store creates the row; nothing is delivered before that.
+        producer = asyncio.create_task(
+            stream._produce(events, on_event, on_end), name=f"aibind producer of {stream_id}"
+        )
         stream._producer = producer
         try:
-            await asyncio.sleep(0)  # a task that has begun can be cancelled in an orderly way
+            await asyncio.sleep(0)  # a task that has started can be cancelled in an orderly way
             await stream._writer.open()
         except BaseException:
             stream._abandoned = True
             producer.cancel()
             await asyncio.wait([producer])
             raise
-        if not producer.done() and getattr(store, "wakes", True):
+        if not producer.done() and store.shares_wakeups:
             _producers.setdefault(store, {})[stream_id] = stream
         if keep_alive is not None:
             keep_alive(producer)
         return stream
+
+    def follow(self, after: int = 0, *, idle_s: float | None = None) -> AsyncGenerator[EventBatch]:
+        """Follow the stream as events, from the one after the id ``after`` (0: from the beginning).
+
+        See :func:`follow`. Raises ValueError for an id out of range.
+        """
+        return self._follow(Position.after(after), _as_it_is, idle_s)
 
     def response(self, *, after: int | None = None) -> HttpResponse[AsyncGenerator[bytes]]:
         """Return the stream as server-sent events, beginning with its id.
@@ -99,60 +128,54 @@ class DurableStream:
         With ``after`` the body continues after the message with that id (0: from the beginning), without the stream's
         id. Each call returns a new body. Raises ValueError for an id out of range.
         """
-        body = self._announce_and_follow() if after is None else self._follow(Position.after(after))
-        return HttpResponse(200, {**HEADERS, "X-Stream-Id": self.id}, body)
+        body = self._follow(Position.after(after or 0), encode_shared, self._heartbeat_s)
+        return _response(self.id, announced(self.id, body) if after is None else body)
 
     @property
     def end(self) -> StreamEnd | None:
-        """Tell how the stream ended, or None while it runs."""
+        """How the stream ended, or None while it runs."""
         return self._writer.buffer.end
 
     async def stop(self) -> None:
-        """Stop the source, keep what it gave, and end the stream as ``stopped``, unless it has ended."""
+        """Stop the source, keep what it yielded, and end the stream as ``stopped``, unless it has ended."""
         self._cut_short(StreamEnd("stopped"))
         await self.wait_closed()
 
     async def abort(self, message: str) -> None:
-        """Do the same, but end the stream as ``error`` with a message for its readers."""
+        """Stop the source, and end the stream as ``error`` with a message for its readers."""
         self._cut_short(StreamEnd("error", message))
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until the source is closed and the end is stored. To cancel the waiting does not cancel the producer."""
+        """Wait until the source is closed and the end is stored. Cancelling this wait does not cancel the producer."""
         if self._producer is not None:
             await asyncio.wait([self._producer])
 
     @classmethod
     def find(cls, store: StreamStore, stream_id: str) -> DurableStream | None:
-        """Find the producer of a stream, when it runs in this process and writes to this very store object."""
+        """Return the stream, if its producer runs in this process and writes to this very store object."""
         return _producers.get(store, {}).get(stream_id)
 
     @classmethod
     async def resume(
         cls, store: StreamStore, stream_id: str, after: int = 0, *, heartbeat_ms: float = HEARTBEAT_MS
     ) -> HttpResponse[AsyncGenerator[bytes]]:
-        """Go on after the message with id ``after``, exactly, wherever the stream's producer runs.
+        """Continue after the message with id ``after``, exactly, wherever the stream's producer runs.
 
         Raises StreamNotFoundError when the stream is unknown or has expired, and ValueError for an id out of range.
         When the producer turns out to be lost, the body ends with an ``error`` event: ``producer lost``.
         """
-        position = Position.after(after)
         producer = cls.find(store, stream_id)
         if producer is not None:
             return producer.response(after=after)
-        first = await store.read_page(stream_id, position.seq - 1)
-        body = follow_store(store, stream_id, position, heartbeat_ms / 1000, first)
-        return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
+        return _response(stream_id, await _follow_store(store, stream_id, after, encode_shared, heartbeat_ms / 1000))
 
     # --- followers ---
 
-    def _follow(self, position: Position) -> AsyncGenerator[bytes]:
-        return follow_buffer(self._writer.buffer, self._store, self.id, position, self._heartbeat_s)
-
-    async def _announce_and_follow(self) -> AsyncGenerator[bytes]:
-        yield encode_message(self.id, id=self.id, event="stream-id")
-        async for data in self._follow(Position()):
-            yield data
+    def _follow(
+        self, position: Position, encode: Callable[[EventBatch], _T], idle_s: float | None
+    ) -> AsyncGenerator[_T]:
+        return follow_buffer(self._writer.buffer, self._store, self.id, position, encode, idle_s)
 
     # --- the producer ---
 
@@ -161,11 +184,13 @@ class DurableStream:
             self._cut = end
             self._producer.cancel()
 
-    async def _produce(self, events: AsyncIterator[StreamEvent | str], on_end: EndHook | None) -> None:
+    async def _produce(
+        self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None, on_end: EndHook | None
+    ) -> None:
         self._writer.on_halt = lambda: self._cut_short(StreamEnd("stopped"))
         try:
             try:
-                end = await self._pump(events)
+                end = await self._pump(events, on_event)
             finally:
                 self._pumping = False
                 await close_iterator(events)
@@ -177,18 +202,18 @@ class DurableStream:
                 self._writer.buffer.finish(StreamEnd("error", SHUT_DOWN))
             _producers.get(self._store, {}).pop(self.id, None)
 
-    async def _pump(self, events: AsyncIterator[StreamEvent | str]) -> StreamEnd:
+    async def _pump(self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None) -> StreamEnd:
         """Move events from the source to the writer, until either of them ends."""
-        cleaner = EventNormalizer()
+        normalizer = EventNormalizer()
         try:
             async for item in events:
-                if self._cut is not None:  # a source that does not heed its cancellation
+                if self._cut is not None:  # a source that ignores its cancellation
                     return self._uncancelled(self._cut)
-                event = cleaner.clean(StreamEvent("", item) if isinstance(item, str) else item)
+                event = normalizer.clean(event_of(item))
                 if event is not None:
-                    await self._writer.write(event)
-            for event in cleaner.flush():
-                await self._writer.write(event)
+                    await self._deliver(event, on_event)
+            for event in normalizer.flush():
+                await self._deliver(event, on_event)
         except asyncio.CancelledError:
             if self._abandoned:
                 raise
@@ -196,10 +221,20 @@ class DurableStream:
                 return StreamEnd("error", SHUT_DOWN)
             return self._uncancelled(self._cut)
         except Exception as error:
-            if not isinstance(error, AibindError):
-                logger.warning("The source of stream %s failed", self.id, exc_info=error)
-            return StreamEnd("error", str(error) or type(error).__name__)
+            return StreamEnd("error", self._message_for_readers(error))
         return StreamEnd("done")
+
+    def _message_for_readers(self, error: Exception) -> str:
+        """Return what readers may know of an error of the source; log the rest."""
+        if isinstance(error, AibindError) and not isinstance(error, SqliteError | TransientError):
+            return str(error) or type(error).__name__
+        logger.warning("The source of stream %s failed: %s", self.id, error, exc_info=error)
+        return FAILED
+
+    async def _deliver(self, event: StreamEvent, on_event: EventHook | None) -> None:
+        if on_event is not None:
+            on_event(event)
+        await self._writer.write(event)
 
     def _uncancelled(self, end: StreamEnd) -> StreamEnd:
         task = asyncio.current_task()
@@ -214,11 +249,52 @@ class DurableStream:
             return await self._writer.end(end)
         actual, failure = await asyncio.gather(self._writer.end(end), on_end(end), return_exceptions=True)
         if failure is not None:
-            logger.error("What was to happen at the end of stream %s failed", self.id, exc_info=failure)
+            logger.error("The end hook of stream %s failed", self.id, exc_info=failure)
         if isinstance(actual, BaseException):
             raise actual
         return actual
 
 
+async def follow(
+    store: StreamStore, stream_id: str, after: int = 0, *, idle_s: float | None = None
+) -> AsyncGenerator[EventBatch]:
+    """Follow a stream as events, wherever its producer runs, from the event after the id ``after`` (0: all of it).
+
+    ::
+
+        async for batch in await follow(store, stream_id):
+            for id, event in batch.events:
+                ...
+
+    The last batch carries how the stream ended; a producer that was lost, or a store that cannot be read, is an end
+    with state ``error``. Followers at one position in one process receive the same batch objects. After ``idle_s``
+    seconds of silence an idle batch is yielded, for a heartbeat (None: never). Close the iterator (``aclose()``) when
+    you leave early.
+
+    Raises StreamNotFoundError when the stream is unknown or has expired, ValueError for an id out of range, and the
+    store's errors.
+    """
+    producer = DurableStream.find(store, stream_id)
+    if producer is not None:
+        return producer.follow(after, idle_s=idle_s)
+    return await _follow_store(store, stream_id, after, _as_it_is, idle_s)
+
+
 # Producers of this process, by the store that they write to: their followers need neither polling nor store.
 _producers: WeakKeyDictionary[StreamStore, dict[str, DurableStream]] = WeakKeyDictionary()
+
+
+async def _follow_store(
+    store: StreamStore, stream_id: str, after: int, encode: Callable[[EventBatch], _T], idle_s: float | None
+) -> AsyncGenerator[_T]:
+    position = Position.after(after)
+    first = await store.read_page(stream_id, position.seq - 1)  # raises before anything is sent
+    return follow_store(store, stream_id, position, first, encode, idle_s)
+
+
+def _as_it_is(batch: EventBatch) -> EventBatch:
+    return batch
+
+
+def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:
+    return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)

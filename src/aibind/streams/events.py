@@ -1,4 +1,4 @@
-"""What a stream carries, and how one event is written into one stored chunk (contract §4)."""
+"""The events of a stream, and the encoding of one event as one stored chunk (contract, section 4)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ __all__ = ["StreamEvent", "check_event_name", "decode_chunk", "encode_chunk"]
 
 SEPARATOR = "\x01"
 _FORBIDDEN = frozenset("\x00\x01\r\n")
-_OURS = frozenset({"stream-id", "stopped", "done"})
+_RESERVED = frozenset({"stream-id", "stopped", "done"})
 _GROWING = frozenset({"", "reasoning"})
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """Is one event of a stream: text when ``event`` is empty, else a named event such as ``usage``.
+    """One event of a stream: text when ``event`` is empty, else a named event such as ``usage``.
 
-    Text, and ``reasoning``, come in pieces that a reader joins: neighbours may be stored and delivered as one.
+    Text and ``reasoning`` arrive in pieces that a reader joins, so adjacent pieces may be stored and delivered as one.
     """
 
     event: str
@@ -24,35 +24,35 @@ class StreamEvent:
 
     @property
     def is_text(self) -> bool:
-        """Say whether this is plain text."""
+        """Whether this is plain text."""
         return not self.event
 
     @property
     def grows(self) -> bool:
-        """Say whether this is a piece of something longer, to be joined with its neighbours of the same name."""
+        """Whether this is a piece of something longer, to be joined with adjacent pieces of the same name."""
         return self.event in _GROWING
 
 
 def check_event_name(name: str) -> None:
-    r"""Raise ValueError for a name that could not be read back, or would end the stream for its readers.
+    r"""Raise ValueError for a name that could not be read back, or that would end the stream for its readers.
 
     Refused are ``\x01``, CR, LF and NUL, and the names ``stream-id``, ``stopped`` and ``done``.
     """
     if not _FORBIDDEN.isdisjoint(name):
         raise ValueError(f"Event name {name!r} holds a control character: use letters, digits, '-' and '_'")
-    if name in _OURS:
-        raise ValueError(f"Event name {name!r} is the protocol's own: give your event another one")
+    if name in _RESERVED:
+        raise ValueError(f"Event name {name!r} is reserved by the protocol: choose another name")
 
 
 def encode_chunk(event: StreamEvent) -> str:
-    r"""Write an event as a stored chunk: its name, ``\x01``, its data."""
+    r"""Encode an event as a stored chunk: its name, ``\x01``, its data."""
     return event.event + SEPARATOR + event.data
 
 
 def decode_chunk(chunk: str) -> StreamEvent:
-    r"""Read a stored chunk. Only the first ``\x01`` separates; a chunk without one is plain text (old rows).
+    r"""Decode a stored chunk. Only the first ``\x01`` separates; a chunk without one is plain text (old rows).
 
-    So is one whose first line is no event name, for a name is a single line.
+    A chunk whose first part is not a valid event name, for instance because it spans lines, is plain text as well.
     """
     name, separator, data = chunk.partition(SEPARATOR)
     if not separator or not _FORBIDDEN.isdisjoint(name):

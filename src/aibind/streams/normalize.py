@@ -1,4 +1,4 @@
-"""Makes a model's text fit to be stored and sent: the same characters on every way it takes."""
+"""Normalising text before it is stored or counted, so that every reader receives the same characters."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _UNFIT = re.compile("[\r\ud800-\udfff]")
 
 
 class TextNormalizer:
-    r"""Cleans the pieces of one text, in order, wherever they were cut.
+    r"""Normalises the pieces of one text, in order, wherever they were cut.
 
-    Two things cannot travel, so each is decided here, once, before the text is stored or counted: CR LF and CR become
-    LF (a server-sent line cannot hold CR), and a lone surrogate becomes U+FFFD (neither UTF-8 nor SQLite holds one).
-    A surrogate pair that was cut in two, as JavaScript does it, is joined: its first half waits for the second.
+    CR LF and CR become LF, because a server-sent line cannot hold CR. A lone surrogate becomes U+FFFD, because neither
+    UTF-8 nor SQLite holds one. A surrogate pair that was cut in two, as JavaScript does, is joined: its first half is
+    held back until the second arrives.
     """
 
     def __init__(self) -> None:
-        self._high = ""  # the first half of a pair, waiting
+        self._high = ""  # the first half of a pair
         self._after_cr = False
 
     def clean(self, text: str) -> str:
-        """Clean one piece. The result is empty when the piece held nothing but half of something."""
+        """Return the normalised piece, which is empty when it held nothing but half of something."""
         if not (self._high or self._after_cr) and (text.isascii() or not _UNFIT.search(text)) and "\r" not in text:
             return text
         if not text:
@@ -44,31 +44,31 @@ class TextNormalizer:
         return join_surrogates(text)
 
     def flush(self) -> str:
-        """Return what was waiting for a second half that will not come."""
+        """Return what was held back for a second half that did not arrive."""
         rest, self._high = self._high, ""
         return "\ufffd" if rest else ""
 
 
 class EventNormalizer:
-    """Cleans the events of one source; each kind of text that comes in pieces is a text of its own."""
+    """Normalises the events of one source. Text and reasoning are each one text that comes in pieces."""
 
     def __init__(self) -> None:
-        self._cleaners: dict[str, TextNormalizer] = {}
+        self._normalizers: dict[str, TextNormalizer] = {}
 
     def clean(self, event: StreamEvent) -> StreamEvent | None:
-        """Clean one event; None when it was a piece without content. Raises ValueError for a name that cannot be."""
+        """Return the normalised event, or None for a piece without content. Raises ValueError for a bad event name."""
         if not event.grows:
             check_event_name(event.event)
             whole = TextNormalizer()
             return StreamEvent(event.event, whole.clean(event.data) + whole.flush())
-        cleaner = self._cleaners.get(event.event)
-        if cleaner is None:
-            cleaner = self._cleaners[event.event] = TextNormalizer()
-        text = cleaner.clean(event.data)
+        normalizer = self._normalizers.get(event.event)
+        if normalizer is None:
+            normalizer = self._normalizers[event.event] = TextNormalizer()
+        text = normalizer.clean(event.data)
         if text is event.data and text:
             return event
         return StreamEvent(event.event, text) if text else None
 
     def flush(self) -> list[StreamEvent]:
-        """Return what was waiting for a second half that will not come."""
-        return [StreamEvent(name, text) for name, cleaner in self._cleaners.items() if (text := cleaner.flush())]
+        """Return what was held back for a second half that did not arrive."""
+        return [StreamEvent(name, text) for name, one in self._normalizers.items() if (text := one.flush())]

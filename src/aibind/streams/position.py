@@ -1,7 +1,7 @@
-"""Where in a stream a reader is, and the SSE id that says so.
+"""A reader's position in a stream, and the SSE id that encodes it.
 
-A whole chunk's id is its seq. A live reader may be inside a chunk that is still growing: the id of a part is
-``seq * 10**9 + characters so far``. Both are integers below 2**53, as the JavaScript client parses ids as integers.
+The id of a whole chunk is its seq. A live reader may be inside a chunk that is still growing: the id of a part is
+``seq * 10**9 + characters so far``. Both stay below 2**53, because the JavaScript client parses ids as integers.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ __all__ = ["MAX_ID", "Position"]
 
 _PART = 10**9
 MAX_ID = 2**53 - 1
-"""The largest id that a JavaScript client can hold exactly."""
+"""The largest id that a JavaScript client holds exactly."""
 
 
 class Position(NamedTuple):
-    """Is the next character to read: ``offset`` characters into chunk ``seq``."""
+    """The next character to read: ``offset`` characters into chunk ``seq``."""
 
     seq: int = 1
     offset: int = 0
 
     @classmethod
     def after(cls, last_id: int) -> Position:
-        """Tell where to go on after the message with this id (0: from the start). Raises ValueError out of range."""
+        """Return the position after the message with this id (0: the beginning). Raises ValueError out of range."""
         if not 0 <= last_id <= MAX_ID:
             raise ValueError(f"Message id {last_id} is out of range: 0 to {MAX_ID}")
         if last_id < _PART:
@@ -32,5 +32,5 @@ class Position(NamedTuple):
 
     @property
     def id(self) -> int:
-        """Return the id of a message that ends here."""
+        """The id of a message that ends here."""
         return self.seq * _PART + self.offset if self.offset else self.seq - 1

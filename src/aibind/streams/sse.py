@@ -1,4 +1,4 @@
-"""Server-sent events: an encoder, and an incremental parser after the WHATWG algorithm.
+"""Server-sent events: an encoder of messages, and an incremental parser after the WHATWG algorithm.
 
 Sections cited are those of https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 __all__ = ["HEADERS", "PING", "SseMessage", "SseParser", "encode_message"]
 
 HEADERS: Mapping[str, str] = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
-"""The headers of every answer that is an event stream."""
+"""The headers of every response that is an event stream."""
 
 PING = b": ping\n\n"
-"""A comment (§9.2.5): keeps a connection open, and is nothing to a parser."""
+"""A comment (§9.2.5), which keeps a connection open and is ignored by parsers."""
 
 
 def encode_message(data: str, *, id: int | str | None = None, event: str = "") -> bytes:
@@ -49,7 +49,7 @@ def encode_message(data: str, *, id: int | str | None = None, event: str = "") -
 
 @dataclass(frozen=True, slots=True)
 class SseMessage:
-    """Is one parsed message.
+    """One parsed message.
 
     ``event`` is empty for a plain message. ``id`` is the id that this message itself carried, or an empty string;
     ``last_event_id`` is the one in force after it, which a client sends as ``Last-Event-ID`` when it reconnects.
@@ -62,7 +62,7 @@ class SseMessage:
 
 
 class SseParser:
-    """Parses an event stream that arrives in pieces, cut anywhere, even inside a character (§9.2.6).
+    """An incremental parser of an event stream, which may be cut anywhere, even inside a character (§9.2.6).
 
     ``retry_ms`` is the reconnection time that the server asked for, or None. A message or line longer than
     ``max_chars`` characters raises ValueError, so that a peer cannot fill the memory.
@@ -83,11 +83,11 @@ class SseParser:
         self._id = ""
 
     def feed(self, data: bytes) -> list[SseMessage]:
-        """Take some bytes and return the messages that they complete."""
+        """Parse more bytes and return the messages that they complete."""
         return self._take(self._decoder.decode(data))
 
     def flush(self) -> list[SseMessage]:
-        """Return the message that the end of the stream cut off, if there is one.
+        """Return the message that the end of the stream cut off, if any.
 
         The standard discards it (§9.2.6). Call this only for a peer that does not end its last message with a blank
         line.

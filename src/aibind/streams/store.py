@@ -1,4 +1,4 @@
-"""The interface of a place that keeps streams, and what travels through it (contract §3)."""
+"""The interface of stream stores, and the values that pass through it (contract §3)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,44 @@ from typing import Literal, Protocol, TypeAlias
 
 from .events import StreamEvent, decode_chunk
 
-__all__ = ["Pace", "StreamChunk", "StreamEnd", "StreamPage", "StreamState", "StreamStatus", "StreamStore"]
+__all__ = [
+    "Pace",
+    "StreamChunk",
+    "StreamEnd",
+    "StreamPage",
+    "StreamState",
+    "StreamStatus",
+    "StreamStore",
+    "TerminalState",
+]
 
-StreamState: TypeAlias = Literal["active", "done", "stopped", "error"]
-"""How a stream is: ``active`` until its first terminal state, which it keeps."""
+TerminalState: TypeAlias = Literal["done", "stopped", "error"]
+"""The state of a stream that has ended. The first one that a stream reaches is final."""
+
+StreamState: TypeAlias = Literal["active"] | TerminalState
+"""The state of a stream: ``active`` until it ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamChunk:
-    """Is one stored chunk. ``seq`` counts from 1 without gaps; ``data`` is the text of the row."""
+    """A stored chunk. ``seq`` counts from 1 without gaps; ``data`` is the text of the row."""
 
     seq: int
     data: str
 
     @property
     def event(self) -> StreamEvent:
-        """Decode the chunk."""
+        """The event that the chunk encodes."""
         return decode_chunk(self.data)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """Is how a stream is.
+    """The current state of a stream.
 
-    ``total_chunks`` counts what is stored; ``error`` is the message of state ``error``. ``expires_at``, in
-    milliseconds since the epoch, is the end of the producer's lease while the stream is active, and afterwards when
-    the stream may be swept.
+    ``total_chunks`` is the number of stored chunks, and ``error`` the message of a stream that ended as ``error``.
+    ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
+    once the stream has ended, it is the end of its time to live.
     """
 
     state: StreamState
@@ -43,23 +55,28 @@ class StreamStatus:
 
     @property
     def is_active(self) -> bool:
-        """Say whether the stream still takes chunks."""
+        """Whether the stream still accepts chunks."""
         return self.state == "active"
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """How the stream ended, or None while it is active."""
+        return None if self.state == "active" else StreamEnd(self.state, self.error)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """Is how a stream ended: its terminal state and, for ``error``, the message for its readers."""
+    """How a stream ended: its terminal state and, for ``error``, the message for its readers."""
 
-    state: StreamState
+    state: TerminalState
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPage:
-    """Is one consistent look at a stream: its state, and some of its chunks in order.
+    """A consistent snapshot of a stream's state and of some of its chunks, in order.
 
-    ``has_more`` says that the page was full, so that more may be stored past it.
+    With ``has_more`` the page was full, so more chunks may be stored past it.
     """
 
     status: StreamStatus
@@ -68,52 +85,63 @@ class StreamPage:
 
     @property
     def is_last(self) -> bool:
-        """Say whether the stream has ended and this page holds the last of it."""
+        """Whether the stream has ended and no chunk is stored past this page."""
         return not self.has_more and not self.status.is_active
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """How the stream ended if this page :attr:`is_last`, otherwise None."""
+        return None if self.has_more else self.status.end
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Is how often a writer should store what has gathered.
+    """How often a writer should store what has gathered.
 
-    The time between two writes is ``interval_ms``, stretching to a fortieth of the time since the stream began, but
-    not beyond ``max_interval_ms``. An interval of 0 stores each event before it is delivered.
+    The delay between two writes is ``interval_ms``; with ``max_interval_ms`` it grows up to that, to a fortieth of the
+    time since the stream began. An interval of 0 stores each event before it is delivered.
     """
 
     interval_ms: float
     max_interval_ms: float = 0
 
     def delay_s(self, elapsed_s: float) -> float:
-        """Tell how long to wait after a write, in seconds, ``elapsed_s`` after the stream began."""
+        """Return the delay before the next write, in seconds, ``elapsed_s`` after the stream began."""
         interval = self.interval_ms / 1000
         return max(interval, min(elapsed_s / 40, self.max_interval_ms / 1000))
 
 
 class StreamStore(Protocol):
-    """Keeps streams of chunks.
+    """Storage for streams. :class:`BaseStreamStore` supplies all but five of its methods.
 
-    Every method is atomic, and may be called concurrently, by several processes where the store allows it. The first
-    terminal state of a stream wins: ``stop``, ``complete``, ``fail`` and ``finish`` of an ended stream change nothing,
-    and nothing can be appended any more. An unknown stream, or one that ended and has expired,
-    raises StreamNotFoundError, except in ``get_status``. A store raises
-    TransientError when an operation may be tried again.
-
-    A store may have an attribute ``wakes``, False where one request must not wake another (a Worker): then followers
-    look into the store even when the producer is near.
+    Every method is atomic and may be called concurrently, by several processes where the store allows it. The first
+    terminal state of a stream wins: ``stop``, ``complete``, ``fail`` and ``finish`` change nothing in a stream that has
+    ended, and nothing can be appended to it. A stream that is unknown, or that ended and has expired, raises
+    StreamNotFoundError, except in ``get_status``. An operation that may succeed when it is repeated raises
+    TransientError.
     """
 
     @property
     def flush_pace(self) -> Pace:
-        """Recommend how often to write here, after what a write costs."""
+        """How often to write, after what a write costs here."""
         ...
 
     @property
     def lease_ms(self) -> int:
-        """Tell how long a producer's lease is: one that has not written or renewed for so long counts as lost."""
+        """Milliseconds that a producer's lease lasts; one that neither writes nor renews for longer counts as lost."""
+        ...
+
+    @property
+    def shares_wakeups(self) -> bool:
+        """Whether tasks that use this store object may wake each other.
+
+        False in a Worker: its requests share memory, but what one request resumes in another is cut off. Followers then
+        read the store, even when the producer is in the same process.
+        """
         ...
 
     async def create(self, stream_id: str) -> None:
-        """Begin a stream. Raises StreamExistsError when the id is taken."""
+        """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken."""
         ...
 
     async def append(self, stream_id: str, chunk: str) -> int:
@@ -125,21 +153,22 @@ class StreamStore(Protocol):
     ) -> list[int]:
         """Store chunks at the end, all or none, and return their seqs.
 
-        ``first_seq`` is the seq that the first must get: when it is taken, StreamConflictError is raised and nothing is
-        stored, so that a write whose answer was lost cannot be stored twice. ``renew`` starts the lease anew in the
-        same transaction. Raises StreamNotActiveError once the stream has ended.
+        ``first_seq`` is the seq that the first of them must get: when it is taken, StreamConflictError is raised and
+        nothing is stored, so that a write whose answer was lost cannot be stored twice. ``renew`` restarts the lease in
+        the same transaction. Raises StreamNotActiveError once the stream has ended.
         """
         ...
 
     def read_from(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamChunk]:
-        """Yield what is stored past ``after_seq``, then what comes, until the stream ends.
+        """Yield the chunks past ``after_seq``, then those that arrive, until the stream ends.
 
-        Raises ProducerLostError when the lease ran out and nothing more arrives.
+        Raises ProducerLostError when the lease has run out and nothing more arrives, and ValueError for a negative
+        ``after_seq``.
         """
         ...
 
     def read_pages(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamPage]:
-        """Yield the same in pages of bounded size, the last of which has ``is_last`` and tells how it ended."""
+        """Yield the same in pages of bounded size; the last one has ``is_last`` and holds how the stream ended."""
         ...
 
     async def read_page(self, stream_id: str, after_seq: int = 0) -> StreamPage:
@@ -147,11 +176,11 @@ class StreamStore(Protocol):
         ...
 
     async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Tell how a stream is, or None when it is unknown."""
+        """Return the current state of a stream, or None if it is unknown."""
         ...
 
     async def renew(self, stream_id: str) -> bool:
-        """Start the producer's lease anew; False when the stream is no longer active."""
+        """Restart the producer's lease; return False when the stream has ended."""
         ...
 
     async def stop(self, stream_id: str) -> None:
@@ -171,11 +200,14 @@ class StreamStore(Protocol):
     ) -> StreamEnd:
         """Store a stream's last chunks and its end in one transaction, and return how it really ended.
 
-        When it had ended before, nothing is stored and the earlier end is returned, so this is safe to repeat.
+        When it had ended before, nothing is stored and the earlier end is returned, so a call may be repeated.
         ``first_seq`` is as in ``append_many``.
         """
         ...
 
     async def cleanup(self) -> int:
-        """Remove streams that have expired, ended or abandoned; return how many."""
+        """Remove streams that have expired, ended or abandoned, and return how many.
+
+        The producer of an active stream gets a tenth of a lease to show progress first.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Writes one stream into a store: few writes, none twice, none lost silently."""
+"""The writer of one stream: few writes to the store, none repeated, none lost silently."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from .store import Pace, StreamEnd, StreamStore
 __all__ = ["SHUT_DOWN", "StreamWriter"]
 
 EVENT_WAIT_S = 0.05
-"""A named event is stored this soon, in seconds: often it is what another reader waits for."""
+"""Seconds until a named event is stored: often another reader is waiting for it."""
 
 LOCAL_IDLE_S = 0.25
 REMOTE_IDLE_S = 1.0
-"""How often, in seconds, a writer with nothing to write asks whether it was stopped: less often where asking costs."""
+"""Seconds between two checks whether the stream was stopped, while nothing is written: fewer where a check costs."""
 
 SHUT_DOWN = "The server was shut down"
-"""What readers are told when the event loop, or the server, ends before the source."""
+"""The error that readers see when the event loop, or the server, ends before the source."""
 
 FAREWELL_S = 5.0
-"""How long, in seconds, a writer that is cancelled may take to store the end."""
-
+"""Seconds that a cancelled writer may take to store the end."""
 
 logger = logging.getLogger("aibind")
 
 
 class StreamWriter:
-    """Gathers a stream's events and stores them, a chunk or a few at a time, in the background.
+    """Gathers a stream's events and stores them in the background, one chunk or a few at a time.
 
-    ``write`` never waits for the store, unless ``max_unsaved_chars`` characters have gathered because the store does
-    not answer. The flush schedule is the store's recommendation, or ``flush_interval_ms``: the first chunk at once,
-    then at the interval; also at 64 Ki characters, soon after a named event, and at the end. The lease is renewed when
-    half of it has passed.
+    ``write`` does not wait for the store, unless ``max_unsaved_chars`` characters have gathered because the store does
+    not answer. The pace is the store's recommendation, or ``flush_interval_ms``: the first chunk is flushed at once,
+    the next at the interval; also at 64 Ki characters, soon after a named event, and at the end. The lease is renewed
+    when half of it has passed.
 
-    An operation that fails with TransientError is tried again for as long as a lease lasts; a chunk that the failed
-    attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by another
-    producer or cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written.
+    An operation that fails with TransientError is retried for as long as a lease lasts; a chunk that a failed attempt
+    did store is recognised by reading it back. When the stream was ended elsewhere, is held by another producer or
+    cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written.
+
+    Raises ValueError when ``flush_interval_ms`` is negative.
     """
 
     def __init__(
@@ -53,28 +54,28 @@ class StreamWriter:
         flush_interval_ms: float | None = None,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
-        schedule = store.flush_pace
+        pace = store.flush_pace
         if flush_interval_ms is not None:
             if flush_interval_ms < 0:
                 raise ValueError(f"flush_interval_ms is {flush_interval_ms}: use 0 or more milliseconds")
-            schedule = Pace(flush_interval_ms, schedule.max_interval_ms if flush_interval_ms else 0)
-        self.buffer = StreamBuffer(store_first=schedule.interval_ms == 0)
+            pace = Pace(flush_interval_ms, pace.max_interval_ms if flush_interval_ms else 0)
+        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0)
         self.halted: StreamEnd | None = None
         self.on_halt: Callable[[], object] | None = None
         self._store = store
         self._id = stream_id
-        self._schedule = schedule
+        self._pace = pace
         self._max_unsaved = max_unsaved_chars
         self._lease_s = store.lease_ms / 1000
         self._idle_s = REMOTE_IDLE_S if store.flush_pace.max_interval_ms else LOCAL_IDLE_S
-        self._work = asyncio.Event()  # there is something to write, or the end has come
+        self._work = asyncio.Event()  # set when there is something to write, or at the end
         self._flushed = asyncio.Event()
         self._opened = asyncio.Event()
         self._end: StreamEnd | None = None  # as asked for
         self._actual: StreamEnd | None = None  # as stored
         self._began = self._leased = 0.0
         self._last_flush: float | None = None
-        self._event_since: float | None = None  # when a named event came that is not stored yet
+        self._event_since: float | None = None  # when the oldest unsaved named event arrived
         self._task: asyncio.Task[None] | None = None
 
     # --- the producer's side ---
@@ -99,9 +100,9 @@ class StreamWriter:
         self._opened.set()
 
     async def write(self, event: StreamEvent) -> None:
-        """Add an event: at once for the followers in this process, soon in the store.
+        """Add an event: visible to the followers in this process at once, in the store soon.
 
-        With a flush interval of 0 this returns when the event is stored. Once ``halted`` is set it does nothing.
+        With a flush interval of 0 this returns when the event is stored. Once ``halted`` is set this does nothing.
         """
         if not self._opened.is_set():
             await self._opened.wait()
@@ -119,9 +120,9 @@ class StreamWriter:
             await self._flushed.wait()
 
     async def end(self, end: StreamEnd) -> StreamEnd:
-        """Store what is left and the end, in one transaction; return how the stream really ended.
+        """Store what is left and the end, in one transaction, and return how the stream really ended.
 
-        The first end wins: a stream that was stopped elsewhere stays stopped. Followers are told by ``buffer.finish``.
+        The first end wins: a stream that was stopped elsewhere stays stopped. ``buffer.finish`` tells the followers.
         """
         await self._opened.wait()
         assert self._task is not None
@@ -131,7 +132,7 @@ class StreamWriter:
         return self.halted or self._actual or end
 
     def abandon(self) -> None:
-        """End the stream, without waiting for it, because its producer is gone."""
+        """End the stream because its producer is gone, without waiting."""
         self._end = self._end or StreamEnd("error", SHUT_DOWN)
         self._work.set()
 
@@ -144,16 +145,16 @@ class StreamWriter:
                 if self._end is None:
                     await (self._flush() if self._may_flush() else self._check())
             await self._finish(self._end)
-        except asyncio.CancelledError:  # the event loop is being shut down: say so to the readers of tomorrow
+        except asyncio.CancelledError:  # the event loop is shutting down: later readers must learn it
             async with timeout(FAREWELL_S):
                 await self._finish(self._end or StreamEnd("error", SHUT_DOWN))
             raise
 
     def _may_flush(self) -> bool:
-        return self.buffer.has_unsaved and not self.buffer.store_first  # else write() stores each event itself
+        return self.buffer.has_unsaved and not self.buffer.store_first  # with store_first, write() stores each event
 
     async def _guard(self, operation: Callable[[], Awaitable[None]]) -> None:
-        """Do something with the store. Whatever goes wrong halts the writer."""
+        """Run an operation on the store. Any failure halts the writer."""
         try:
             await operation()
         except StreamNotActiveError:
@@ -162,17 +163,19 @@ class StreamWriter:
             self._halt(StreamEnd("error", "The stream was removed while it was being written"))
         except StreamConflictError:
             self._halt(StreamEnd("error", "Another producer writes to this stream"))
-        except Exception:  # whatever it was, followers must not wait for ever
+        except Exception:  # any other error, or followers would wait without end
             logger.exception("Stream %s could not be stored", self._id)
             await self._give_up(StreamEnd("error", "The reply could not be stored"))
 
     async def _give_up(self, end: StreamEnd) -> None:
-        """End the stream with what is stored of it, if the store takes that much: readers elsewhere may wait for it."""
+        """End the stream with what is stored of it, if the store allows that: readers elsewhere may be waiting."""
         try:
             async with timeout(FAREWELL_S):
                 await self._store.finish(self._id, end)
         except Exception:
-            logger.warning("Readers of stream %s will find its producer lost", self._id, exc_info=True)
+            logger.warning(
+                "The end of stream %s could not be stored: readers will see producer lost", self._id, exc_info=True
+            )
         self._halt(end)
 
     def _halt(self, end: StreamEnd) -> None:
@@ -182,7 +185,7 @@ class StreamWriter:
             self.on_halt()
 
     async def _wait_until_due(self) -> None:
-        """Wait until it is time to write, to ask whether the stream is still active, or to end."""
+        """Wait until it is time to flush, to check whether the stream is still active, or to end."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         while self._end is None:
@@ -197,11 +200,11 @@ class StreamWriter:
     def _flush_due(self) -> float:
         if self._last_flush is None or self.buffer.unsaved_chars >= MAX_CHUNK_CHARS:
             return 0.0
-        due = self._last_flush + self._schedule.delay_s(self._last_flush - self._began)
+        due = self._last_flush + self._pace.delay_s(self._last_flush - self._began)
         return due if self._event_since is None else min(due, self._event_since + EVENT_WAIT_S)
 
     def _check_due(self, asked: float, now: float) -> float:
-        idle_s = max(self._idle_s, self._schedule.delay_s(now - self._began))
+        idle_s = max(self._idle_s, self._pace.delay_s(now - self._began))
         return min(asked + idle_s, self._renewal_due)
 
     @property
@@ -233,7 +236,7 @@ class StreamWriter:
         self._flushed.set()
 
     async def _count_stored(self, chunks: list[str], first_seq: int) -> int:
-        """Read back how many of these chunks are stored already, by an attempt whose answer was lost."""
+        """Return how many of these chunks an attempt whose answer was lost has stored."""
         count = 0
         while count < len(chunks):
             page = await self._store.read_page(self._id, first_seq - 1 + count)
@@ -246,7 +249,7 @@ class StreamWriter:
         return count
 
     async def _check(self) -> None:
-        """Ask whether the stream is still active, renewing the lease when half of it has passed."""
+        """Check that the stream is still active, renewing the lease when half of it has passed."""
         now = asyncio.get_running_loop().time()
         if now >= self._renewal_due:
             if not await retry(lambda: self._store.renew(self._id), patience_s=self._lease_s):
@@ -279,14 +282,14 @@ class StreamWriter:
         self._flushed.set()
 
     async def _yield_to_other_end(self) -> None:
-        """Take over how somebody else has ended the stream."""
+        """Halt with the end that the stream was given elsewhere."""
         try:
             status = await retry(lambda: self._store.get_status(self._id), patience_s=self._lease_s)
-        except Exception:  # it has ended in any case
-            logger.exception("How stream %s was ended could not be read", self._id)
+        except Exception:  # the stream has ended in any case
+            logger.exception("The end of stream %s could not be read", self._id)
             self._halt(StreamEnd("stopped"))
             return
         if status is None:
             self._halt(StreamEnd("error", "The stream was removed while it was being written"))
         else:
-            self._halt(StreamEnd(status.state, status.error))
+            self._halt(status.end or StreamEnd("stopped"))

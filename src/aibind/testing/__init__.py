@@ -1,21 +1,24 @@
-"""The contracts of the stores, as checks that anyone who writes a store can run against it.
+"""The contracts of the stores, as checks for the authors of stores.
 
-A check needs no test framework. With pytest::
+With pytest::
 
     @pytest.mark.parametrize("check", stream_store_checks(), ids=lambda check: check.name)
     async def test_my_store(check):
         await check.run(MyHarness())
+
+A check needs no test framework: it raises an error when it fails, and CheckSkipped when it does not apply.
 """
 
 from __future__ import annotations
 
-from .checks import Check
+from .checks import Check, CheckSkipped
 from .conversations import ConversationStoreHarness, conversation_store_checks
 from .stream_harness import StreamStoreHarness
 from .streams import stream_store_checks
 
 __all__ = [
     "Check",
+    "CheckSkipped",
     "ConversationStoreHarness",
     "StreamStoreHarness",
     "conversation_store_checks",

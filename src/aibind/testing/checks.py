@@ -1,33 +1,55 @@
-"""What a contract suite is made of: named checks that run anywhere, with or without a test framework."""
+"""Named checks that run with or without a test framework, and what they are written with."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, TypeVar
+from unittest import SkipTest
 
-__all__ = ["PATIENCE_S", "Check", "CheckList", "gather_items", "raises", "skip", "wait_until"]
+from .._time import now_ms, sleep, timeout
+
+__all__ = [
+    "PATIENCE_S",
+    "Check",
+    "CheckList",
+    "CheckSkipped",
+    "gather_items",
+    "raises",
+    "wait_until",
+    "wait_until_past",
+]
 
 PATIENCE_S = 60.0
-"""How long, in seconds, a check waits for what must happen: for ever, as far as a slow machine is concerned."""
+"""Seconds that a check waits for something that must happen: more than any slow machine needs."""
 
 _H = TypeVar("_H")
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=BaseException)
 
 
+class CheckSkipped(SkipTest):
+    """Raised when a check does not apply to a store. Its message is the reason.
+
+    pytest and unittest report it as a skipped test by themselves.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Check(Generic[_H]):
-    """Is one check. ``run`` is given a harness, which makes the thing to be checked; AssertionError: it failed."""
+    """A check of one promise of a store.
+
+    ``run`` takes a harness, which makes the stores. It raises AssertionError, or whatever the store raised, when the
+    check fails, and CheckSkipped when it does not apply.
+    """
 
     name: str
     run: Callable[[_H], Awaitable[None]]
 
 
 class CheckList(Generic[_H]):
-    """Collects checks: a decorator for functions whose names say what they check."""
+    """A decorator that collects functions as checks, each named after what it checks."""
 
     def __init__(self) -> None:
         self._checks: list[Check[_H]] = []
@@ -38,13 +60,13 @@ class CheckList(Generic[_H]):
         return run
 
     def checks(self) -> tuple[Check[_H], ...]:
-        """Return the checks in the order in which they were written."""
+        """Return the checks in the order in which they were added."""
         return tuple(self._checks)
 
 
 @dataclass(slots=True)
 class Raised(Generic[_E]):
-    """Holds the error that was raised."""
+    """The error that a block raised."""
 
     error: _E | None = None
 
@@ -61,20 +83,19 @@ def raises(kind: type[_E]) -> Generator[Raised[_E]]:
         raise AssertionError(f"{kind.__name__} was not raised")
 
 
-def skip(reason: str) -> NoReturn:
-    """End a check that does not apply to the store, by raising ``unittest.SkipTest``: pytest reports it as skipped."""
-    from unittest import SkipTest  # here: who only passes its checks need not load it
-
-    raise SkipTest(reason)
-
-
 async def gather_items(items: AsyncIterator[_T]) -> list[_T]:
-    """Read an iterator to its end."""
+    """Read an iterator to its end and return its items."""
     return [item async for item in items]
 
 
 async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again until it is so. Raises TimeoutError when it never is."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110 - whatever it asks has no event
-            await asyncio.sleep(0.01)
+    """Evaluate a condition repeatedly until it holds. Raises TimeoutError after 60 s."""
+    async with timeout(PATIENCE_S):
+        while not await condition():
+            await sleep(0.01)
+
+
+async def wait_until_past(time_ms: int) -> None:
+    """Wait until the time of day, in milliseconds since the epoch, is past ``time_ms``."""
+    while now_ms() <= time_ms:
+        await sleep((time_ms + 1 - now_ms()) / 1000)

@@ -1,4 +1,4 @@
-"""The contract of a conversation store, as checks (contract §7)."""
+"""The contract of conversation stores, as checks (contract §7)."""
 
 from __future__ import annotations
 
@@ -6,35 +6,30 @@ import asyncio
 import time
 from typing import Protocol
 
+from .._time import sleep
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
-from .checks import Check, CheckList, skip, wait_until
+from .checks import Check, CheckList, CheckSkipped, wait_until
 
 __all__ = ["ConversationStoreHarness", "conversation_store_checks"]
 
-_MAX_TTL_MS = 3000
-"""The longest time to live, in milliseconds, that a check waits for."""
-
 
 class ConversationStoreHarness(Protocol):
-    """What opens stores over one set of data, which is empty at first.
+    """A source of conversation stores over one set of data, which is empty at first.
 
-    ``min_ttl_ms`` is the shortest time to live that the store accepts, in milliseconds. Where it is longer than a few
-    seconds, the checks that would have to wait for it are skipped.
+    ``min_ttl_ms`` is the shortest time to live that the store accepts, in milliseconds. A check that would have to
+    wait for longer than a few seconds is skipped.
     """
 
     min_ttl_ms: int
 
     async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
-        """Open a store. Each call makes a new object over the same data, as another process would have."""
+        """Return a new store object over the same data, as another process would have. A check opens several."""
         ...
 
 
 def conversation_store_checks() -> tuple[Check[ConversationStoreHarness], ...]:
-    """Return the checks that every conversation store must pass.
-
-    A check that does not apply to a store raises ``unittest.SkipTest`` with the reason.
-    """
+    """Return the checks that every conversation store must pass."""
     return check.checks()
 
 
@@ -50,9 +45,6 @@ def _chat(*texts: str) -> ChatHistory:
 
 def _texts(chat: ChatHistory) -> list[str]:
     return [message["content"] for message in chat.messages]
-
-
-# --- what is saved and loaded ---
 
 
 @check
@@ -95,14 +87,6 @@ async def an_empty_conversation_is_kept(harness: ConversationStoreHarness) -> No
 
 
 @check
-async def a_long_conversation_is_kept(harness: ConversationStoreHarness) -> None:
-    store = await harness.open()
-    chat = _chat(*(f"{number} " + "word " * 40 for number in range(2000)))
-    await store.save("s", chat)
-    assert (await store.load("s")).to_json() == chat.to_json()
-
-
-@check
 async def what_is_loaded_is_a_copy(harness: ConversationStoreHarness) -> None:
     store = await harness.open()
     chat = _chat("one")
@@ -113,7 +97,7 @@ async def what_is_loaded_is_a_copy(harness: ConversationStoreHarness) -> None:
 
 
 @check
-async def a_loaded_chat_goes_on(harness: ConversationStoreHarness) -> None:
+async def a_loaded_conversation_can_be_continued(harness: ConversationStoreHarness) -> None:
     store, other = await harness.open(), await harness.open()
     await store.save("s", _chat("one"))
     for text in ("two", "three", "four"):
@@ -121,28 +105,6 @@ async def a_loaded_chat_goes_on(harness: ConversationStoreHarness) -> None:
         chat.append({"role": "user", "content": text})
         await other.save("s", chat)
     assert _texts(await store.load("s")) == ["one", "two", "three", "four"]
-
-
-@check
-async def saving_the_same_twice_changes_nothing(harness: ConversationStoreHarness) -> None:
-    store = await harness.open()
-    chat = _chat("one", "two")
-    await store.save("s", chat)
-    await store.save("s", chat)
-    assert (await store.load("s")).to_json() == chat.to_json()
-
-
-@check
-async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -> None:
-    store = await harness.open()
-    await store.save("s", _chat("one", "two", "three"))
-    chat = await store.load("s")
-    chat.compact({"role": "system", "content": "what was said"})
-    await store.save("s", chat)
-    assert _texts(await store.load("s")) == ["what was said"]
-
-
-# --- several sessions ---
 
 
 @check
@@ -156,7 +118,7 @@ async def sessions_do_not_mix(harness: ConversationStoreHarness) -> None:
 
 
 @check
-async def many_sessions_go_on_at_once(harness: ConversationStoreHarness) -> None:
+async def many_sessions_continue_at_once(harness: ConversationStoreHarness) -> None:
     store = await harness.open()
 
     async def talk(session_id: str) -> None:
@@ -186,15 +148,38 @@ async def a_deleted_session_is_empty(harness: ConversationStoreHarness) -> None:
     assert _texts(await store.load("a")) == ["again"]
 
 
-# --- the time to live ---
+@check
+async def a_long_conversation_is_kept(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = _chat(*(f"{number} " + "word " * 40 for number in range(2000)))
+    await store.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
+@check
+async def saving_the_same_twice_changes_nothing(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = _chat("one", "two")
+    await store.save("s", chat)
+    await store.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
+@check
+async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    await store.save("s", _chat("one", "two", "three"))
+    chat = await store.load("s")
+    chat.compact({"role": "system", "content": "what was said"})
+    await store.save("s", chat)
+    assert _texts(await store.load("s")) == ["what was said"]
 
 
 @check
 async def an_expired_session_is_empty(harness: ConversationStoreHarness) -> None:
-    if harness.min_ttl_ms > _MAX_TTL_MS:
-        skip(f"the shortest time to live is {harness.min_ttl_ms} ms: too long to wait for")
-    store = await harness.open(ttl_ms=harness.min_ttl_ms)
-    lasting = await harness.open()
+    if harness.min_ttl_ms > 3000:
+        raise CheckSkipped(f"no session of this store expires within 3 s: min_ttl_ms is {harness.min_ttl_ms}")
+    store, lasting = await harness.open(ttl_ms=harness.min_ttl_ms), await harness.open()
     await lasting.save("other", _chat("one"))
     await store.save("s", _chat("one", "two"))
 
@@ -203,24 +188,24 @@ async def an_expired_session_is_empty(harness: ConversationStoreHarness) -> None
 
     await wait_until(has_expired)
     assert _texts(await lasting.load("other")) == ["one"]
-    await lasting.save("s", _chat("another"))
-    assert _texts(await lasting.load("s")) == ["another"]
+    await lasting.save("s", _chat("again"))
+    assert _texts(await lasting.load("s")) == ["again"]
 
 
 @check
 async def time_to_live_counts_from_the_last_save(harness: ConversationStoreHarness) -> None:
     if harness.min_ttl_ms > 500:
-        skip(f"the shortest time to live is {harness.min_ttl_ms} ms: too long to wait for")
+        raise CheckSkipped(f"no session of this store expires within 500 ms: min_ttl_ms is {harness.min_ttl_ms}")
     for ttl_s in (0.5, 0.5, 2.0, 8.0):
         store = await harness.open(ttl_ms=int(ttl_s * 1000))
         session_id = f"kept for {ttl_s} s"
         await store.save(session_id, _chat("one"))
-        await asyncio.sleep(ttl_s * 0.7)
+        await sleep(ttl_s * 0.7)
         saved_at = time.monotonic()
         await store.save(session_id, _chat("one", "two"))
-        await asyncio.sleep(ttl_s * 0.7)
+        await sleep(ttl_s * 0.7)
         texts = _texts(await store.load(session_id))
-        if time.monotonic() - saved_at < ttl_s:  # else the machine stood still, and it may have expired
+        if time.monotonic() - saved_at < ttl_s:  # otherwise the machine paused, and it may have expired
             assert texts == ["one", "two"]
             return
-    raise AssertionError("This machine pauses too often for this check: try again")
+    raise AssertionError("This machine paused during every attempt: run the check again")

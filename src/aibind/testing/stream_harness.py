@@ -1,4 +1,4 @@
-"""What a stream store's checks are given."""
+"""The harness that the checks of stream stores take."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["StreamStoreHarness"]
 
 
 class StreamStoreHarness(Protocol):
-    """Makes stores over one set of data, which begins empty."""
+    """A source of stream stores over one set of data, which is empty at first."""
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        """Make a store. Each call makes a new object over the same data, as another process would have."""
+        """Return a new store object over the same data, as another process would have. A check opens several."""
         ...

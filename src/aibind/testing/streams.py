@@ -1,11 +1,11 @@
-"""The contract of a stream store, as checks (contract §3): beginning, appending, ending and reading."""
+"""The contract of stream stores, as checks (contract §3): beginning, appending and ending."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 
+from .._time import now_ms, sleep
 from ..errors import (
     StreamConflictError,
     StreamExistsError,
@@ -13,8 +13,8 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..streams.store import StreamEnd
-from . import stream_lives
-from .checks import PATIENCE_S, Check, CheckList, gather_items, raises
+from . import stream_lives, stream_reading
+from .checks import Check, CheckList, gather_items, raises
 from .stream_harness import StreamStoreHarness
 
 __all__ = ["StreamStoreHarness", "stream_store_checks"]
@@ -22,7 +22,7 @@ __all__ = ["StreamStoreHarness", "stream_store_checks"]
 
 def stream_store_checks() -> tuple[Check[StreamStoreHarness], ...]:
     """Return the checks that every stream store must pass."""
-    return (*check.checks(), *stream_lives.check.checks())
+    return (*check.checks(), *stream_reading.check.checks(), *stream_lives.check.checks())
 
 
 check: CheckList[StreamStoreHarness] = CheckList()
@@ -56,12 +56,12 @@ TEXTS = (
 @check
 async def a_new_stream_is_active_and_empty(harness: StreamStoreHarness) -> None:
     store = await harness.open()
-    before = time.time() * 1000
+    before = now_ms()
     await store.create("s")
     status = await store.get_status("s")
     assert status is not None
     assert (status.state, status.error, status.total_chunks, status.is_active) == ("active", None, 0, True)
-    assert before - 2000 <= status.expires_at - store.lease_ms <= time.time() * 1000 + 2000
+    assert before - 2000 <= status.expires_at - store.lease_ms <= now_ms() + 2000
 
 
 @check
@@ -82,7 +82,7 @@ async def an_id_is_taken_once(harness: StreamStoreHarness) -> None:
 
 
 @check
-async def of_many_who_create_one_wins(harness: StreamStoreHarness) -> None:
+async def one_of_many_creators_wins(harness: StreamStoreHarness) -> None:
     stores = [await harness.open() for _ in range(4)]
     results = await asyncio.gather(*(store.create("s") for store in stores), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["NoneType"] + ["StreamExistsError"] * 3
@@ -145,7 +145,7 @@ async def every_text_comes_back_as_it_was(harness: StreamStoreHarness) -> None:
 
 
 @check
-async def an_expected_seq_is_kept_to(harness: StreamStoreHarness) -> None:
+async def a_taken_seq_is_refused(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     await store.create("s")
     await store.append_many("s", ["a", "b", "c"], first_seq=1)
@@ -209,7 +209,7 @@ async def an_unknown_stream_is_an_error(harness: StreamStoreHarness) -> None:
 
 
 @check
-async def each_end_is_told(harness: StreamStoreHarness) -> None:
+async def each_end_is_reported(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     error = "it broke:\nline two – 👋"
     for stream_id in ("done", "stopped", "error"):
@@ -223,7 +223,7 @@ async def each_end_is_told(harness: StreamStoreHarness) -> None:
         assert status is not None
         assert (status.state, status.total_chunks, status.is_active) == (stream_id, 1, False)
         assert status.error == (error if stream_id == "error" else None)
-        assert status.expires_at > time.time() * 1000 + 200_000
+        assert status.expires_at > now_ms() + 200_000
         page = await store.read_page(stream_id)
         assert page.is_last
         assert page.status.state == stream_id
@@ -263,10 +263,10 @@ async def no_chunk_lands_after_a_stop_from_elsewhere(harness: StreamStoreHarness
             with contextlib.suppress(StreamNotActiveError):
                 while True:
                     written = await producer.append(stream_id, "x")
-                    await asyncio.sleep(0)
+                    await sleep(0)
 
         task = asyncio.ensure_future(produce())
-        await asyncio.sleep(0.002 * attempt)
+        await sleep(0.002 * attempt)
         await other.stop(stream_id)
         status = await other.get_status(stream_id)
         assert status is not None
@@ -308,106 +308,3 @@ async def the_last_chunks_and_the_end_are_one(harness: StreamStoreHarness) -> No
     assert page.is_last
     assert [chunk.data for chunk in page.chunks] == ["a", "b", "\0", "c"]
     assert page.status.total_chunks == 4
-
-
-# --- reading ---
-
-
-@check
-async def reading_begins_where_one_was(harness: StreamStoreHarness) -> None:
-    store = await harness.open()
-    await store.create("s")
-    await store.append_many("s", list("abcde"))
-    await store.complete("s")
-    for after in range(8):
-        chunks = await gather_items(store.read_from("s", after))
-        assert [(chunk.seq, chunk.data) for chunk in chunks] == list(enumerate("abcde", 1))[after:]
-    for operation in (gather_items(store.read_from("s", -1)), store.read_page("s", -1)):
-        with raises(ValueError):
-            await operation
-
-
-@check
-async def a_long_stream_comes_in_pages(harness: StreamStoreHarness) -> None:
-    store = await harness.open()
-    await store.create("s")
-    count = 2_345
-    await store.append_many("s", [str(number) for number in range(count)])
-    first = await store.read_page("s")
-    assert 0 < len(first.chunks) < count
-    assert first.has_more
-    assert not first.is_last
-    await store.complete("s")
-    pages = await gather_items(store.read_pages("s"))
-    assert [page.is_last for page in pages] == [False] * (len(pages) - 1) + [True]
-    assert max(len(page.chunks) for page in pages) <= 1000
-    assert [chunk.data for page in pages for chunk in page.chunks] == [str(number) for number in range(count)]
-
-
-@check
-async def a_page_that_ends_with_the_stream_is_followed_by_its_end(harness: StreamStoreHarness) -> None:
-    store = await harness.open()
-    for count in (499, 500, 501, 999, 1000, 1001):
-        stream_id = str(count)
-        await store.create(stream_id)
-        await store.append_many(stream_id, ["x"] * count)
-        await store.fail(stream_id, "e")
-        pages = await gather_items(store.read_pages(stream_id))
-        assert pages[-1].is_last
-        assert pages[-1].status.error == "e"
-        assert sum(len(page.chunks) for page in pages) == count
-
-
-@check
-async def followers_see_what_comes(harness: StreamStoreHarness) -> None:
-    store, other = await harness.open(), await harness.open()
-    await store.create("s")
-    await store.append("s", "0")
-    followers = [
-        asyncio.ensure_future(gather_items(reader.read_from("s", after)))
-        for reader in (store, other)
-        for after in (0, 0, 3, 7)
-    ]
-    for number in range(1, 10):
-        await store.append("s", str(number))
-        await asyncio.sleep(0.005)
-    await store.complete("s")
-    async with asyncio.timeout(PATIENCE_S):
-        results = await asyncio.gather(*followers)
-    for chunks, after in zip(results, (0, 0, 3, 7) * 2, strict=True):
-        assert [chunk.data for chunk in chunks] == [str(number) for number in range(after, 10)]
-
-
-@check
-async def followers_end_with_the_stream(harness: StreamStoreHarness) -> None:
-    store, other = await harness.open(), await harness.open()
-    for stream_id, end in (("done", store.complete), ("stopped", other.stop), ("removed", None)):
-        await store.create(stream_id)
-        followers = [
-            asyncio.ensure_future(gather_items(reader.read_pages(stream_id))) for reader in (store, other, other)
-        ]
-        await asyncio.sleep(0.02)
-        if end is None:
-            await store.fail(stream_id, "gone")
-        else:
-            await end(stream_id)
-            assert await store.renew(stream_id) is False  # when a producer notices, so do its followers
-        async with asyncio.timeout(PATIENCE_S):
-            for pages in await asyncio.gather(*followers):
-                assert pages[-1].is_last
-                assert pages[-1].status.state == ("error" if end is None else stream_id)
-
-
-@check
-async def a_follower_may_leave(harness: StreamStoreHarness) -> None:
-    store = await harness.open()
-    await store.create("s")
-    await store.append_many("s", ["a", "b"])
-    pages = store.read_pages("s")
-    assert len((await anext(pages)).chunks) == 2
-    waiting = asyncio.ensure_future(anext(pages))
-    await asyncio.sleep(0.02)
-    waiting.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await waiting
-    assert await store.append("s", "c") == 3

@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from typing import Any
+from unittest import SkipTest
 from urllib.parse import urlsplit
 
 from workers import DurableObject, Response, WorkerEntrypoint, import_from_javascript
@@ -27,7 +28,6 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
         return await service.serve(self, request, path)
 
     async def check(self, asked: dict[str, str]) -> Any:
-        from unittest import SkipTest
 
         from tests.workerd.inside.bench import Bench
         from tests.workerd.inside.catalogue import run_check

@@ -27,10 +27,12 @@ class Breathing:
     asyncio's shortest sleeps, which Pyodide makes without a timer.
     """
 
-    wakes = False
-
     def __init__(self, client: SqliteClient) -> None:
         self._client = client
+
+    @property
+    def shares_wakeups(self) -> bool:
+        return self._client.shares_wakeups
 
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
         await asyncio.sleep(PAUSE_S)

@@ -103,6 +103,9 @@ class SqliteDatabase:
     as well.
     """
 
+    shares_wakeups = True
+    """Tasks that use one client may wake each other."""
+
     def __init__(self, settings: Settings, engine: Engine, watcher: Watcher) -> None:
         self.path = settings.path
         self._engine = engine

@@ -1,0 +1,49 @@
+"""What a follower reads at a time: consecutive events, and how the stream ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .events import StreamEvent
+from .store import StreamEnd
+
+__all__ = ["EventBatch"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Consecutive events of a stream.
+
+    ``events`` holds each event with the id of the position after it: a reader that comes back with that id continues
+    with the next event. ``position`` is the id after the whole batch. ``end`` is set in the last batch only. A batch
+    without events and without an end means that the stream has been silent for the time the follower asked for.
+
+    Followers of one process at the same position receive the same batch object, so work on a batch can be shared: see
+    :meth:`share`.
+    """
+
+    events: tuple[tuple[int, StreamEvent], ...]
+    position: int
+    end: StreamEnd | None = None
+    _shared: dict[object, Any] = field(default_factory=dict[object, Any], init=False, repr=False, compare=False)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happened: the batch only says that the stream is silent."""
+        return not self.events and self.end is None
+
+    def share(self, encode: Callable[[EventBatch], _T]) -> _T:
+        """Return ``encode(self)``, computed once for all followers that receive this batch.
+
+        ``encode`` must be pure, and the same object for all of them. An encoder with state passes a callable that is
+        equal for equal states, such as a frozen dataclass with ``__call__``.
+        """
+        try:
+            found: _T = self._shared[encode]
+        except KeyError:
+            found = self._shared[encode] = encode(self)
+        return found

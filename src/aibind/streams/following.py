@@ -1,0 +1,193 @@
+"""Following a stream as events: from the buffer of a producer in this process, or from a store.
+
+Every wire format is an encoder over the batches that come from here, see :class:`EventBatch`. A failure to go on
+reading becomes the end of the last batch, so that each encoder reports it in its own way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from typing import TypeVar
+
+from .._closing import close_iterator
+from .._time import Timer, call_later
+from ..errors import AibindError, ProducerLostError, StreamNotFoundError
+from .batch import EventBatch
+from .buffer import BATCH_CHARS, StreamBuffer
+from .events import StreamEvent
+from .position import Position
+from .store import StreamEnd, StreamPage, StreamStore
+
+__all__ = ["follow_buffer", "follow_store"]
+
+_T = TypeVar("_T")
+
+logger = logging.getLogger("aibind")
+
+
+async def follow_buffer(
+    buffer: StreamBuffer,
+    store: StreamStore,
+    stream_id: str,
+    position: Position,
+    encode: Callable[[EventBatch], _T],
+    idle_s: float | None = None,
+) -> AsyncGenerator[_T]:
+    """Follow a producer in this process: without polling, and from the store only what the buffer has dropped.
+
+    Each batch is yielded as ``encode`` returns it. After ``idle_s`` seconds of silence an idle batch is (None: never).
+    """
+    idle = _IdleTimer(idle_s)
+    try:
+        while True:
+            while not buffer.reaches(position):
+                page = await store.read_page(stream_id, position.seq - 1)
+                if not page.chunks:
+                    raise StreamNotFoundError(stream_id)
+                for batch in _batches_of(page, position):
+                    yield encode(batch)
+                position = Position(page.chunks[-1].seq + 1)
+            batch, position = buffer.read(position)
+            if not batch.is_idle:
+                yield encode(batch)
+                if batch.end is not None:
+                    return
+                idle.restart()
+            elif not await idle.wait(buffer.waiter()):
+                yield encode(batch)
+                idle.restart()
+    except AibindError as error:
+        yield encode(EventBatch((), position.id, _failure(error, stream_id)))
+    finally:
+        idle.stop()
+
+
+async def follow_store(
+    store: StreamStore,
+    stream_id: str,
+    position: Position,
+    first: StreamPage,
+    encode: Callable[[EventBatch], _T],
+    idle_s: float | None = None,
+) -> AsyncGenerator[_T]:
+    """Follow a stream in its store, wherever its producer runs. ``first`` is the first page after ``position``.
+
+    Each batch is yielded as ``encode`` returns it. After ``idle_s`` seconds of silence an idle batch is (None: never).
+    """
+    for batch in _batches_of(first, position):
+        yield encode(batch)
+    if first.is_last:
+        return
+    if first.chunks:
+        position = Position(first.chunks[-1].seq + 1)
+    pages = store.read_pages(stream_id, position.seq - 1)
+    idle = _IdleTimer(idle_s)
+    reading: asyncio.Task[StreamPage] | None = None
+    try:
+        while True:
+            if reading is None:
+                reading = asyncio.ensure_future(_next_page(pages))
+            if not await idle.wait(_waiter_for(reading)):
+                yield encode(EventBatch((), position.id))
+                idle.restart()
+                continue
+            page, reading = await reading, None
+            for batch in _batches_of(page, position):
+                yield encode(batch)
+            if page.is_last:
+                return
+            if page.chunks:
+                position = Position(page.chunks[-1].seq + 1)
+            idle.restart()
+    except AibindError as error:
+        end = _failure(error, stream_id)
+    finally:
+        idle.stop()
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)  # its error is of no interest any more
+        await close_iterator(pages)
+    yield encode(EventBatch((), position.id, end))
+
+
+async def _next_page(pages: AsyncIterator[StreamPage]) -> StreamPage:
+    return await anext(pages)
+
+
+def _waiter_for(task: asyncio.Task[StreamPage]) -> asyncio.Future[bool]:
+    """Return a future that becomes True when ``task`` is done; resolving or cancelling it leaves the task alone."""
+    waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def resolve(_: object) -> None:
+        if not waiter.done():
+            waiter.set_result(True)
+
+    task.add_done_callback(resolve)
+    return waiter
+
+
+def _failure(error: AibindError, stream_id: str) -> StreamEnd:
+    """Return what a reader may know of a failure; the rest is logged."""
+    if isinstance(error, ProducerLostError | StreamNotFoundError):
+        return StreamEnd("error", str(error))
+    logger.error("Stream %s could not be read", stream_id, exc_info=error)
+    return StreamEnd("error", "Stream read failed")
+
+
+def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
+    """Return the events of a page in batches of about 64 Ki characters; the last one carries the end, if known."""
+    end = page.status.end if page.is_last else None
+    events: list[tuple[int, StreamEvent]] = []
+    reached, size = position.id, 0
+    for chunk in page.chunks:
+        if size >= BATCH_CHARS:
+            yield EventBatch(tuple(events), reached)
+            events, size = [], 0
+        event = chunk.event
+        reached = chunk.seq
+        if chunk.seq == position.seq and position.offset and event.grows:
+            event = StreamEvent(event.event, event.data[position.offset :])
+            if not event.data:
+                continue
+        events.append((chunk.seq, event))
+        size += len(event.data)
+    if events or end is not None:
+        yield EventBatch(tuple(events), reached, end)
+
+
+class _IdleTimer:
+    """Wakes a follower that has waited too long. Its one timer moves when it fires, not at every batch."""
+
+    def __init__(self, idle_s: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle_s = idle_s
+        self._since = self._loop.time()
+        self._timer: Timer | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._since = self._loop.time()
+
+    async def wait(self, waiter: asyncio.Future[bool]) -> bool:
+        """Wait for ``waiter``; return False when it is idle time instead."""
+        self._waiter = waiter
+        if self._timer is None and self._idle_s is not None:
+            self._timer = call_later(self._since + self._idle_s - self._loop.time(), self._fire)
+        return await waiter
+
+    def stop(self) -> None:
+        """Cancel the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _fire(self) -> None:
+        assert self._idle_s is not None
+        self._timer = None
+        left_s = self._since + self._idle_s - self._loop.time()
+        if left_s > 0:
+            self._timer = call_later(left_s, self._fire)
+        elif self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)

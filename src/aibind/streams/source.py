@@ -1,0 +1,47 @@
+"""Checks of what a stream is made from, so that a mistake is named before it becomes a puzzle."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator
+
+from .events import StreamEvent
+
+__all__ = ["event_of", "iterate"]
+
+
+def iterate(source: AsyncIterable[StreamEvent | str]) -> AsyncIterator[StreamEvent | str]:
+    """Return the source's iterator. Raises TypeError that names what was given when it has none."""
+    if hasattr(source, "__aiter__"):
+        return aiter(source)
+    given: object = source
+    hint = ""
+    if inspect.iscoroutine(given):
+        given.close()  # or Python warns that it was never awaited
+        hint = ": await it first, or make it an async generator with yield"
+    elif callable(given):
+        hint = ": call it first"
+    elif hasattr(given, "__iter__"):
+        hint = ": make it an async generator"
+    raise TypeError(
+        f"source is {_kind_of(given)}, but must be an async iterable of str or StreamEvent, such as an async "
+        f"generator{hint}"
+    )
+
+
+def event_of(item: StreamEvent | str) -> StreamEvent:
+    """Return an item as an event. Raises TypeError that names what was given when it is neither text nor an event."""
+    if isinstance(item, StreamEvent):
+        return item
+    if isinstance(item, str):
+        return StreamEvent("", item)
+    raise TypeError(
+        f"The source yielded {_kind_of(item)}, but must yield str or StreamEvent: convert it, for example to the text "
+        "that it holds"
+    )
+
+
+def _kind_of(value: object) -> str:
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return f"{getattr(value, '__qualname__', value)!s} ({type(value).__name__})"
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
