@@ -41,9 +41,7 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
         html = (tmp_path / folder / "index.html").read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\"\s>]*)", html)
         assert loaded == [], "a page must load nothing from elsewhere"
-        assert "<!-- prints" not in html or "<code" in html
     reference = (tmp_path / "api" / "streams" / "index.html").read_text(encoding="utf-8")
-    assert "One statement an append" not in reference
     for name in PUBLIC["aibind.streams"].split():
         assert f'id="aibind.streams.{name}"' in reference, f"{name} is missing in the API reference"
     assert not re.search(r":(?:class|func|meth|data):", reference), "a docstring's role was not rewritten"
