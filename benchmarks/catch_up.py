@@ -1,13 +1,13 @@
-"""How long it takes, and how much memory, to resume a long stream from its beginning.
+"""How much time and memory it takes to resume a long stream from its beginning.
 
-A stream of ``--chunks`` chunks, one row each, has ended. A fresh process opens the database, resumes the stream with
-:meth:`~aibind.streams.DurableStream.resume` and reads the body to its end without keeping it. ``first_byte_ms`` is from
-the call to the first bytes, ``seconds`` to the last; ``peak_mb`` is how far the process's resident memory rose above
-what it was just before the call. ``read_seconds`` is a bare ``SELECT`` of the same rows through the sqlite3 module.
+A stream of ``--chunks`` chunks, one row each, has ended. A fresh process opens the SQLite file, resumes the stream with
+:meth:`~aibind.streams.DurableStream.resume` and reads the body to its end, discarding it. ``first_byte_ms`` is the time
+from the call to the first bytes, ``seconds`` to the last; ``peak_mb`` is how far the process's resident memory rose
+after the call. ``read_seconds`` is a bare ``SELECT`` of the same rows through the sqlite3 module.
 
-The yardstick ``javascript`` resumes with one unbounded ``SELECT`` and the yardstick ``node_memory`` is the Durable
-Streams server, in memory, over HTTP as server-sent events; ``ours.http`` is our stream over HTTP in the same way, from
-SQLite, on one uvicorn worker. There, ``peak_mb`` is how far the server's memory rose, looked at every 10 ms.
+The yardstick ``javascript`` resumes with one unbounded ``SELECT``. The yardstick ``node_memory`` is the Durable Streams
+server, in memory, over HTTP as server-sent events; ``ours.http`` is our stream over HTTP in the same way, from SQLite,
+on one uvicorn worker. There, ``peak_mb`` is how far the server's memory rose, sampled every 10 ms.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""What a reply costs a D1 database: statements, round trips and rows, inside workerd.
+"""What a reply costs a D1 database: statements, round trips and rows, measured inside workerd.
 
-A model in a Python Worker gives ``--tokens`` tokens, ``--rate`` a second. They go through
+A model in a Python Worker produces ``--tokens`` tokens, ``--rate`` a second. They pass through
 :class:`~aibind.streams.DurableStream` into D1 and to ``--followers`` live readers: the first is the response to the
-request that began the reply, the others resume it in the same isolate, which on Workers has to go through D1. What each
-of them read is checked. Everything is counted on the D1 binding itself, in JavaScript, and rows are those that
-workerd's own D1 reports and Cloudflare bills.
+request that started the reply, the others resume it in the same isolate, which on Workers has to go through D1. The
+text of each reader is checked. Everything is counted at the D1 binding, in JavaScript; rows are those that workerd's
+own D1 reports and Cloudflare bills.
 
-The yardstick ``javascript`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation:
-all its live readers poll. ``fewer`` are how many times more it needs. What a reader in another isolate costs is counted
-by ``python -m benchmarks follow --where isolate``.
+The yardstick ``javascript`` is the JavaScript stores' algorithm in the same Worker, on the tables of its documentation;
+all its live readers poll. ``fewer`` is how many times more it needs. ``python -m benchmarks follow --where isolate``
+counts what a reader in another isolate costs.
 """
 
 from __future__ import annotations

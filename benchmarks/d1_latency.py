@@ -1,9 +1,8 @@
-"""How far a database far away holds a model up, inside workerd.
+"""How far a distant database delays a reply, measured inside workerd.
 
-As ``d1_cost``, with ``--rtt`` milliseconds added to each call to D1. ``behind_ms`` is from the moment at which the
-model had ended, by its own clock, to the end of the stream at its reader; ``added_ms`` is how much longer a token took
-on average because the one before was still being stored. The model goes on by the clock whoever listens, as one
-elsewhere does.
+As ``d1_cost``, with ``--rtt`` milliseconds added to each call to D1. ``behind_ms`` is the time from the end of the
+model, by its own clock, to the end of the stream at its reader; ``added_ms`` is the average delay of a token because
+the previous one was still being stored. The model keeps its pace whether or not it is read, like a model behind an API.
 """
 
 from __future__ import annotations

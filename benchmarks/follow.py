@@ -1,15 +1,15 @@
 """How old a token is when a follower has parsed its server-sent event.
 
-``--where process``: producer and followers share a process, and :class:`~aibind.streams.DurableStream` hands tokens on
+``--where process``: producer and followers share a process, and :class:`~aibind.streams.DurableStream` delivers tokens
 as they come; the store is a SQLite file. ``--where file``: the followers are in another process and see the tokens
 through that file. ``--where isolate``: producer and follower are in two isolates of workerd and see each other through
 D1.
 
-Each token is the time at which the model hands it on, by the machine's monotonic clock, which processes share; the
-delay is from then to the moment at which the follower's parser has returned the message with the token. (In isolates it
-is the time of day, and the moment is that at which the bytes came.) The yardstick ``javascript`` is the JavaScript
-stores' algorithm on the same driver and database: its followers poll every 50 ms; its producer stores each token before
-it takes the next.
+Each token is the time at which the model produced it, by the machine's monotonic clock, which processes share; the
+delay ends when the follower's parser has returned the message with the token. (In isolates it is the time of day, and
+the delay ends when the bytes arrive.) The yardstick ``javascript`` is the JavaScript stores' algorithm on the same
+driver and database: its followers poll every 50 ms, and its producer stores each token before it takes the next. On D1
+aibind stores a batch every 250 ms, so a follower in another isolate sees tokens later than the yardstick's.
 """
 
 from __future__ import annotations

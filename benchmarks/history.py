@@ -2,13 +2,13 @@
 
 A linear chat of ``--messages`` messages, questions and answers of about the length that people and models write. Each
 round runs in a fresh process: ``build_seconds`` appends all messages; then, several times over, ``load_seconds`` is
-:meth:`ChatHistory.from_json`, with all its checks, and ``save_seconds`` is :meth:`ChatHistory.to_json` after a turn of
-two messages was added, which is what saving a turn costs before the database. ``store_load_seconds`` and
-``store_save_seconds`` are the same through :class:`~aibind.sqlite.SqliteConversationStore` on a file. Of repeated
-measurements the median counts, also in Node.
+:meth:`ChatHistory.from_json`, with all its checks, and ``save_seconds`` is :meth:`ChatHistory.to_json` after adding a
+turn of two messages, which is the cost of saving a turn before the database. ``store_load_seconds`` and
+``store_save_seconds`` are the same through :class:`~aibind.sqlite.SqliteConversationStore` on a file. Each figure is
+the median of repeated measurements, also in Node.
 
-The yardstick ``node`` is ``JSON.parse`` and ``JSON.stringify`` of the same text, without any checks: what a JavaScript
-store cannot do without. ``python_json`` is ``json.loads`` and ``json.dumps``.
+The yardstick ``node`` is ``JSON.parse`` and ``JSON.stringify`` of the same text, without any checks: the least that a
+JavaScript store has to do. ``python_json`` is ``json.loads`` and ``json.dumps``.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What importing costs: time and modules.
 
-Each measurement is a fresh interpreter, with compiled files in place (in a folder of the benchmark's own); the time is
-that of the import alone, and the modules are those that it added to ``sys.modules``; ``third_party`` counts packages
-that are not in the standard library. Contenders take turns; of all rounds the median counts. ``ours`` imports what a
-program needs to keep streams in SQLite, ``package`` the bare packages, which load nothing before it is asked for.
-``ours.workerd`` is what a Worker with D1 imports, inside workerd, where the start of a Worker is limited
-(``--no-workerd`` leaves it out).
+Each measurement is a fresh interpreter with compiled files in place, in a folder that only the benchmark uses. The time
+is that of the import alone; the modules are those that it added to ``sys.modules``; ``third_party`` counts packages
+outside the standard library. Contenders take turns, and each figure is the median of all rounds. ``ours`` imports what
+a program needs to store streams in SQLite, ``package`` the bare packages, which load their names on first use.
+``ours.workerd`` is what a Worker with D1 imports, inside workerd, where start-up time is limited (``--no-workerd``
+skips it).
 
-The yardsticks are what others need for a part of it: ``aiosqlite`` (the driver alone), ``starlette``, ``httpx2``, and
-``asyncio``, which all of them stand on.
+The yardsticks are packages that others use for a part of this: ``aiosqlite`` (the driver alone), ``starlette``,
+``httpx2``, and ``asyncio``, which all of them import.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``python -m benchmarks report``: runs every benchmark and writes what was found into the documentation.
+"""``python -m benchmarks report``: runs the benchmarks and writes their results into the documentation.
 
-``docs/benchmarks.md`` has a table and plots for each, the README a short table between its marks, and
-``docs/assets/benchmarks/results.json`` everything, so that ``--only`` can take the rest from there.
+``docs/benchmarks.md`` gets a table and plots for each, the README a short table between its marks, and
+``docs/assets/benchmarks/results.json`` everything, so that ``--only`` can take the other results from there.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ __all__ = ["write_report"]
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 INTRODUCTION = (
-    "Made by `python -m benchmarks report`: do not edit. Every yardstick runs in the same run, on the same machine and "
-    "in the same engine, in turns with aibind. `python -m benchmarks NAME` runs one of them."
+    "What aibind costs, beside other ways to do the same. A yardstick is measured in the same run as aibind, on the "
+    "same machine and the same engine, taking turns; a range in parentheses is that of the rounds. `python -m "
+    "benchmarks NAME` repeats one benchmark, and `python -m benchmarks report` writes this page: do not edit it."
 )
-LITTLE = 15  # per cent of the machine that others may take before the report speaks of it
+LITTLE = 15  # per cent of the machine that other programs may take before the report mentions it
 
 Runs = dict[str, list[dict[str, Any]]]
 
 
 def write_report(names: Sequence[str], *, quick: bool = False, root: Path = ROOT) -> None:
-    """Run benchmarks and write the report; those that are not named keep the figures of the last one."""
+    """Run benchmarks and write the report; those that are not named keep their figures of the last report."""
     from .plots import draw
 
     assets = root / "docs" / "assets" / "benchmarks"
@@ -100,7 +101,7 @@ def _section(section: Section, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     parts += [f"Served by uvicorn on {loop}, with {parser} as its HTTP parser." for loop, parser in sorted(served_by)]
     busy = [run["others_busy_percent"] for run in runs if run.get("others_busy_percent") is not None]
     if busy and max(busy) > LITTLE:
-        parts.append(f"Other programs took up to {max(busy):.0f} % of the machine meanwhile, which makes times longer.")
+        parts.append(f"Other programs took up to {max(busy):.0f} % of the machine meanwhile, which lengthens times.")
     parts += [
         f"![{section.title}: {dict(section.columns)[figure]}](assets/benchmarks/{_image(section, figure)})"
         for figure in section.plot
@@ -153,7 +154,7 @@ def _summary(found: Mapping[str, Any]) -> str:
         ours, theirs = format_number(ours), format_number(theirs)
         lines.append(f"| {headline.what} | **{ours}{unit}** | {theirs}{unit} ({headline.against}) |")
     return "\n".join(
-        [*lines, "", f"{_machine_line(found)} All figures, and how they were taken: `docs/benchmarks.md`."]
+        [*lines, "", f"{_machine_line(found)} `docs/benchmarks.md` has all figures, and how each was measured."]
     )
 
 

@@ -1,21 +1,21 @@
 """A thousand followers of a hundred live replies, on one uvicorn worker.
 
-``ours`` is :func:`aibind.server.create_app` over a :class:`~aibind.server.StreamHandler` with a SQLite file, as it is
-served in production: on one uvicorn worker, with the event loop and the HTTP parser that ``uvicorn main:app`` chooses.
-``--streams`` requests begin replies of a model in that process, which gives ``--rate`` tokens a second each; so many,
-and the followers that resume, are ``--followers`` connections, held by one other process with bare sockets
-(``client_cpu_percent`` shows that it is not what holds things up).
+``ours`` is :func:`aibind.server.create_app` over a :class:`~aibind.server.StreamHandler` with a SQLite file, as served
+in production: on one uvicorn worker, with the event loop and the HTTP parser that ``uvicorn main:app`` chooses.
+``--streams`` requests start replies of a model in that process, which produces ``--rate`` tokens a second for each.
+Together with the followers that resume, these are ``--followers`` connections, held by one other process with bare
+sockets (``client_cpu_percent`` shows that it is not the bottleneck).
 
-Each token carries the time at which it was due; its delay is from then to its arrival at the client, lateness of the
-model's own timer included (about half a millisecond). ``worst_follower_p99_ms`` is the p99 of the follower that fared
-worst. ``kb_per_follower`` is how far the server's resident memory rose from before the first request to its peak, with
+Each token carries the time at which it was due; its delay lasts until it arrives at the client, and includes the
+lateness of the model's timer (about half a millisecond). ``worst_follower_p99_ms`` is the highest p99 of a follower.
+``kb_per_follower`` is how far the server's resident memory rose from before the first request to its peak, with
 everything in it - streams, database, connections - divided by the followers; ``idle_kb_per_follower`` is the same
-before the first token. ``server_cpu_percent`` is of one core. ``requests_per_second`` are whole replies of 20 tokens
+before the first token. ``server_cpu_percent`` is of one core. ``requests_per_second`` counts whole replies of 20 tokens
 that have ended, resumed by 20 clients on kept-alive connections, one after another.
 
-The yardsticks: ``queues`` is what one writes without a library (Starlette's streaming response, a queue for each
-follower, nothing stored); ``javascript`` is the JavaScript stores' algorithm on the same driver and file.
-``ours.memory`` is our handler with its default store, in memory.
+The yardsticks: ``queues`` is the usual code without a library (Starlette's streaming response, a queue per follower,
+nothing stored); ``javascript`` is the JavaScript stores' algorithm on the same driver and file. ``ours.memory`` is our
+handler with its default store, in memory.
 """
 
 from __future__ import annotations

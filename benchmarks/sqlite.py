@@ -1,31 +1,31 @@
-"""How many chunks a second can be stored, and how long one takes, with many streams at once.
+"""How many chunks can be stored per second, and how long each takes, with many streams at once.
 
-**In the process.** N streams, one task each, store one chunk a call and wait for it before the next. ``ours``:
-:class:`~aibind.sqlite.SqliteStreamStore` over :func:`~aibind.sqlite.wrap_sqlite3`, with the chunks numbered, as
-StreamWriter does. The yardsticks run on the same tables, journal (WAL), ``synchronous`` and statement, on one aiosqlite
-connection:
+**In the process.** N streams, one task each, store one chunk per call and wait for it before the next. ``ours`` is
+:class:`~aibind.sqlite.SqliteStreamStore` over :func:`~aibind.sqlite.wrap_sqlite3`, with numbered chunks, as
+StreamWriter writes them. The yardsticks run on the same tables, journal (WAL), ``synchronous`` and statement, on one
+aiosqlite connection:
 
-* ``aiosqlite``: as it is used, ``execute`` and then ``commit``, each chunk in a transaction of its own. Its one
-  connection has one transaction at a time, so a lock keeps the streams apart;
-* ``aiosqlite_autocommit``: the least it can do: each statement commits by itself, one call a chunk, without a lock;
+* ``aiosqlite``: its usual form, ``execute`` and then ``commit``, each chunk in a separate transaction. A connection has
+  one transaction at a time, so a lock keeps the streams apart;
+* ``aiosqlite_autocommit``: the minimum: each statement commits by itself, one call per chunk, without a lock;
 * ``javascript``: the JavaScript stores' algorithm, on our driver.
 
 ``p50_ms`` and ``p99_ms`` are the times of one call.
 
-**As a stream is written** (``ours.streamed``): tokens go through :class:`~aibind.streams.StreamWriter`, as all do in
-use, as fast as they are taken; it joins what gathers between two writes, so rows are fewer than tokens, and
+**As a stream is written** (``ours.streamed``): tokens pass through :class:`~aibind.streams.StreamWriter`, as they do in
+use, as fast as it accepts them. It joins the tokens between two writes, so there are fewer rows than tokens;
 ``chunks_per_second`` counts tokens.
 
-**At a pace** (``paced``): each stream's model gives ``--rate`` tokens a second by the clock, for two seconds, and the
-times are from a token's being due to its being stored: through StreamWriter, and, of ``aiosqlite``, a transaction a
-token, each waiting for the one before. Where a store cannot keep up, ``p99_ms`` shows the queue.
+**At a pace** (``paced``): the model of each stream produces ``--rate`` tokens a second by the clock, for two seconds.
+Times are from the moment a token is due until it is stored: for aibind through StreamWriter, for ``aiosqlite`` with a
+transaction per token, each waiting for the previous one. Where a store cannot keep up, ``p99_ms`` shows the queue.
 
-**Over HTTP** (``ours.http`` …): N producers post one chunk after another over kept-alive connections, N followers
-receive them as server-sent events; the time is from before the post to the bytes at the follower. Both servers speak
-the same wire format and have the same driver (:mod:`benchmarks.support.wire`). ``http`` promises what the Node server's
-file store promises: each chunk is on the disk (``synchronous=FULL``, no flush interval) before it is answered and sent.
-``http_memory`` is in memory. The Node server's file store loses streams when there are more than 100: it has no figures
-there. (What our defaults give, with the model in the server, is the benchmark ``server``.)
+**Over HTTP** (``ours.http`` …): N producers post one chunk after another over kept-alive connections, and N followers
+receive them as server-sent events; times are from before the post until the bytes reach the follower. Both servers use
+the same wire format and the same driver (:mod:`benchmarks.support.wire`). ``http`` gives the guarantee of the Node
+server's file store: each chunk is on the disk (``synchronous=FULL``, no flush interval) before it is answered and sent.
+``http_memory`` is in memory. The Node server's file store loses streams when there are more than 100, so it has no
+figures there. (The benchmark ``server`` measures the defaults, with the model in the server.)
 """
 
 from __future__ import annotations

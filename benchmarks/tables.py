@@ -1,4 +1,4 @@
-"""Which figures the report shows, and how they are called there."""
+"""The figures that the report shows, and their names there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ JAVASCRIPT = "the JavaScript stores' algorithm"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Is the part of the report about one benchmark.
+    """The part of the report about one benchmark.
 
     ``parameter`` is the option that differs between its runs. ``rows`` are contenders by their path in the result,
-    with their names; ``columns`` are figures, with their headings. ``plot`` are the columns that are drawn.
+    with their names; ``columns`` are figures, with their headings. ``plot`` are the columns to draw.
     """
 
     benchmark: str
@@ -43,7 +43,7 @@ SECTIONS = (
     ),
     Section(
         "d1_latency",
-        "A database far away",
+        "A distant database",
         "rtt",
         (("ours", "aibind"), ("yardsticks.javascript", JAVASCRIPT)),
         (("behind_ms", "behind the model, ms"), ("added_ms", "added to a token, ms"), ("round_trips", "round trips")),
@@ -59,7 +59,7 @@ SECTIONS = (
     ),
     Section(
         "sqlite",
-        "Chunks stored a second, and over HTTP",
+        "Chunks stored per second, and over HTTP",
         "streams",
         (
             ("ours", "aibind, a row a chunk"),
@@ -147,7 +147,7 @@ SECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """Is a line of the README's table: a figure of ours beside one of a yardstick, of one run of a benchmark."""
+    """A row of the README's table: a figure of aibind beside that of a yardstick, from one run of a benchmark."""
 
     what: str
     benchmark: str
@@ -162,13 +162,14 @@ class Headline:
 HEADLINES = (
     Headline("D1 statements for a reply of 1,000 tokens in 10 s", "d1_cost", 0, "statements", ""),
     Headline("D1 rows written for the same reply", "d1_cost", 0, "rows_written", ""),
-    Headline("The reply's end behind the model, 50 ms to D1", "d1_latency", -1, "behind_ms", "ms"),
+    Headline("Delay of the reply's end with 50 ms to D1", "d1_latency", -1, "behind_ms", "ms"),
     Headline("A token's age at a follower, same process (p50)", "follow", 0, "p50_ms", "ms"),
     Headline("… in another process, through a SQLite file (p50)", "follow", 1, "p50_ms", "ms"),
-    Headline("First byte of a stream of 100,000 chunks", "catch_up", -1, "first_byte_ms", "ms"),
+    Headline("… in another isolate, through D1 (p50)", "follow", 2, "p50_ms", "ms"),
+    Headline("First byte of a stream of 100,000 chunks in a SQLite file", "catch_up", -1, "first_byte_ms", "ms"),
     Headline("Memory for resuming it", "catch_up", -1, "peak_mb", "MB"),
     Headline(
-        "Chunks stored a second, a row each, 50 streams",
+        "Chunks stored per second in a SQLite file, a row each, 50 streams",
         "sqlite",
         2,
         "chunks_per_second",
@@ -178,7 +179,7 @@ HEADLINES = (
         "aiosqlite, a transaction each",
     ),
     Headline(
-        "Chunks a second from POST over disk to SSE, 50 streams",
+        "Chunks per second from POST through a file, flushed to disk, to SSE, 50 streams",
         "sqlite",
         2,
         "chunks_per_second",
@@ -188,7 +189,7 @@ HEADLINES = (
         "Durable Streams server (Node), files",
     ),
     Headline(
-        "Saving a conversation of 100,000 messages",
+        "Encoding a conversation of 100,000 messages as JSON",
         "history",
         -1,
         "save_seconds",
@@ -197,9 +198,9 @@ HEADLINES = (
         "yardsticks.node",
         "Node's JSON.stringify",
     ),
-    Headline("1,000 followers of 100 replies at 50 tokens/s (p99 age)", "server", 0, "p99_ms", "ms"),
+    Headline("1,000 followers of 100 replies at 50 tokens/s, SQLite file (p99 age)", "server", 0, "p99_ms", "ms"),
     Headline(
-        "Memory a follower",
+        "Memory per follower",
         "server",
         0,
         "kb_per_follower",

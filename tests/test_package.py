@@ -24,7 +24,7 @@ PUBLIC = {
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
         EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
-    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse StreamHandler Tool create_app",
+    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore SqliteResult SqliteRow
         SqliteStreamStore SqliteValue Statement migrate migrations schema_sql wrap_sqlite3""",

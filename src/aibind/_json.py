@@ -1,17 +1,45 @@
-"""Tells the kinds of parsed JSON apart, for people and type checkers alike."""
+"""Strict JSON, read and written, and type guards for parsed values."""
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any, TypeGuard
 
-__all__ = ["is_list", "is_object"]
+__all__ = ["compact_json", "is_list", "is_object", "load_json"]
+
+
+def load_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises ValueError for text that is not JSON, and for NaN, Infinity and numbers that overflow, which browsers and
+    other services refuse; RecursionError for a value that is nested too deep.
+    """
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+
+
+def compact_json(value: Any) -> str:
+    """Return a value as JSON without spaces, and with non-ASCII characters as they are.
+
+    Raises ValueError for NaN and Infinity, and TypeError for a value that JSON does not have.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Say whether ``value`` is a JSON array."""
+    """Return whether ``value`` is a JSON array."""
     return isinstance(value, list)
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Say whether ``value`` is a JSON object."""
+    """Return whether ``value`` is a JSON object."""
     return isinstance(value, dict)
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)

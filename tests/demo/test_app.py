@@ -232,6 +232,20 @@ async def test_answers_of_killed_servers_are_saved_before_their_streams_are_swep
         assert (await stored.load("s")).messages[-1] == {"role": "assistant", "content": "As far as it"}
 
 
+async def test_a_conversation_that_was_left_at_a_question_is_opened_at_its_newest_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path / "chat.db") as (client, _, _):
+        await ask(client, "s", prompt="/short Tell me")
+        before = (await view(client, "s"))["messages"]
+        async with wrap_sqlite3(tmp_path / "chat.db") as sqlite:
+            conversations = SqliteConversationStore(sqlite)
+            chat = await conversations.load("s")
+            chat.tree.set_active_leaf(chat.node_ids[0])
+            await conversations.save("s", chat)
+            opened = await view(client, "s")
+            assert (opened["messages"], opened["live"], opened["unanswered"]) == (before, None, None)
+            assert (await conversations.load("s")).messages[-1]["role"] == "assistant"
+
+
 async def test_a_second_server_on_the_same_database_follows_and_stops(tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     async with serving(database, tokens_per_second=100) as (one, _, _), serving(database) as (two, _, _):

@@ -13,14 +13,14 @@ PAGES = [
 ]
 
 _FENCE = re.compile(r"^(?P<mark>```+)(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=mark)[ ]*$", re.MULTILINE | re.DOTALL)
-_MARK = re.compile(r"<!-- (run|prints|worker) -->\n\Z")
+_MARK = re.compile(r"<!-- (run|prints|worker|example) -->\n\Z")
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^()\s<>]+)>?\)")
 _HEADING = re.compile(r"^#{1,6} (.+?) *$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Is a code block; ``line`` is where its code begins, ``mark`` the comment before it."""
+    """A code block; ``line`` is where its code begins, ``mark`` the comment before it."""
 
     page: Path
     line: int

@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,28 @@ async def test_python_runs(
             printed = capsys.readouterr().out
             for expected in block.printed:
                 assert printed.strip() == expected.strip(), block.name
+
+
+async def test_the_first_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves ``answer`` and ``last_id`` to the reader; given them, it stores the reply and resumes it there."""
+
+    async def answer() -> AsyncIterator[str]:
+        for word in ("one ", "two ", "three ", "four ", "five"):
+            yield word
+
+    monkeypatch.chdir(tmp_path)
+    (block,) = (block for block in BLOCKS[ROOT / "README.md"] if block.mark == "example")
+    assert len([line for line in block.code.splitlines() if line and "import" not in line]) <= 6
+    names: dict[str, Any] = {"answer": answer, "last_id": 1_000_000_004}
+    await eval(compile_block(block), names)
+    try:
+        text = [
+            text_of(SseParser().feed(b"".join([data async for data in names[name].body])))
+            for name in ("response", "rest")
+        ]
+        assert text == ["one two three four five", "two three four five"]
+    finally:
+        await names["client"].aclose()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/server.md"])

@@ -6,11 +6,13 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,10 +43,16 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
         html = (tmp_path / folder / "index.html").read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\"\s>]*)", html)
         assert loaded == [], "a page must load nothing from elsewhere"
-    reference = (tmp_path / "api" / "streams" / "index.html").read_text(encoding="utf-8")
-    for name in PUBLIC["aibind.streams"].split():
-        assert f'id="aibind.streams.{name}"' in reference, f"{name} is missing in the API reference"
-    assert not re.search(r":(?:class|func|meth|data):", reference), "a docstring's role was not rewritten"
+    for package, names in PUBLIC.items():
+        if package != "aibind":  # its names are documented where they are from
+            html = (tmp_path / "api" / package.removeprefix("aibind.") / "index.html").read_text(encoding="utf-8")
+            for name in names.split():
+                assert f'id="{package}.{name}"' in html, f"{package}.{name} is missing in the API reference"
+            assert not re.search(r":(?:class|func|meth|data):", html), "a docstring's role was not rewritten"
+    history = (tmp_path / "api" / "history" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'href="../../contract/#6-chathistory"', history), "a reference to the contract is not a link"
+    server = (tmp_path / "api" / "server" / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<h2 id="([^"]+)"', server)[0] == "aibind.server.StreamHandler"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -100,36 +108,46 @@ def test_names_in_code_exist() -> None:
             assert name in ours or name in {"StreamWriter._run", "StreamBuffer"}, f"{page.name}: there is no {name}"
 
 
-def imports_of(room: Path) -> set[str]:
-    """Return the other rooms that a room's modules import."""
-    package = ROOT / "src" / "aibind"
+PACKAGE = ROOT / "src" / "aibind"
+
+
+def imports_of(module: Path) -> set[str]:
+    """Return the other modules directly under ``aibind`` that a package or module imports."""
     found: set[str] = set()
-    for file in sorted(room.rglob("*.py")) if room.is_dir() else [room]:
-        inside = file.relative_to(package).parts[:-1]
+    for file in sorted(module.rglob("*.py")) if module.is_dir() else [module]:
+        inside = file.relative_to(PACKAGE).parts[:-1]
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 base = (*inside[: len(inside) - node.level + 1], *(node.module or "").split("."))
                 found.update([base[0]] if base[0] else [alias.name for alias in node.names])
-    return found - {room.stem}
+    return found - {module.stem}
 
 
-def test_the_rooms_import_what_the_page_says() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = text.split("| Room |")[1].split("\n\n")[0]
-    told = {
-        name: set(re.findall(r"`(\w+)`", imports))
-        for name, imports in re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", table, re.MULTILINE)
+def read_imports(page: str, heading: str) -> dict[str, set[str]]:
+    """Return the first and last columns of a table: a module, and what it imports."""
+    table = page.split(f"| {heading} |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\|([^|]*)\|$", table, re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", imports)) for name, imports in rows}
+
+
+def test_modules_import_what_the_page_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages, internal = read_imports(page, "Package"), read_imports(page, "Module")
+    paths = {
+        path.stem: path for path in PACKAGE.iterdir() if path.suffix != ".typed" and not path.stem.startswith("__")
     }
-    package = ROOT / "src" / "aibind"
-    rooms = {path.stem: path for path in package.iterdir() if not path.stem.startswith("_") and path.suffix != ".typed"}
-    assert told.keys() == rooms.keys()
-    order = list(told)
-    for name, path in rooms.items():
-        helpers = [package / f"{helper}.py" for helper in imports_of(path) if helper.startswith("_")]
-        found = imports_of(path).union(*map(imports_of, helpers)) if name == "cli" else imports_of(path)
-        found = {other for other in found if not other.startswith("_")} - {name}
-        assert found <= told[name], f"{name} imports {found - told[name]}, which docs/architecture.md does not say"
+    assert packages.keys() == {name for name in paths if not name.startswith("_")}
+    assert internal.keys() == {name for name in paths if name.startswith("_")}
+    order = list(packages)
+    for name, told in packages.items():
+        found = imports_of(paths[name])
+        if name == "cli":  # its commands are a module by themselves
+            found |= imports_of(paths["_commands"])
+        found -= internal.keys()
+        assert found == told, f"{name} imports {sorted(found)}, but docs/architecture.md says {sorted(told)}"
         assert all(order.index(other) > order.index(name) for other in found), f"{name} imports something above it"
+    for name, told in internal.items():
+        assert imports_of(paths[name]) == told, f"{name}: docs/architecture.md says otherwise"
 
 
 @pytest.mark.parametrize(
@@ -141,9 +159,8 @@ def test_the_rooms_import_what_the_page_says() -> None:
     ],
 )
 def test_only_one_place_knows(words: str, files: str) -> None:
-    package = ROOT / "src" / "aibind"
-    for file in package.rglob("*.py"):
-        place = file.relative_to(package).as_posix()
+    for file in PACKAGE.rglob("*.py"):
+        place = file.relative_to(PACKAGE).as_posix()
         code = "".join(
             line for line in file.read_text(encoding="utf-8").splitlines(True) if re.match(r"\s*(import|from)\b", line)
         )
@@ -163,6 +180,64 @@ def test_numbers_in_the_documentation() -> None:
     assert len(BaseStreamStore.__abstractmethods__) == 5
 
 
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "server.md": ("aibind.server.StreamHandler", "aibind.server.create_app"),
+    "streams.md": (
+        "aibind.streams.DurableStream.create",
+        "aibind.streams.MemoryStreamStore",
+        "aibind.sqlite.SqliteStreamStore",
+    ),
+    "conversations.md": (
+        "aibind.conversations.MemoryConversationStore",
+        "aibind.sqlite.SqliteConversationStore",
+        "aibind.cloudflare.KVConversationStore",
+    ),
+    "sqlite.md": ("aibind.sqlite.wrap_sqlite3",),
+    "models.md": ("aibind.models.EchoModel", "aibind.models.OpenAIModel"),
+    "cloudflare.md": (
+        "aibind.cloudflare.wrap_d1",
+        "aibind.cloudflare.KVConversationStore",
+        "aibind.cloudflare.WorkersAIModel",
+    ),
+}
+"""What each page has a table of options for."""
+
+
+@pytest.mark.parametrize(("page", "name"), [(page, name) for page, names in OPTIONS.items() for name in names])
+def test_options_stand_in_tables(page: str, name: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    told = {
+        option for cell in re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE) for option in re.findall(r"`(\w+)`", cell)
+    }
+    found: Any = importlib.import_module(".".join(name.split(".")[:2]))
+    for part in name.split(".")[2:]:
+        found = getattr(found, part)
+    parameters = inspect.signature(found).parameters
+    needed = {
+        option for option in parameters if option not in {"client", "handler", "kv"} or name.endswith("OpenAIModel")
+    }
+    assert needed <= told, f"docs/{page} has no row for {sorted(needed - told)} of {name}"
+
+
+def test_commands_for_d1_name_the_database_they_mean() -> None:
+    """Without ``--remote`` wrangler changes the local database, without a word."""
+    for page in [*PAGES, ROOT / "examples" / "worker" / "README.md"]:
+        for command in re.findall(
+            r"wrangler d1 (?:execute|migrations apply) [^`\n]+", page.read_text(encoding="utf-8")
+        ):
+            assert "--remote" in command or "--local" in command, f"{page.name}: {command}"
+
+
+def test_the_description_is_the_same_everywhere() -> None:
+    description = importlib.metadata.metadata("aibind")["Summary"]
+    assert "Durable Object" not in description
+    first = "AI replies and conversations that survive reloads, lost connections and restarts: "
+    assert description.startswith(first)
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        paragraph = page.read_text(encoding="utf-8").split("\n\n")[1]
+        assert " ".join(paragraph.split()).startswith(first)
+
+
 def test_the_changelog_knows_this_version() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"## {importlib.metadata.version('aibind')} " in text
@@ -172,6 +247,7 @@ def test_the_readme_has_its_parts() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for part in ("scripts/demo", "scripts/test", "wrap_sqlite3", "wrap_d1", "KVConversationStore"):
         assert part in text
+    assert text.index("not on PyPI yet") < text.index("pip install"), "say that it is not released before the command"
     assert "](docs/assets/demo.png)" in text
     assert (ROOT / "docs" / "assets" / "demo.png").stat().st_size < 300_000
     assert text.count("<!-- benchmarks:begin -->") == text.count("<!-- benchmarks:end -->") == 1

@@ -98,6 +98,7 @@ async def test_kill_in_mid_reply(seed: int, tmp_path: Path) -> None:
         assert contents == ["100000", *([flushed] if flushed else []), "5", "0 1 2 3 4 "]
         status = await SqliteStreamStore(local).get_status(stream_id)
         assert status is not None
+        assert (status.state, status.error) == ("error", "producer lost")
 
 
 async def within_a_second(stop: Callable[[], Awaitable[float]]) -> None:

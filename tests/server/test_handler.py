@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -392,17 +393,55 @@ async def test_a_failing_model_is_a_clear_answer(endpoint: str, error: Exception
 
 
 async def test_a_broken_store_is_a_503_without_details(tmp_path: Path) -> None:
-    async with wrap_sqlite3(tmp_path / "empty.db") as client:
-        model = ScriptedModel("x")
-        endpoints = Endpoints(StreamHandler(model=model, resumable=True, store=SqliteStreamStore(client)))
+    async with wrap_sqlite3(tmp_path / "chat.db") as client:
+        await migrate(client)
+        faulty = FaultyClient(client)
+        faulty.down = True
+        conversations = SqliteConversationStore(faulty)
+        endpoints = Endpoints(StreamHandler(model=ScriptedModel("x"), conversations=conversations))
 
         async def read_body() -> bytes:
-            return b'{"prompt": "x"}'
+            return b'{"prompt": "x", "sessionId": "s"}'
 
         reply = await endpoints.answer("POST", "/__aibind__/stream", "", {}, read_body)
         assert reply.status == 503
         assert isinstance(reply.body, bytes)
-        assert b"table" not in reply.body
+        assert b"connection" not in reply.body
+
+
+SESSION_BODY = {"prompt": "x", "messages": [{"role": "user", "content": "x"}], "sessionId": "s", "id": "x"}
+
+
+@pytest.mark.parametrize(
+    ("keeps", "method", "path"),
+    [
+        ("streams", "POST", "stream"),
+        ("streams", "POST", "structured"),
+        ("streams", "POST", "chat"),
+        ("streams", "POST", "stream/stop"),
+        ("streams", "GET", "stream/resume"),
+        ("conversations", "POST", "stream"),
+        ("conversations", "POST", "structured"),
+        ("conversations", "POST", "compact"),
+    ],
+)
+async def test_a_missing_table_is_told_to_the_operator(
+    keeps: str, method: str, path: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with wrap_sqlite3(tmp_path / "empty.db") as client:
+        options: dict[str, Any] = {"conversations": SqliteConversationStore(client)}
+        if keeps == "streams":
+            options = {"resumable": True, "store": SqliteStreamStore(client)}
+        endpoints = Endpoints(StreamHandler(model=ScriptedModel("x"), **options))
+
+        async def read_body() -> bytes:
+            return json.dumps(SESSION_BODY).encode()
+
+        reply = await endpoints.answer(method, f"/__aibind__/{path}", "id=x", {}, read_body)
+        assert (reply.status, reply.body) == (500, b'{"error":"The server\'s database is not set up"}')
+        (told,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+        assert "migrate" in told
+        assert "aibind schema" in told
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ async def test_what_stops_all_is_told_to_each(tmp_path: Path) -> None:
 
 async def test_a_folder_that_is_made_later(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "later" / "x.db") as client:
-        with pytest.raises(SqliteError, match="make it first"):
+        with pytest.raises(SqliteError, match="create it"):
             await client.execute("CREATE TABLE t (v)")
         (tmp_path / "later").mkdir()
         await client.execute("CREATE TABLE t (v)")

@@ -1,9 +1,9 @@
--- Conversations, one row each. Columns and types are those that the JavaScript packages read and write.
+-- Conversations, one row each. The JavaScript packages read and write the same columns and types.
 --
--- With a rowid, other than the streams: rows are large, which a table WITHOUT ROWID finds two to three times slower,
--- and it would save one billed row only when a conversation is saved for the first time.
--- No index on expires_at: every save moves it, and would be billed a row more. cleanup() looks through the table
--- outside any transaction instead, so that nobody waits for it.
+-- With a rowid, unlike the streams: rows are large, so that look-ups would be two to three times slower WITHOUT ROWID,
+-- which would save one billed row only when a conversation is first saved.
+-- No index on expires_at: every save changes it, and would be billed one more row. cleanup() reads the whole table
+-- instead, outside any transaction, so that no writer waits for it.
 
 CREATE TABLE IF NOT EXISTS "aibind_conversations" (
   session_id TEXT PRIMARY KEY,

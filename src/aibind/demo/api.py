@@ -1,4 +1,4 @@
-"""The page's own JSON API, beside the endpoints of aibind."""
+"""The page's JSON API, beside the endpoints of aibind."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from .._json import load_json
 from ..errors import AibindError, RequestError
 from ..server.responses import error_response, json_response
-from ..server.strict_json import load_json
 from ..streams.response import Body, HttpResponse
-from .chats import MOST_MESSAGES, Chats
+from .chats import MAX_MESSAGES, Chats
 from .markdown import render_part, render_text
 
 __all__ = ["Api"]
 
-MOST_BODY_BYTES = 4 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 class Api:
-    """Answers under ``/api``; ``about`` is what the page tells about the server."""
+    """The routes under ``/api``; ``about`` describes the server to the page."""
 
     def __init__(self, chats: Chats, about: dict[str, Any]) -> None:
         self._chats = chats
@@ -31,7 +31,7 @@ class Api:
 
     @property
     def routes(self) -> list[Route]:
-        """Return the routes."""
+        """The routes, to be mounted at the root."""
         one = "/api/conversations/{id}"
         return [
             Route("/api/about", _guarded(self.about), methods=["GET"]),
@@ -45,26 +45,26 @@ class Api:
         ]
 
     async def about(self, _: Request) -> Any:
-        """Tell which model answers."""
+        """Return which model answers."""
         return self._about
 
     async def list(self, _: Request) -> Any:
-        """List the conversations."""
+        """Return the conversations, newest first."""
         return {"conversations": await self._chats.list()}
 
     async def new(self, _: Request) -> Any:
-        """Give a new conversation its id; it is stored with its first message."""
+        """Return the id of a new conversation, which is stored with its first message."""
         return {"id": str(uuid.uuid4())}
 
     async def open(self, request: Request) -> Any:
-        """Return a conversation; ``limit`` is how many of its last messages."""
-        limit = request.query_params.get("limit", str(MOST_MESSAGES))
+        """Return a conversation with its last ``limit`` messages."""
+        limit = request.query_params.get("limit", str(MAX_MESSAGES))
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 1_000_000):
             raise RequestError("limit must be a number from 1 up")
         return await self._chats.open(request.path_params["id"], int(limit))
 
     async def rename(self, request: Request) -> Any:
-        """Give a conversation the title ``title``."""
+        """Set a conversation's title to ``title``."""
         await self._chats.rename(request.path_params["id"], _text(await _body(request), "title"))
         return {"ok": True}
 
@@ -74,7 +74,7 @@ class Api:
         return {"ok": True}
 
     async def select(self, request: Request) -> Any:
-        """Go to the next (``step`` 1) or previous (-1) version of ``message``, and return the conversation."""
+        """Select the next (``step`` 1) or previous (-1) version of ``message``, and return the conversation."""
         body = await _body(request)
         if body.get("step") not in (1, -1):
             raise RequestError("step must be 1 or -1")
@@ -93,7 +93,7 @@ class Api:
 
 
 def _guarded(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
-    """Turn what a method returns, or raises, into a response."""
+    """Return an endpoint that turns what ``answer`` returns or raises into a response."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -107,7 +107,7 @@ def _guarded(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
 
 
 def _response(reply: HttpResponse[Body]) -> Response:
-    # Starlette's own refuses half a character, which a conversation may hold.
+    # Starlette's JSONResponse refuses a lone surrogate, which a conversation may hold.
     return Response(reply.body, reply.status, reply.headers)
 
 
@@ -115,8 +115,8 @@ async def _body(request: Request) -> dict[str, Any]:
     content = bytearray()
     async for piece in request.stream():
         content += piece
-        if len(content) > MOST_BODY_BYTES:
-            raise RequestError(f"The body is larger than {MOST_BODY_BYTES} bytes", 413)
+        if len(content) > MAX_BODY_BYTES:
+            raise RequestError(f"The body is larger than {MAX_BODY_BYTES} bytes", 413)
     try:
         body = load_json(bytes(content))
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The demo, put together: one database, its stores, a model, a handler and the app. An example of how it is done."""
+"""Assembly of the demo: a database, the stores in it, a model, a handler and the app."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .._time import sleep
 from ..errors import AibindError
 from ..models import Model
 from ..server import StreamHandler
@@ -26,20 +27,22 @@ from .guard import App
 __all__ = ["Demo", "open_demo"]
 
 KEEP_MS = 30 * 24 * 60 * 60 * 1000
-"""How long a conversation is kept after its last message: 30 days. Its streams too: they know the reasoning."""
+"""Milliseconds that a conversation is kept after its last message, and a stream, which has the reasoning: 30 days."""
 
 LEASE_MS = 4_000
-"""Short, as the database is a local file: the page is told after 4 s that a server was killed."""
+"""A short lease, since the database is a local file: the page learns after 4 s that a server was killed."""
 
-SWEEP_S = 600.0
-MODEL_SEES = 100
+SWEEP_INTERVAL_S = 600.0
+
+MAX_MESSAGES = 100
+"""The limit of the messages that the model sees before the question."""
 
 logger = logging.getLogger("aibind")
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Is a running demo: ``app`` is what a server serves, ``handler`` what answers in it."""
+    """A running demo: the app to serve, and the handler of its replies."""
 
     app: App
     handler: StreamHandler
@@ -49,7 +52,7 @@ class Demo:
 async def open_demo(
     database: Path | str, model: Model, about: dict[str, Any], *, local: bool = True
 ) -> AsyncGenerator[Demo]:
-    """Open the database and build the demo on it; close everything at the end. Raises SqliteError for a bad file."""
+    """Open the database and assemble the demo on it; close everything at the end. Raises SqliteError for a bad file."""
     async with wrap_sqlite3(database) as client:
         await migrate(client)
         catalogue = Catalogue(client)
@@ -62,7 +65,7 @@ async def open_demo(
             resumable=True,
             store=streams,
             conversations=conversations,
-            max_messages=MODEL_SEES,
+            max_messages=MAX_MESSAGES,
         )
         chats = Chats(handler, streams, conversations, catalogue)
 
@@ -72,7 +75,7 @@ async def open_demo(
             await streams.cleanup()
             await catalogue.prune(KEEP_MS)
 
-        sweeping = asyncio.create_task(_now_and_then(sweep))
+        sweeping = asyncio.create_task(_sweep_regularly(sweep))
         try:
             yield Demo(build_app(handler, chats, about, local=local), handler)
         finally:
@@ -82,12 +85,12 @@ async def open_demo(
             await handler.aclose()
 
 
-async def _now_and_then(sweep: Callable[[], Awaitable[None]]) -> None:
+async def _sweep_regularly(sweep: Callable[[], Awaitable[None]]) -> None:
     while True:
-        # Not at once: another server that was killed a moment ago may still hold its leases.
-        await asyncio.sleep(LEASE_MS / 1000)
+        # Only after a lease: streams of a server that was killed a moment ago still look alive.
+        await sleep(LEASE_MS / 1000)
         try:
             await sweep()
         except AibindError:
             logger.exception("The database could not be swept")
-        await asyncio.sleep(SWEEP_S)
+        await sleep(SWEEP_INTERVAL_S)

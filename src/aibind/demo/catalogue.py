@@ -1,4 +1,4 @@
-"""The demo's list of conversations: a small table of its own beside the stores' tables."""
+"""The demo's list of conversations, in a table beside those of the stores."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import cast
 from .._time import now_ms
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
+from ..server.exchanges import pending_stream
 from ..sqlite.client import SqliteClient
 
-__all__ = ["Catalogue", "Entry", "ListedConversations", "pending_stream", "title_of"]
+__all__ = ["Catalogue", "Entry", "ListedConversations", "title_of"]
 
-TITLE_CHARS = 60
+MAX_ENTRIES = 200
+MAX_TITLE_CHARS = 60
 _COMMAND = re.compile(r"\A/(\w+)(?:\s+\d+)?\s*")
 _MARKUP = re.compile(r"[`*_#>\[\]|~\\]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Is a line of the list. ``updated_at`` is in milliseconds since the epoch, and grows with every save."""
+    """A line of the list. ``updated_at`` is in milliseconds since the epoch, and grows with every save."""
 
     session_id: str
     title: str
@@ -28,32 +30,32 @@ class Entry:
 
 
 class Catalogue:
-    """Keeps what the list shows, and which conversations wait for an answer."""
+    """The lines of the list, and which conversations wait for an answer."""
 
     def __init__(self, client: SqliteClient) -> None:
         self._client = client
 
     async def create_table(self) -> None:
-        """Make the table, unless it is there."""
+        """Create the table unless it exists."""
         await self._client.execute(
             "CREATE TABLE IF NOT EXISTS aibind_demo_conversations ("
             "session_id TEXT PRIMARY KEY, title TEXT NOT NULL, updated_at INTEGER NOT NULL, pending TEXT)"
         )
 
     async def record(self, session_id: str, title: str, pending: str | None) -> None:
-        """Note that a conversation was saved. Its first title stays, until it is renamed."""
+        """Record that a conversation was saved. Its first title stays until it is renamed."""
         await self._client.execute(
             "INSERT INTO aibind_demo_conversations VALUES (?1, ?2, ?3, ?4) ON CONFLICT (session_id) DO UPDATE"
             " SET updated_at = max(?3, updated_at + 1), pending = ?4",
             [session_id, title, now_ms(), pending],
         )
 
-    async def newest(self, most: int = 200) -> list[Entry]:
-        """List the conversations, the one that was saved last first."""
+    async def newest(self, limit: int = MAX_ENTRIES) -> list[Entry]:
+        """Return the conversations, most recently saved first."""
         result = await self._client.execute(
             "SELECT session_id, title, updated_at FROM aibind_demo_conversations"
             " ORDER BY updated_at DESC, session_id LIMIT ?",
-            [most],
+            [limit],
         )
         return [
             Entry(cast("str", row["session_id"]), cast("str", row["title"]), cast("int", row["updated_at"]))
@@ -61,7 +63,7 @@ class Catalogue:
         ]
 
     async def find(self, session_id: str) -> Entry | None:
-        """Find one line of the list."""
+        """Return a conversation's line, or None when it is not in the list."""
         result = await self._client.execute(
             "SELECT title, updated_at FROM aibind_demo_conversations WHERE session_id = ?", [session_id]
         )
@@ -70,7 +72,7 @@ class Catalogue:
         return None
 
     async def rename(self, session_id: str, title: str) -> bool:
-        """Give a conversation another title; False when it is not in the list."""
+        """Change a conversation's title; return False when it is not in the list."""
         result = await self._client.execute(
             "UPDATE aibind_demo_conversations SET title = ? WHERE session_id = ? RETURNING 1 AS found",
             [title, session_id],
@@ -78,23 +80,25 @@ class Catalogue:
         return bool(result.rows)
 
     async def remove(self, session_id: str) -> None:
-        """Take a conversation off the list."""
+        """Remove a conversation from the list."""
         await self._client.execute("DELETE FROM aibind_demo_conversations WHERE session_id = ?", [session_id])
 
     async def waiting(self) -> list[str]:
-        """List the conversations whose last question had no answer when they were saved."""
+        """Return the ids of the conversations whose last question had no answer when they were saved."""
         result = await self._client.execute(
             "SELECT session_id FROM aibind_demo_conversations WHERE pending IS NOT NULL"
         )
         return [cast("str", row["session_id"]) for row in result.rows]
 
-    async def prune(self, age_ms: int) -> None:
-        """Take conversations off the list that were not saved for so long."""
-        await self._client.execute("DELETE FROM aibind_demo_conversations WHERE updated_at < ?", [now_ms() - age_ms])
+    async def prune(self, max_age_ms: int) -> None:
+        """Remove the conversations that were last saved longer ago than this."""
+        await self._client.execute(
+            "DELETE FROM aibind_demo_conversations WHERE updated_at < ?", [now_ms() - max_age_ms]
+        )
 
 
 class ListedConversations:
-    """Is a conversation store that keeps the list up to date, whoever saves."""
+    """A conversation store that keeps the list up to date."""
 
     def __init__(self, store: ConversationStore, catalogue: Catalogue) -> None:
         self._store = store
@@ -113,31 +117,19 @@ class ListedConversations:
         await self._catalogue.record(session_id, title, pending_stream(chat))
 
     async def delete(self, session_id: str) -> None:
-        """Forget a conversation, and its line in the list."""
+        """Delete a conversation and its line in the list."""
         await self._store.delete(session_id)
         await self._catalogue.remove(session_id)
 
 
-def pending_stream(chat: ChatHistory) -> str | None:
-    """Tell which stream owes the last question its answer; None when it is there, or nobody was asked."""
-    leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id else None
-    stream_id = leaf.metadata.get("streamId") if leaf and leaf.message.get("role") == "user" else None
-    if leaf is None or not isinstance(stream_id, str):
-        return None
-    children = [chat.tree.get(child_id) for child_id in leaf.children]
-    if any(child and child.metadata.get("streamId") == stream_id for child in children):
-        return None
-    return stream_id
-
-
 def title_of(prompt: str) -> str:
-    """Make a title of the first words of a prompt, without a command before them and without markup."""
+    """Return a title made of a prompt's first words, without markup and without a command before them."""
     text = _COMMAND.sub("", prompt, count=1) or prompt
-    whole = text.encode("utf-8", "replace").decode()  # half a character is not for SQLite
+    whole = text.encode("utf-8", "replace").decode()  # SQLite refuses a lone surrogate
     words = _MARKUP.sub(" ", whole).split()
     title = ""
     for word in words:
-        if title and len(title) + len(word) + 1 > TITLE_CHARS:
+        if title and len(title) + len(word) + 1 > MAX_TITLE_CHARS:
             return title + " …"
         title = f"{title} {word}" if title else word
-    return (title if len(title) <= TITLE_CHARS else title[: TITLE_CHARS - 1] + "…") or "New conversation"
+    return (title if len(title) <= MAX_TITLE_CHARS else title[: MAX_TITLE_CHARS - 1] + "…") or "New conversation"

@@ -1,48 +1,42 @@
-"""What the page can do with conversations, apart from the turns, which the StreamHandler does."""
+"""What the page does with conversations beside their turns, which the StreamHandler runs."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
 from ..errors import AibindError, NodeNotFoundError, RequestError
 from ..history import ChatHistory
-from ..server import StreamHandler
-from ..server.turns import add_answer
-from ..streams import DurableStream
+from ..server import Recovery, StreamHandler
+from ..server.exchanges import last_question, pending_stream
 from ..streams.store import StreamStore
-from .catalogue import Catalogue, ListedConversations, pending_stream
+from .catalogue import Catalogue, ListedConversations
 from .markdown import render_text
-from .replies import StoredReplies
+from .replies import ReplyDetails
 
 __all__ = ["Chats"]
 
-MOST_MESSAGES = 200
-"""How many messages of a long conversation the page gets at first."""
+MAX_MESSAGES = 200
+"""The limit of the messages of a long conversation that the page gets at first."""
 
-TITLE_CHARS = 120
-
-OTHERS_SAVE_S = 0.25
-"""How long another process may take to save an answer whose stream has ended."""
+MAX_TITLE_CHARS = 120
 
 logger = logging.getLogger("aibind")
 
 
 class Chats:
-    """Lists, opens, renames and deletes conversations, and walks through their branches."""
+    """The conversations of the page: listed, opened, renamed, deleted, and walked through by their branches."""
 
     def __init__(
         self, handler: StreamHandler, streams: StreamStore, conversations: ListedConversations, catalogue: Catalogue
     ) -> None:
         self._handler = handler
-        self._streams = streams
         self._conversations = conversations
         self._catalogue = catalogue
-        self._replies = StoredReplies(streams)
+        self._replies = ReplyDetails(streams)
 
     async def list(self) -> list[dict[str, Any]]:
-        """List the conversations, newest first."""
+        """Return the conversations, newest first."""
         return [
             {
                 "id": entry.session_id,
@@ -53,18 +47,21 @@ class Chats:
             for entry in await self._catalogue.newest()
         ]
 
-    async def open(self, session_id: str, limit: int = MOST_MESSAGES) -> dict[str, Any]:
+    async def open(self, session_id: str, limit: int = MAX_MESSAGES) -> dict[str, Any]:
         """Return a conversation as the page shows it: its current path, at most the last ``limit`` messages of it.
 
-        ``live`` is the stream that is producing the next message. ``unanswered`` tells why the last question has no
+        ``live`` is the stream that is producing the next message. ``unanswered`` is why the last question has no
         answer, when it has none and none is coming.
         """
         entry = await self._catalogue.find(session_id)
-        async with self._handler.changing(session_id):
-            chat = await self._conversations.load(session_id)
-            if entry is None or chat.is_empty:
-                raise RequestError("This conversation does not exist any more", 404)
-            live, unanswered = await self._settle(session_id, chat)
+        if entry is None:
+            raise RequestError("This conversation does not exist any more", 404)
+        found = await self._handler.recover(session_id)
+        chat = found.chat
+        if chat.is_empty:
+            raise RequestError("This conversation does not exist any more", 404)
+        if not found.live_stream and not found.unanswered and last_question(chat) is not None:
+            chat = await self._select_last_answer(session_id)
         path = chat.tree.get_active_path(limit=limit)
         messages = [await self._view(chat, node_id) for node_id in path.node_ids]
         leaf_id = chat.tree.active_leaf_id
@@ -72,14 +69,14 @@ class Chats:
             "id": session_id,
             "title": entry.title,
             "updatedAt": entry.updated_at,
-            "live": live,
-            "unanswered": unanswered,
+            "live": found.live_stream,
+            "unanswered": _in_words(found),
             "earlier": chat.tree.depth(leaf_id) + 1 - len(messages) if leaf_id else 0,
             "messages": messages,
         }
 
     async def select(self, session_id: str, node_id: str, step: int) -> None:
-        """Go to the next (1) or the previous (-1) version of a message."""
+        """Select the next (1) or the previous (-1) version of a message."""
         async with self._handler.changing(session_id):
             chat = await self._conversations.load(session_id)
             if self._handler.live_stream(session_id):
@@ -92,15 +89,15 @@ class Chats:
                 await self._conversations.save(session_id, chat)
 
     async def rename(self, session_id: str, title: str) -> None:
-        """Give a conversation another title."""
+        """Change a conversation's title."""
         title = " ".join(title.encode("utf-8", "replace").decode().split())
-        if not 1 <= len(title) <= TITLE_CHARS:
-            raise RequestError(f"A title has 1 to {TITLE_CHARS} characters")
+        if not 1 <= len(title) <= MAX_TITLE_CHARS:
+            raise RequestError(f"A title has 1 to {MAX_TITLE_CHARS} characters")
         if not await self._catalogue.rename(session_id, title):
             raise RequestError("This conversation does not exist any more", 404)
 
     async def delete(self, session_id: str) -> None:
-        """Stop what is being produced for a conversation, then forget it."""
+        """Stop what is being produced for a conversation, then delete it."""
         stopped: set[str] = set()
         while (stream_id := self._handler.live_stream(session_id)) and stream_id not in stopped:
             stopped.add(stream_id)
@@ -112,61 +109,22 @@ class Chats:
             await self._conversations.delete(session_id)
 
     async def recover(self) -> None:
-        """Put the answers of killed servers into their conversations, as far as they had been stored."""
+        """Recover the answers of killed servers, as far as their streams hold them."""
         for session_id in await self._catalogue.waiting():
             try:
-                async with self._handler.changing(session_id):
-                    await self._settle(session_id, await self._conversations.load(session_id))
+                await self._handler.recover(session_id)
             except AibindError:
-                logger.exception("Conversation %s could not be looked after", session_id)
+                logger.exception("The answer in conversation %s could not be recovered", session_id)
 
-    # --- the parts ---
-
-    async def _settle(self, session_id: str, chat: ChatHistory) -> tuple[str | None, str | None]:
-        """Find out what became of the last question: the live stream's id, and else why there is no answer.
-
-        An answer that was stored in its stream, but not in the conversation, since the server was killed, is put in
-        its place.
-        """
-        live = self._handler.live_stream(session_id)
-        leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id else None
-        if live or leaf is None or leaf.message.get("role") != "user":
-            return live, None
-        stream_id = pending_stream(chat)
-        if stream_id is None:
-            if not leaf.children:
-                return None, "Nothing was asked"
-            # Another answer was asked for, and never came: the last one that did is what there is to show.
-            chat.tree.set_active_leaf(_last_leaf(chat, leaf.id))
-            await self._conversations.save(session_id, chat)
-            return None, None
-        if DurableStream.find(self._streams, stream_id) is not None:
-            return stream_id, None  # its end is being stored
-        reply = await self._replies.read(stream_id)
-        if reply is None:
-            return None, "The answer was not kept"
-        if reply.end is None:
-            return stream_id, None  # it comes from another process, or that has just died
-        if reply.end.error == "producer lost":
-            await self._streams.fail(stream_id, "producer lost")  # so that it is kept as long as the others
-        elif await self._is_answered(session_id, chat):
-            return None, None
-        if not reply.text:
-            return None, reply.end.error or ("stopped" if reply.end.state == "stopped" else "The answer was empty")
-        add_answer(chat, leaf.id, reply.text, reply.end, stream_id)
-        await self._conversations.save(session_id, chat)
-        return None, None
-
-    async def _is_answered(self, session_id: str, chat: ChatHistory) -> bool:
-        """Look again, as a server that lives stores the end of its stream and the answer side by side."""
-        await asyncio.sleep(OTHERS_SAVE_S)
-        stored = await self._conversations.load(session_id)
-        leaf_id = stored.tree.active_leaf_id
-        if leaf_id is None or leaf_id == chat.tree.active_leaf_id:
-            return False
-        chat.merge(stored)
-        chat.tree.set_active_leaf(leaf_id)
-        return True
+    async def _select_last_answer(self, session_id: str) -> ChatHistory:
+        """Select the newest answer to the question that the conversation was left at, and return the conversation."""
+        async with self._handler.changing(session_id):
+            chat = await self._conversations.load(session_id)
+            question = last_question(chat)
+            if question is not None and question.children:
+                chat.tree.set_active_leaf(_last_leaf(chat, question.id))
+                await self._conversations.save(session_id, chat)
+            return chat
 
     async def _view(self, chat: ChatHistory, node_id: str) -> dict[str, Any]:
         node = chat.tree.get(node_id)
@@ -186,7 +144,7 @@ class Chats:
             view["html"] = await render_text(text)
             stream_id = node.metadata.get("streamId")
             if isinstance(stream_id, str):
-                view["details"] = await self._replies.details(stream_id)
+                view["details"] = await self._replies.read(stream_id)
         return view
 
 
@@ -194,3 +152,15 @@ def _last_leaf(chat: ChatHistory, node_id: str) -> str:
     while (node := chat.tree.get(node_id)) is not None and node.children:
         node_id = node.children[-1]
     return node_id
+
+
+def _in_words(found: Recovery) -> str | None:
+    match found.unanswered:
+        case "no stream":
+            return "Nothing was asked"
+        case "expired":
+            return "The answer was not kept"
+        case "failed":
+            return found.error or "The answer failed"
+        case reason:
+            return reason

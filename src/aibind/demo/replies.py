@@ -1,95 +1,66 @@
-"""What streams still know of earlier replies: reasoning, tool calls, usage, errors, and text that was never saved."""
+"""Details of earlier replies that only their streams still hold: reasoning, tool calls, usage and errors."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
+from .._json import is_object, load_json
 from ..errors import StreamNotFoundError
-from ..streams.store import StreamEnd, StreamStore
+from ..server.recovery import read_reply
+from ..streams import StreamEvent
+from ..streams.store import StreamStore
 
-__all__ = ["StoredReplies", "StoredReply"]
+__all__ = ["ReplyDetails"]
 
-_MOST = 512
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReply:
-    """Is a reply as its stream holds it. ``end`` is None while somebody produces it."""
-
-    text: str
-    details: dict[str, Any] = field(default_factory=dict[str, Any])
-    end: StreamEnd | None = None
+MAX_KNOWN = 512
 
 
-class StoredReplies:
-    """Reads streams once more, and remembers the details of those that have ended.
+class ReplyDetails:
+    """The details of replies by stream id, as the page shows them; those of streams that have ended are cached.
 
-    A conversation holds what was said; ``reasoning``, ``tools``, ``usage`` and ``error`` are only in its streams.
+    They are ``reasoning``, ``tools``, ``usage`` and ``error``, as far as the reply has them.
     """
 
     def __init__(self, streams: StreamStore) -> None:
         self._streams = streams
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
-    async def details(self, stream_id: str) -> dict[str, Any]:
-        """Return what there is beside the text; nothing when the stream has expired."""
+    async def read(self, stream_id: str) -> dict[str, Any]:
+        """Return a reply's details; an empty dict when its stream has expired."""
         if stream_id in self._known:
             self._known.move_to_end(stream_id)
             return self._known[stream_id]
-        reply = await self.read(stream_id)
-        return reply.details if reply else {}
-
-    async def read(self, stream_id: str) -> StoredReply | None:
-        """Read a whole stream; None when it has expired. A producer whose lease ran out counts as lost."""
-        pieces: list[str] = []
-        details: dict[str, Any] = {}
-        after_seq = 0
         try:
-            page = await self._streams.read_page(stream_id)
-            while True:
-                for chunk in page.chunks:
-                    event = chunk.event
-                    if event.is_text:
-                        pieces.append(event.data)
-                    else:
-                        _note(details, event.event, event.data)
-                if not page.has_more:
-                    break
-                after_seq = page.chunks[-1].seq
-                page = await self._streams.read_page(stream_id, after_seq)
+            reply = await read_reply(self._streams, stream_id)
         except StreamNotFoundError:
-            return None
-        end = page.status.end
-        if end is None and page.status.expires_at <= time.time() * 1000:
-            end = StreamEnd("error", "producer lost")
-        if end is not None and end.error:
-            details["error"] = end.error
-        if end is not None:
-            self._remember(stream_id, details)
-        return StoredReply("".join(pieces), details, end)
-
-    def _remember(self, stream_id: str, details: dict[str, Any]) -> None:
-        self._known[stream_id] = details
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+            return {}
+        details = _details_of(reply.events)
+        if reply.end is not None:
+            if reply.end.error:
+                details["error"] = reply.end.error
+            self._known[stream_id] = details
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
+        return details
 
 
-def _note(details: dict[str, Any], name: str, data: str) -> None:
-    if name == "reasoning":
-        details["reasoning"] = details.get("reasoning", "") + data
-    elif name in ("tool_call", "tool_result"):
-        details.setdefault("tools", []).append({"event": name, **_json_object(data)})
-    elif name == "usage":
-        details["usage"] = _json_object(data)
+def _details_of(events: Iterable[StreamEvent]) -> dict[str, Any]:
+    details: dict[str, Any] = {}
+    for event in events:
+        if event.event == "reasoning":
+            details["reasoning"] = details.get("reasoning", "") + event.data
+        elif event.event in ("tool_call", "tool_result"):
+            details.setdefault("tools", []).append({"event": event.event, **_json_object(event.data)})
+        elif event.event == "usage":
+            details["usage"] = _json_object(event.data)
+    return details
 
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = load_json(text)
+    except (ValueError, RecursionError):
         return {}
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return value if is_object(value) else {}

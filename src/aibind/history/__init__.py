@@ -1,4 +1,4 @@
-"""Conversations as trees of messages, saved as the JavaScript packages save them (contract §6)."""
+"""Conversations as trees of messages, saved in the JavaScript packages' format (contract, section 6)."""
 
 from __future__ import annotations
 

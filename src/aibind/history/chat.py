@@ -1,4 +1,4 @@
-"""ChatHistory: a conversation as its reader sees it, over the tree of everything that was ever said in it."""
+"""ChatHistory: the current path of a conversation, backed by the tree of all its messages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ChatHistory"]
 
 
 class ChatHistory:
-    """Holds one conversation: ``messages`` is what was said on the current path, oldest first.
+    """A conversation: ``messages`` is the current path through its tree, oldest first.
 
-    Nothing is overwritten: an edited message or another answer is an alternative beside the first one, and the
-    conversation goes on below it. ``tree`` has everything else.
+    Nothing is overwritten: an edited message or another answer is added as an alternative to the original, and the
+    conversation continues below it. ``tree`` holds every message, those off the current path included.
     """
 
     def __init__(self, *, generate_id: GenerateId | None = None) -> None:
@@ -25,103 +25,106 @@ class ChatHistory:
 
     @property
     def tree(self) -> MessageTree:
-        """The tree that this conversation is a path through; whatever is done to it is done to the conversation."""
+        """The tree that holds every message; changing it changes the conversation."""
         return self._tree
 
     @property
     def messages(self) -> list[Message]:
-        """Return the messages of the current path, oldest first: copies, to do with as one likes.
+        """Copies of the messages on the current path, oldest first.
 
-        Each is decoded anew; when only the end of a long conversation is needed, ``tree.get_active_path(limit=…)``
-        decodes no more than that.
+        Every access decodes all of them. When only the end of a long conversation is needed,
+        ``tree.get_active_path(limit=…)`` decodes no more than that.
         """
         return list(self._tree.get_active_path().messages)
 
     @property
     def node_ids(self) -> list[str]:
-        """List the ids of the messages of the current path, in the order of :attr:`messages`."""
+        """The ids of the messages on the current path, in the order of :attr:`messages`."""
         return list(self._tree.get_active_path().node_ids)
 
     @property
     def size(self) -> int:
-        """Count the messages, alternatives included."""
+        """The number of messages, alternatives included."""
         return self._tree.size
 
     @property
     def is_empty(self) -> bool:
-        """Say whether nothing has been said yet."""
+        """Whether the conversation has no messages."""
         return self._tree.is_empty
 
     def append(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add a message at the end of the current path and return its id.
+        """Add a message to the end of the current path and return its id.
 
-        ``message`` and ``metadata`` are JSON objects; raises HistoryError, and nothing is added, for any other value.
+        ``message`` and ``metadata`` are JSON objects. Raises HistoryError for any other value; nothing is added then.
         """
         return self._tree.append(message, metadata)
 
     def edit(self, message_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Put another version beside a message, continue from it, and return its id."""
+        """Add an alternative to a message, continue from it, and return its id.
+
+        Raises NodeNotFoundError when there is no such message, and HistoryError as :meth:`append` does.
+        """
         if message_id not in self._tree:
             raise NodeNotFoundError(f'ChatHistory: message "{message_id}" does not exist', message_id)
         return self._tree.add_sibling(message_id, message, metadata)
 
     def regenerate(self, message_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Put another answer beside a message, continue from it, and return its id: an edit by another name."""
+        """Add an alternative to an answer, continue from it, and return its id. The same as :meth:`edit`."""
         return self.edit(message_id, message, metadata)
 
     def has_alternatives(self, message_id: str) -> bool:
-        """Say whether there are other versions of a message."""
+        """Return whether a message has alternatives."""
         return self.alternative_count(message_id) > 1
 
     def alternative_count(self, message_id: str) -> int:
-        """Count the versions of a message, itself included."""
+        """Return the number of versions of a message, itself included."""
         return len(self._tree.get_sibling_ids(message_id))
 
     def alternative_index(self, message_id: str) -> int:
-        """Tell which of its versions a message is: 0 for the oldest."""
+        """Return the position of a message among its versions: 0 for the oldest."""
         return self._tree.get_sibling_ids(message_id).index(message_id)
 
     def next_alternative(self, message_id: str) -> str | None:
-        """Switch to the next version of a message, and down to the end of the conversation that follows it first.
+        """Switch to the next version of a message, and follow first children down to a leaf.
 
-        Returns the id of the message where the conversation now ends; None when there is no next version and nothing
-        changed. (JavaScript's returns nothing in either case.)
+        Returns the id of that leaf, where the current path now ends; None, and nothing changes, when there is no next
+        version. (The JavaScript method returns nothing in either case.)
         """
         return self._tree.next_sibling(message_id)
 
     def prev_alternative(self, message_id: str) -> str | None:
-        """Switch to the version before, as :meth:`next_alternative` does to the next."""
+        """Switch to the previous version of a message, as :meth:`next_alternative` does to the next."""
         return self._tree.prev_sibling(message_id)
 
     def compact(self, summary: Mapping[str, Any]) -> str:
-        """Replace everything, alternatives included, by one message that sums it up, and return its id.
+        """Replace all messages, alternatives included, with one summary, and return its id.
 
-        Its metadata says ``{"compacted": true, "compactedAt": …}``.
+        Its metadata is ``{"compacted": true, "compactedAt": …}``.
         """
         return self._tree.replace_all(summary, {"compacted": True, "compactedAt": now()})
 
     def merge(self, other: ChatHistory) -> int:
-        """Take over every message that only ``other`` has, and return how many that was.
+        """Add every message that only ``other`` has, and return their number.
 
-        Two copies of one conversation that grew apart become one again, with both continuations as alternatives; the
-        current path stays ours. What one side removed comes back from the other.
+        Two copies of a conversation that diverged become one again, with both continuations as alternatives; the
+        current path stays that of this object. A message that one side removed comes back from the other.
 
-        After :meth:`compact` the summary stays the current conversation. What this object compacted comes back only
-        as far as a turn that the summary cannot know hangs from it. A chat that was compacted, saved and restored no
-        longer knows what its summary replaced, so all of it comes back from a copy that was not compacted. Either way
-        it is an alternative of the summary, and no longer what the model sees.
+        After :meth:`compact` the summary stays on the current path. Messages that this object compacted come back only
+        where ``other`` continued from them. A chat that was saved and restored after being compacted no longer knows
+        which messages its summary replaced, so a copy that was not compacted brings all of them back. Either way they
+        are alternatives to the summary, and the model no longer sees them.
 
-        Raises MalformedTreeError, and nothing is taken over, when a message is not the same on both sides.
+        Raises MalformedTreeError, and adds nothing, when a message differs between the two sides.
         """
         return self._tree.merge(other.tree)
 
     def to_json(self) -> str:
-        """Write the conversation as JSON, byte for byte as the JavaScript ChatHistory does."""
+        """Return the conversation as JSON, byte for byte what the JavaScript ChatHistory writes."""
         return self._tree.to_json()
 
     @classmethod
     def from_json(cls, text: str, *, generate_id: GenerateId | None = None) -> Self:
-        """Restore a conversation. Raises MalformedTreeError as :meth:`MessageTree.from_json` does."""
+        """Restore a conversation from its JSON. Raises MalformedTreeError as :meth:`MessageTree.from_json` does."""
         chat = cls()
         chat._tree = MessageTree.from_json(text, generate_id=generate_id)
         return chat

@@ -1,8 +1,8 @@
-"""How a tree keeps one message: as the JSON text it will be saved as.
+"""The nodes of a tree, each kept as the JSON text that it is saved as.
 
-A node never changes, apart from the list of its children. So its text is written once, when the node is made or read,
-and saving a conversation is no more than joining texts. Reading a message decodes it anew, which also makes it a copy:
-what a message reads like now is what it will read like after a restart.
+A node never changes, apart from the list of its children. Its text is therefore encoded once, when the node is created
+or read, and saving a conversation only joins texts. Every access to a message decodes that text, which makes it a copy
+and guarantees that a message reads the same before and after a restart.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CREATED_AT = ',"createdAt":'
 
 
 class Entry:
-    """Holds one node: ``head`` is its JSON text before the children's ids, ``tail`` the text after them.
+    """One node: ``head`` is its JSON text before the children's ids, ``tail`` the text after them.
 
     Together they are a member of the saved tree's ``nodes``, from ``"ID":{"id":"ID","message":`` to ``}``, exactly as
-    ``JSON.stringify`` prints it. Two nodes are the same if, and only if, their heads and tails are.
+    ``JSON.stringify`` prints it. Two nodes are equal if, and only if, their heads and tails are.
     """
 
     __slots__ = ("children", "head", "id", "parent_id", "tail")
@@ -40,47 +40,47 @@ class Entry:
 
     @property
     def message(self) -> Message:
-        """Decode the message."""
-        # Inside a JSON string every quotation mark is escaped, so this is found where it is meant, whatever the id.
+        """The message, decoded."""
+        # Quotation marks inside a JSON string are escaped, so no id can contain this mark.
         message: Message = self._decode(self.head, self.head.index(_MESSAGE) + len(_MESSAGE))[0]
         return message
 
     def to_node(self) -> TreeNode:
-        """Make the copy that callers get."""
+        """Return the copy that callers get."""
         metadata, end = self._decode(self.tail, len(_METADATA))
         created_at, _ = self._decode(self.tail, end + len(_CREATED_AT))
         return TreeNode(self.id, self.message, self.parent_id, tuple(self.children), metadata, created_at)
 
     def without_children(self) -> Entry:
-        """Make the same node for another tree, where its children are yet to be added."""
+        """Return the same node for another tree, with no children yet."""
         return Entry(self.id, self.parent_id, [], self.head, self.tail)
 
     def is_same_as(self, other: Entry) -> bool:
-        """Say whether both are the same node, whatever children each has."""
+        """Return whether both are the same node, regardless of their children."""
         return self.head == other.head and self.tail == other.tail
 
     def _decode(self, text: str, position: int) -> tuple[Any, int]:
         try:
             return decode_at(text, position)
-        except ValueError as error:  # it was valid when it came in: only the stack can be too short for it here
+        except ValueError as error:  # it was valid when it was added: only the stack can be too short here
             raise HistoryError(f'MessageTree: node "{self.id}" cannot be read: {error}') from error
 
 
 def new_entry(node_id: str, parent_id: str | None, message_json: str, metadata_json: str) -> Entry:
-    """Make a node that is created now, from what :func:`~aibind.history.json.encode_object` has written."""
+    """Return a node created now, from JSON that :func:`~aibind.history.json.encode_object` wrote."""
     return _entry(node_id, parent_id, [], message_json, metadata_json, f'"{now()}"')
 
 
 def now() -> str:
-    """Tell the time as JavaScript's ``toISOString`` prints it: UTC, in milliseconds, with a Z."""
+    """Return the time as JavaScript's ``toISOString`` prints it: UTC, in milliseconds, with a Z."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def entry_from_data(key: str, data: Any) -> Entry:
-    """Make a node from decoded JSON, the member ``key`` of ``nodes``.
+    """Return a node from decoded JSON, the member ``key`` of ``nodes``.
 
-    Fields that this version does not know are kept, and saved again after the others. Raises MalformedTreeError for a
-    missing field, one of a wrong type, and an id that is not ``key``. Links are for the whole tree to check.
+    Unknown fields are kept, and saved again after the known ones. Raises MalformedTreeError for a missing field, a
+    field of the wrong type, and an id other than ``key``. :func:`~aibind.history.links.check_links` checks the links.
     """
     node = _checked(key, data)
     try:
@@ -114,7 +114,7 @@ def _malformed(key: str, problem: str) -> MalformedTreeError:
 
 
 def is_id_list(value: Any) -> bool:
-    """Say whether a decoded JSON value is an array of strings."""
+    """Return whether a decoded JSON value is an array of strings."""
     return isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value))
 
 

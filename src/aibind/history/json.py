@@ -1,19 +1,19 @@
 r"""JSON as JavaScript writes it.
 
-The same conversations are read and written by JavaScript services, so what is written here is, byte for byte, what
-``JSON.stringify`` makes of the same value (ECMA-262, SerializeJSONProperty, QuoteJSONString and Number::toString):
+JavaScript services read and write the same conversations, so the output is, byte for byte, that of ``JSON.stringify``
+for the same value (ECMA-262, SerializeJSONProperty, QuoteJSONString and Number::toString):
 
-- no spaces, keys in their order, except that keys which are array indices (``"7"``) come first, in ascending order;
-- non-ASCII as it is, U+2028 included; surrogates without a partner as ``\udXXX``; control characters as ``\b \f \n
-  \r \t`` or ``\u00XX``;
+- no spaces; keys in insertion order, except that array indices (``"7"``) come first, in ascending order;
+- non-ASCII unescaped, U+2028 included; lone surrogates as ``\udXXX``; control characters as ``\b \f \n \r \t`` or
+  ``\u00XX``;
 - numbers as JavaScript prints them: ``1.0`` is ``1``, ``1e16`` is ``10000000000000000``, ``-0.0`` is ``0``.
 
-A float from 2**53 up to 1e21 is therefore read back as an int, with the digits that JavaScript prints: ``float`` of it
-is the same float again.
+A float from 2**53 up to 1e21 is therefore read back as an int with the digits that JavaScript prints; ``float`` of that
+int is the same float again.
 
-Two things differ on purpose. NaN and the infinities are refused, where JavaScript silently writes ``null``. An ``int``
-is written with all its digits, also beyond 2**53: Python reads it back exactly, while JavaScript reads the nearest
-number that it has, so an exact large number that JavaScript must see belongs in a string.
+Two differences are deliberate. NaN and the infinities are refused, where JavaScript silently writes ``null``. An
+``int`` is written with all its digits, even above 2**53: Python reads it back exactly, JavaScript as its nearest
+number, so put exact large numbers that JavaScript must read into strings.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _LAST_INDEX = 2**32 - 2  # ECMA-262, "array index": +0 to 2**32 - 2
 
 
 def encode(value: Any, what: str = "value") -> str:
-    """Write a value made of dicts, lists, tuples, strings, numbers, booleans and None; ``what`` names it in errors.
+    """Return the JSON of dicts, lists, tuples, strings, numbers, booleans and None; ``what`` names it in errors.
 
-    Raises HistoryError, saying where, for anything else, for a key that is not a string, for a number that JSON does
-    not have, and for a value that contains itself or is nested deeper than Python's stack.
+    Raises HistoryError, with the path to the offending value, for any other type, a key that is not a string, a number
+    that JSON does not have, and a value that contains itself or is nested deeper than Python's stack.
     """
     parts: list[str] = []
     try:
@@ -54,22 +54,22 @@ def encode(value: Any, what: str = "value") -> str:
 
 
 def encode_object(value: Mapping[str, Any], what: str) -> str:
-    """Write a value that must be a JSON object. Raises HistoryError as :func:`encode` does."""
+    """Return the JSON of a value that must be an object. Raises HistoryError as :func:`encode` does."""
     if not isinstance(value, Mapping):
         raise HistoryError(f"{what} must be a dict, which becomes a JSON object, not {_a(value)}")
     return encode(dict(value), what)
 
 
 def quote(text: str) -> str:
-    """Write a string, in its quotation marks."""
+    """Return the JSON of a string, quotation marks included."""
     quoted = encode_basestring(text)
     return quoted if quoted.isascii() else _SURROGATES.sub(_pair_or_escape, quoted)
 
 
 def index_keys_first(keys: Iterable[str]) -> list[str] | None:
-    """Put keys into the order in which JavaScript lists an object's; None when they are in it already."""
+    """Return keys in the order in which JavaScript lists those of an object; None when they are in it already."""
     ordered = list(keys)
-    # Nearly no object has such keys: the filter finds that out at the speed of C.
+    # Hardly any object has such keys, and this filter finds that out at C speed.
     indices = [key for key in filter(str.isdigit, ordered) if _is_index(key)]
     if not indices:
         return None
@@ -81,7 +81,7 @@ def index_keys_first(keys: Iterable[str]) -> list[str] | None:
 
 
 class _NotJsonError(Exception):
-    """Carries what is wrong with a value, and where: ``path`` grows from the inside out."""
+    """Raised when a value is not JSON; ``path`` leads to it, innermost key first."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -147,7 +147,7 @@ def _integer(value: int) -> str:
 
 
 def _number(value: float) -> str:
-    """Write a float as Number::toString does. Python and JavaScript agree on the digits, not on their layout."""
+    """Return a float as Number::toString prints it. Python and JavaScript agree on the digits, not on their layout."""
     if not math.isfinite(value):
         raise _NotJsonError(f"is {value!r}, which JSON does not have")
     if value == 0:
@@ -156,7 +156,7 @@ def _number(value: float) -> str:
     whole, _, fraction = mantissa.partition(".")
     padded = whole + fraction
     digits = padded.lstrip("0")
-    # The value is 0.DIGITS times ten to the power of ``point``, which Number::toString calls n.
+    # The value is 0.DIGITS × 10**point; Number::toString calls ``point`` n.
     point = len(whole) + int(exponent or 0) - (len(padded) - len(digits))
     digits = digits.rstrip("0")
     sign = "-" if value < 0 else ""
@@ -170,13 +170,13 @@ def _number(value: float) -> str:
 
 
 def _pair_or_escape(match: re.Match[str]) -> str:
-    """Join two halves of one character, as UTF-16 does; escape a half that is alone."""
+    """Join a surrogate pair into one character; escape a lone surrogate."""
     found = match[0]
     return found.encode("utf-16-le", "surrogatepass").decode("utf-16-le") if match[1] else f"\\u{ord(found):04x}"
 
 
 def _is_index(key: str) -> bool:
-    # isdigit() also knows digits of other scripts, and "01" is a name like any other.
+    # isdigit() also accepts digits of other scripts, and "01" is not an index.
     return key.isascii() and (key == "0" or key[0] != "0") and len(key) <= 10 and int(key) <= _LAST_INDEX
 
 
@@ -189,9 +189,9 @@ def _a(value: object) -> str:
 
 
 def decode_at(text: str, position: int) -> tuple[Any, int]:
-    """Read the JSON value that begins at ``position``, and tell where it ends.
+    """Decode the JSON value that begins at ``position``; return it and the position of its end.
 
-    Raises ValueError, saying where, for anything else, NaN and Infinity included.
+    Raises ValueError, with the position, for anything else, NaN and Infinity included.
     """
     try:
         return _decoder.raw_decode(text, position)

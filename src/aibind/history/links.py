@@ -1,4 +1,4 @@
-"""The check that nodes, roots and the active leaf make one forest."""
+"""Validation of a tree's links: nodes, roots and the active leaf must form a forest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["check_links", "walk"]
 
 
 def check_links(entries: Mapping[str, Entry], root_ids: Sequence[str], active_leaf_id: str | None) -> None:
-    """Raise MalformedTreeError unless every node hangs from one root, by one path, and the active leaf exists.
+    """Raise MalformedTreeError unless one path leads from a root to every node, and the active leaf exists.
 
-    The JavaScript check finds missing parents, children and roots, children whose parent is another, roots with a
+    The JavaScript check finds missing parents, children and roots, children whose parent is another node, roots with a
     parent, cycles below a root and a missing active leaf. This one is stricter: it also finds a node that its parent
     does not list, a node without a parent that is not listed as a root, children and roots listed twice, and cycles
-    that no root leads to. Takes time in proportion to the number of nodes, and no stack.
+    that no root leads to. It runs in linear time, without recursion.
     """
     listed = 0
     for entry in entries.values():
@@ -42,10 +42,10 @@ def check_links(entries: Mapping[str, Entry], root_ids: Sequence[str], active_le
             raise _malformed(f'root node "{root_id}" has a parentId')
     if len(set(root_ids)) < len(root_ids):
         raise _malformed(f'rootIds lists "{_repeated(root_ids)}" twice')
-    # Nothing is listed twice, and only where it belongs: so what is not counted is listed nowhere.
+    # Every listing is unique and correct so far, so a shortfall means that some node is listed nowhere.
     if listed + len(root_ids) < len(entries):
         raise _malformed(_unlisted(entries, root_ids))
-    # Every node is listed once: so what no root leads to goes round in circles.
+    # Every node is listed exactly once, so a node that no root leads to is part of a cycle or below one.
     reached = {entry.id for entry in walk(entries, root_ids)} if _may_have_cycles(entries) else entries.keys()
     if len(reached) < len(entries):
         lost = next(node_id for node_id in entries if node_id not in reached)
@@ -55,7 +55,7 @@ def check_links(entries: Mapping[str, Entry], root_ids: Sequence[str], active_le
 
 
 def walk(entries: Mapping[str, Entry], start_ids: Sequence[str]) -> Iterator[Entry]:
-    """Visit the nodes at and below ``start_ids``, parents before children, first children first."""
+    """Yield the nodes at and below ``start_ids``, depth first, parents before children."""
     waiting = list(reversed(start_ids))
     while waiting:
         entry = entries[waiting.pop()]
@@ -64,7 +64,7 @@ def walk(entries: Mapping[str, Entry], start_ids: Sequence[str]) -> Iterator[Ent
 
 
 def _may_have_cycles(entries: Mapping[str, Entry]) -> bool:
-    """Say whether some node comes before its parent: a tree that was only ever added to has none, and no cycle."""
+    """Return whether some node precedes its parent; a tree that was only added to has no such node, and no cycle."""
     seen: set[str | None] = {None}
     for node_id, entry in entries.items():
         if entry.parent_id not in seen:

@@ -11,9 +11,9 @@ __all__ = ["missing_from"]
 
 
 def missing_from(ours: Mapping[str, Entry], theirs: Mapping[str, Entry], left_out: Collection[str]) -> dict[str, Entry]:
-    """Find the nodes that only they have, in their order, except those ``left_out`` that nothing else hangs from.
+    """Return the nodes that only ``theirs`` has, in its order, without those ``left_out`` that no kept node is below.
 
-    Raises MalformedTreeError when the two sides disagree about a node: an id stands for one node, which never changes.
+    Raises MalformedTreeError when a node differs between the two sides: an id stands for one node, which never changes.
     """
     wanted: set[str] = set()
     for node_id, entry in theirs.items():
@@ -22,7 +22,7 @@ def missing_from(ours: Mapping[str, Entry], theirs: Mapping[str, Entry], left_ou
             if not known.is_same_as(entry):
                 raise MalformedTreeError(f'MessageTree: node "{node_id}" is not the same in both trees')
         elif node_id not in left_out:
-            # With all that it hangs from, as far up as that is neither ours nor wanted already.
+            # Its ancestors come along, up to the first that is already ours or wanted.
             above: str | None = node_id
             while above is not None and above not in ours and above not in wanted:
                 wanted.add(above)

@@ -1,4 +1,4 @@
-"""What a conversation tree hands out: copies, so that nothing outside can change what the tree holds."""
+"""The values that a tree returns: copies, so that callers cannot change the tree through them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, TypeAlias
 __all__ = ["Message", "Siblings", "TreeNode", "TreePath"]
 
 Message: TypeAlias = dict[str, Any]
-"""Any JSON object, usually ``{"role": "user", "content": "…"}``."""
+"""A JSON object, usually ``{"role": "user", "content": "…"}``."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeNode:
-    """Is one message of a tree, with its place at the time it was asked for.
+    """A snapshot of one message and its place in the tree.
 
-    Everything but ``children`` stays as it was made. ``message`` and ``metadata`` are the caller's own copies.
-    ``created_at`` is as JavaScript's ``toISOString`` prints it: ``2026-01-31T12:00:00.000Z``.
+    All but ``children`` never changes. ``message`` and ``metadata`` are copies that belong to the caller.
+    ``created_at`` has the format of JavaScript's ``toISOString``: ``2026-01-31T12:00:00.000Z``.
     """
 
     id: str
@@ -29,7 +29,7 @@ class TreeNode:
 
 @dataclass(frozen=True, slots=True)
 class Siblings:
-    """Is a message among its alternatives: ``siblings[index]`` is the message that was asked about."""
+    """A message and its alternatives, oldest first; ``siblings[index]`` is the requested message."""
 
     siblings: tuple[TreeNode, ...]
     index: int
@@ -37,7 +37,7 @@ class Siblings:
 
 @dataclass(frozen=True, slots=True)
 class TreePath:
-    """Is the way from a root down to one message: the messages, and the ids of their nodes."""
+    """The path from a root down to one message: the messages, and the ids of their nodes."""
 
     messages: tuple[Message, ...]
     node_ids: tuple[str, ...]

@@ -1,8 +1,8 @@
-"""Reads a saved tree, keeping each node's text as it stands there.
+"""A reader of saved trees that keeps the text of most nodes without decoding it.
 
 Nearly every node of a chat is a role, a text and at most one string of metadata, printed by ``JSON.stringify`` or by
-us. One regular expression knows that shape, in exactly the form that we would write, so the text can be kept unread.
-Whatever it does not match is decoded, checked and written anew: the result is the same, only slower.
+aibind. One regular expression matches that shape, in exactly the form that aibind writes, so that the text can be kept
+undecoded. A node that does not match is decoded, checked and encoded again, with the same result, only slower.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .json import decode_at, encode, quote
 
 __all__ = ["SavedTree", "read_tree"]
 
-# Characters that stand for themselves in a JSON string, which is all that a known shape's ids and dates may hold, and
-# a whole string in which only that is escaped that JSON.stringify escapes, as it does (but for lone surrogates).
+# _PLAIN: characters that need no escape in a JSON string; ids and dates of the known shape hold no others. _STRING: a
+# string escaped exactly as JSON.stringify does it, except that it has no lone surrogates.
 _PLAIN = r'[^"\\\x00-\x1f\ud800-\udfff]*+'
 _STRING = rf'"{_PLAIN}(?:\\(?:["\\bfnrt]|u00(?:0[0-7be-f]|1[0-9a-f])){_PLAIN})*+"'
 _NODE = re.compile(
@@ -32,9 +32,9 @@ _SPACE = re.compile(r"[ \t\n\r]*+")
 
 @dataclass(frozen=True, slots=True)
 class SavedTree:
-    """Is what a saved tree consists of; its links are not checked yet.
+    """The parts of a saved tree, whose links have not been checked yet.
 
-    ``unknown`` are the members that this version does not know, as they will be saved again: ``,"title":"…"``.
+    ``unknown`` is the JSON text of the members that this version does not know, to be saved again: ``,"title":"…"``.
     """
 
     entries: dict[str, Entry]
@@ -44,14 +44,14 @@ class SavedTree:
 
 
 def read_tree(text: str) -> SavedTree:
-    """Read a saved tree. Raises MalformedTreeError when the text is not JSON, or not of a tree's shape."""
+    """Read a saved tree. Raises MalformedTreeError when the text is not JSON, or not that of a tree."""
     if not isinstance(text, str):
         raise MalformedTreeError(f"MessageTree: a saved tree is a str, not {type(text).__name__}")
     return _Reader(text).tree()
 
 
 class _Reader:
-    """Goes through a text; ``position`` is where the next token begins, or the space before it."""
+    """A parser of one text; ``position`` is where the next token begins, or the whitespace before it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -69,7 +69,7 @@ class _Reader:
                 raise MalformedTreeError(f'MessageTree: "{key}" is there twice')
             members[key] = self.nodes() if key == "nodes" and self.peek() == "{" else self.value()
             if key == "version":
-                _check_version(members[key])  # at once: the nodes of another version may look different
+                _check_version(members[key])  # before the nodes, which another version may write differently
             more = self.more()
         if self.peek():
             raise self.unexpected("the end of the text")
@@ -87,7 +87,7 @@ class _Reader:
         return entries
 
     def known_node(self) -> Entry | None:
-        """Take the next member of ``nodes`` if it has the known shape."""
+        """Consume the next member of ``nodes`` if it has the known shape."""
         match = _NODE.match(self.text, self.position)
         if match is None:
             return None
@@ -96,7 +96,7 @@ class _Reader:
         return Entry(node_id, parent_id, children[1:-1].split('","') if children else [], head, tail)
 
     def opens(self) -> bool:
-        """Step into the object that begins here; False when it is empty, and passed."""
+        """Enter the object that begins here; return False, after consuming it, when it is empty."""
         self.position += 1
         if self.peek() != "}":
             return True
@@ -104,7 +104,7 @@ class _Reader:
         return False
 
     def more(self) -> bool:
-        """Step over what follows a member: a comma, or the end of the object."""
+        """Consume what follows a member, and return whether that was a comma and not the end of the object."""
         mark = self.peek()
         if mark not in {",", "}"}:
             raise self.unexpected("a comma or the end of an object")
@@ -129,9 +129,9 @@ class _Reader:
         return value
 
     def peek(self) -> str:
-        """Step over space and tell the next character; nothing at the end."""
+        """Skip whitespace and return the next character; an empty string at the end."""
         character = self.text[self.position : self.position + 1]
-        if character > " ":  # nearly always, and quicker to see than to search
+        if character > " ":  # nearly always, and cheaper than the regular expression
             return character
         if space := _SPACE.match(self.text, self.position):
             self.position = space.end()
@@ -165,6 +165,6 @@ _MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def _check_version(version: Any) -> None:
-    # True equals 1 in Python, not in JSON.
+    # In Python, unlike in JSON, True equals 1.
     if isinstance(version, bool) or version != 1:
         raise MalformedTreeError(f"MessageTree: unsupported version {version!r}")

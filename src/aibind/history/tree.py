@@ -1,4 +1,4 @@
-"""MessageTree: every turn of a conversation, its alternatives included, and where the reader stands in it."""
+"""MessageTree: every message of a conversation, alternatives included, and its current path."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .writer import write_tree
 __all__ = ["GenerateId", "MessageTree"]
 
 GenerateId: TypeAlias = Callable[[], str]
-"""Makes the id of the next message: a string that the tree does not have yet."""
+"""A function that returns the id of the next message: a string that the tree does not have yet."""
 
 
 def random_id() -> str:
-    """Make a random id (UUID version 4), as JavaScript's ``crypto.randomUUID`` does."""
+    """Return a random UUID (version 4), as JavaScript's ``crypto.randomUUID`` does."""
     return str(uuid4())
 
 
 class MessageTree:
-    """Holds a forest of messages, of which one path, from a root to the active leaf, is the current conversation.
+    """A forest of messages, in which one path, from a root to the active leaf, is the current conversation.
 
-    A message never changes once it is in the tree: another version of it is a sibling. Messages and metadata are any
-    JSON objects; they are copied on the way in and on the way out, so changing a dict outside changes nothing here. A
-    message that JSON cannot hold raises HistoryError, and the tree stays as it was.
+    A message in the tree never changes: another version of it is a sibling. Messages and metadata are JSON objects,
+    copied on the way in and on the way out. A message that is not valid JSON raises HistoryError and leaves the tree
+    unchanged.
 
-    A chain of 100,000 messages is as good as any other tree: nothing recurses, and adding, saving and restoring take
-    time in proportion to the number of messages.
+    No operation recurses, and building, saving and restoring a tree take time in proportion to its messages, so that a
+    chain of 100,000 messages works like any other tree.
     """
 
     def __init__(self, *, generate_id: GenerateId | None = None) -> None:
@@ -50,55 +50,55 @@ class MessageTree:
 
     @property
     def size(self) -> int:
-        """Count the messages, alternatives included."""
+        """The number of messages, alternatives included."""
         return len(self._entries)
 
     @property
     def is_empty(self) -> bool:
-        """Say whether there is no message at all."""
+        """Whether the tree has no messages."""
         return not self._entries
 
     @property
     def root_ids(self) -> tuple[str, ...]:
-        """List the ids of the messages that begin a conversation, oldest first."""
+        """The ids of the messages that begin a conversation, oldest first."""
         return tuple(self._root_ids)
 
     @property
     def active_leaf_id(self) -> str | None:
-        """Tell where the current conversation ends; None when there is none.
+        """The id of the message that ends the current conversation; None when the tree is empty.
 
-        It is nearly always a leaf; after :meth:`set_active_leaf` or :meth:`merge` it may have children.
+        It is usually a leaf; after :meth:`set_active_leaf` or :meth:`merge` it may have children.
         """
         return self._active_leaf_id
 
     def has(self, node_id: str) -> bool:
-        """Say whether there is a message with this id."""
+        """Return whether the tree has a message with this id."""
         return node_id in self._entries
 
     def __contains__(self, node_id: object) -> bool:
         return node_id in self._entries
 
     def get(self, node_id: str) -> TreeNode | None:
-        """Return a copy of a message and its place; None when there is no such message."""
+        """Return a snapshot of a message and its place in the tree; None when there is no such message."""
         entry = self._entries.get(node_id)
         return entry.to_node() if entry else None
 
     def get_leaves(self) -> tuple[TreeNode, ...]:
-        """Return the messages without children, depth first: the ends of all conversations in the tree."""
+        """Return the messages without children, depth first: the ends of all paths through the tree."""
         return tuple(entry.to_node() for entry in walk(self._entries, self._root_ids) if not entry.children)
 
     def depth(self, node_id: str) -> int:
-        """Count the messages above this one: 0 for a root."""
+        """Return the number of messages above this one: 0 for a root."""
         return sum(1 for _ in self._upwards(self._entry(node_id))) - 1
 
     def get_path_to(self, node_id: str, *, limit: int | None = None) -> TreePath:
-        """Return the messages from a root down to this one; only the last ``limit`` of them when it is given."""
+        """Return the path from a root down to this message; ``limit`` keeps only that many messages at its end."""
         entries = list(islice(self._upwards(self._entry(node_id)), limit))
         entries.reverse()
         return TreePath(tuple(entry.message for entry in entries), tuple(entry.id for entry in entries))
 
     def get_active_path(self, *, limit: int | None = None) -> TreePath:
-        """Return the current conversation; only its last ``limit`` messages when it is given."""
+        """Return the current conversation; ``limit`` keeps only that many messages at its end."""
         if self._active_leaf_id is None:
             return TreePath((), ())
         return self.get_path_to(self._active_leaf_id, limit=limit)
@@ -109,7 +109,7 @@ class MessageTree:
         return Siblings(tuple(self._entries[sibling_id].to_node() for sibling_id in ids), ids.index(node_id))
 
     def get_sibling_ids(self, node_id: str) -> tuple[str, ...]:
-        """List the ids of a message and its alternatives, as :meth:`get_siblings` does, without reading them."""
+        """Return the ids of a message and its alternatives, without decoding any message."""
         return tuple(self._children_of(self._entry(node_id).parent_id))
 
     # --- adding ---
@@ -123,7 +123,7 @@ class MessageTree:
         return self._activate(self._add(None, message, metadata))
 
     def add_child(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add a message below another, after its other children, and return its id; the active leaf stays."""
+        """Add a message below another, after its other children, and return its id; the active leaf is unchanged."""
         self._entry(parent_id)
         return self._add(parent_id, message, metadata)
 
@@ -142,23 +142,23 @@ class MessageTree:
         self._activate(self._entry(node_id).id)
 
     def next_sibling(self, node_id: str) -> str | None:
-        """Go to the next version of a message, then down its first children, and make the end of that active.
+        """Switch to the next version of a message: the leaf below it, along first children, becomes the active one.
 
-        Returns the new active leaf's id; None, and nothing moves, when there is no next one.
+        Returns that leaf's id; None, and nothing changes, when there is no next version.
         """
         return self._step(node_id, 1)
 
     def prev_sibling(self, node_id: str) -> str | None:
-        """Go to the version before, as :meth:`next_sibling` goes to the next."""
+        """Switch to the previous version of a message, as :meth:`next_sibling` does to the next."""
         return self._step(node_id, -1)
 
     # --- removing ---
 
     def remove(self, node_id: str) -> None:
-        """Remove a message and all below it.
+        """Remove a message and everything below it.
 
-        When the active leaf was among them, the conversation goes on at the end of the parent's last remaining child,
-        following first children, or at the parent; after a root, at the end of the last remaining root.
+        When that includes the active leaf, the parent's last remaining child (for a root: the last remaining root) is
+        followed along first children to the new active leaf; without one, the parent becomes the active leaf.
         """
         parent_id = self._entry(node_id).parent_id
         for entry in list(walk(self._entries, (node_id,))):
@@ -175,10 +175,10 @@ class MessageTree:
         self._active_leaf_id = None
 
     def replace_all(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Begin anew with one message that stands for all others, and return its id.
+        """Replace all messages with one that stands for them, and return its id.
 
-        The others are removed once the new one is in. As long as this object lives, :meth:`merge` does not bring them
-        back, except those that something new hangs from.
+        They are removed once the new message is added. During the life of this object, :meth:`merge` does not bring
+        them back, except those that the other tree continued from.
         """
         node_id = self.add_root(message, metadata)
         entry = self._entries.pop(node_id)
@@ -189,16 +189,16 @@ class MessageTree:
     # --- merging ---
 
     def merge(self, other: MessageTree) -> int:
-        """Take over what only ``other`` has, and return how many messages that was; ``other`` stays as it is.
+        """Add every message that only ``other`` has, and return their number; ``other`` is unchanged.
 
-        Nodes never change, so two copies of a conversation that grew apart have exactly one union, and no turn is
-        lost. Our children and roots keep their order, and theirs follow in their order. Our active leaf stays; an empty
-        tree takes theirs. Merging the same tree again changes nothing.
+        Nodes never change, so two copies of a conversation that diverged have exactly one union, and no turn is lost.
+        The children and roots of this tree keep their order, and those of ``other`` follow in theirs. The active leaf
+        stays; an empty tree takes that of ``other``. Merging the same tree again changes nothing.
 
-        Removing leaves no trace: a message that one side removed comes back from the other. Only what
-        :meth:`replace_all` removed stays away, as it says.
+        Removing leaves no trace: a message that one side removed comes back from the other. Only messages removed by
+        :meth:`replace_all` stay away, as described there.
 
-        Raises MalformedTreeError, and nothing is taken over, when a node is not the same in both trees.
+        Raises MalformedTreeError, and adds nothing, when a node differs between the two trees.
         """
         missing = missing_from(self._entries, other._entries, self._replaced)
         if self.is_empty and other._active_leaf_id in missing:
@@ -214,16 +214,16 @@ class MessageTree:
     # --- saving ---
 
     def to_json(self) -> str:
-        """Write the tree, byte for byte as ``JSON.stringify`` prints the JavaScript one."""
+        """Return the tree as JSON, byte for byte what ``JSON.stringify`` prints for the JavaScript one."""
         return write_tree(self._entries, self._root_ids, self._active_leaf_id, self._unknown)
 
     @classmethod
     def from_json(cls, text: str, *, generate_id: GenerateId | None = None) -> Self:
-        """Read a tree that was written by :meth:`to_json`, or in JavaScript.
+        """Read a tree that was written by :meth:`to_json` or by JavaScript.
 
-        Raises MalformedTreeError when the text is not JSON or not a whole and consistent tree. Beyond what JavaScript
-        checks (see :func:`~aibind.history.links.check_links` for the links), the type of every field counts, ids must
-        match their keys, and nothing may be there twice. Fields that are unknown here are kept.
+        Raises MalformedTreeError when the text is not JSON, or not a complete and consistent tree. In addition to what
+        JavaScript checks, every node must be listed once where it belongs, every field must have its type, ids must
+        match their keys, and no key may appear twice. Unknown fields are kept.
         """
         saved = read_tree(text)
         check_links(saved.entries, saved.root_ids, saved.active_leaf_id)
@@ -235,13 +235,13 @@ class MessageTree:
         return tree
 
     def serialize(self) -> dict[str, Any]:
-        """Return what :meth:`to_json` writes as a dict, to be put into a larger JSON value."""
+        """Return the tree as a dict, decoded from :meth:`to_json`, for embedding in a larger JSON value."""
         data: dict[str, Any] = decode_at(self.to_json(), 0)[0]
         return data
 
     @classmethod
     def deserialize(cls, data: Mapping[str, Any], *, generate_id: GenerateId | None = None) -> Self:
-        """Read a tree from what :meth:`serialize` returned. Raises MalformedTreeError as :meth:`from_json` does."""
+        """Read a tree from the dict of :meth:`serialize`. Raises MalformedTreeError as :meth:`from_json` does."""
         try:
             text = encode(data, "tree")
         except HistoryError as error:
@@ -260,7 +260,7 @@ class MessageTree:
         return self._root_ids if parent_id is None else self._entries[parent_id].children
 
     def _add(self, parent_id: str | None, message: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
-        # Whatever can fail comes first, so that nothing is half done.
+        # Everything that can fail comes first, so that an error leaves the tree unchanged.
         message_json = encode_object(message, "message")
         metadata_json = encode_object({} if metadata is None else metadata, "metadata")
         node_id = self._generate_id()

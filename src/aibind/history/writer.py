@@ -1,4 +1,4 @@
-"""Writes a tree by joining the texts of its nodes."""
+"""Saving a tree by joining the texts of its nodes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["write_tree"]
 
 
 def write_tree(entries: Mapping[str, Entry], root_ids: Sequence[str], active_leaf_id: str | None, unknown: str) -> str:
-    """Write a tree; ``unknown`` are members to add at its end, each with a comma before it."""
+    """Return the JSON of a tree; ``unknown`` holds members to append, each with a comma before it."""
     parts = ['{"version":1,"nodes":{']
-    # The nodes are an object's members in JavaScript too, where ids like "7" come first.
+    # In JavaScript the nodes are members of an object, where ids like "7" come first.
     in_order = index_keys_first(entries)
     for entry in entries.values() if in_order is None else map(entries.__getitem__, in_order):
         parts += (entry.head, _join(entry.children), entry.tail, ",")

@@ -6,6 +6,16 @@ from ..streams.response import HttpResponse
 from .app import create_app
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
 from .handler import StreamHandler
+from .recovery import Recovery
 from .tools import Tool
 
-__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "Endpoints", "HttpResponse", "StreamHandler", "Tool", "create_app"]
+__all__ = [
+    "DEFAULT_PREFIX",
+    "MAX_BODY_BYTES",
+    "Endpoints",
+    "HttpResponse",
+    "Recovery",
+    "StreamHandler",
+    "Tool",
+    "create_app",
+]

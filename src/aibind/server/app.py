@@ -1,4 +1,4 @@
-"""The ASGI app: mounts in Starlette and FastAPI, or runs by itself."""
+"""The ASGI app, to be mounted in Starlette or FastAPI, or served by itself."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def create_app(
     cors_origins: Sequence[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> App:
-    """Make the ASGI app of a handler.
+    """Return the ASGI app of a handler.
 
     Mount it at the root (``app.mount("/", create_app(handler))``) or at its prefix
-    (``app.mount("/__aibind__", create_app(handler))``): both serve ``/__aibind__/stream``. ``cors_origins`` are the
-    origins whose pages may call it from elsewhere (``["*"]``: all); that needs Starlette, the extra ``server``. A body
-    of more than ``max_body_bytes`` is refused with 413.
+    (``app.mount("/__aibind__", create_app(handler))``): both serve ``/__aibind__/stream``. Pages of the
+    ``cors_origins`` may call it from their browsers (``["*"]``: all pages); this needs Starlette, which the extra
+    ``server`` installs. A body of more than ``max_body_bytes`` is refused with 413.
     """
     app: App = _AsgiApp(Endpoints(handler, prefix=prefix), max_body_bytes)
     if not cors_origins:
@@ -62,7 +62,7 @@ class _AsgiApp:
             raise RuntimeError(f"aibind serves HTTP, not {scope['type']}")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            reply = await self._endpoints.answer(
+            response = await self._endpoints.answer(
                 scope["method"],
                 scope["path"],
                 scope["query_string"].decode("latin-1"),
@@ -71,7 +71,7 @@ class _AsgiApp:
             )
         except ClientGoneError:
             return
-        await _send(reply, receive, send)
+        await _send(response, receive, send)
 
     async def _read_body(self, headers: dict[str, str], receive: Receive) -> bytes:
         length = headers.get("content-length", "")
@@ -89,19 +89,19 @@ class _AsgiApp:
                 return bytes(body)
 
 
-def _too_large(most: int) -> RequestError:
-    return RequestError(f"The body is larger than {most} bytes", 413)
+def _too_large(limit: int) -> RequestError:
+    return RequestError(f"The body is larger than {limit} bytes", 413)
 
 
-async def _send(reply: HttpResponse[Body], receive: Receive, send: Send) -> None:
-    headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in reply.headers.items()]
-    if isinstance(reply.body, bytes):
-        headers.append((b"content-length", str(len(reply.body)).encode()))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+async def _send(response: HttpResponse[Body], receive: Receive, send: Send) -> None:
+    headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers.items()]
+    if isinstance(response.body, bytes):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
         return
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    sending = asyncio.ensure_future(_send_body(reply.body, send))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    sending = asyncio.ensure_future(_send_body(response.body, send))
     leaving = asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
         await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +126,7 @@ async def _wait_for_disconnect(receive: Receive) -> None:
 
 
 async def _serve_lifespan(receive: Receive, send: Send) -> None:
-    """Agree to begin and to end: nothing of ours lives in the lifespan, which Workers run for each request."""
+    """Confirm startup and shutdown: nothing is opened in the lifespan, which Workers run for each request."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -1,4 +1,4 @@
-"""Routing, without a framework: from method, path and raw body to a HttpResponse. Every failure is an answer, too."""
+"""Routing without a framework: from method, path and raw body to a HttpResponse, for failures as well."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import parse_qs
 
-from ..errors import AibindError, ConversationTooLargeError, ModelError, ModelTimeoutError, RequestError
+from .._json import load_json
+from ..errors import (
+    AibindError,
+    ConversationTooLargeError,
+    ModelError,
+    ModelTimeoutError,
+    RequestError,
+    SqliteSchemaError,
+)
 from ..streams.response import Body, HttpResponse
 from .handler import StreamHandler
 from .responses import error_response, text_response
-from .strict_json import load_json
 
 __all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "ClientGoneError", "Endpoints"]
 
 DEFAULT_PREFIX = "/__aibind__"
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
-"""The largest request body, in bytes: a conversation with a few pictures."""
+"""The default limit of a request body, in bytes: a conversation with a few pictures."""
 
 logger = logging.getLogger("aibind")
 
 
 class ClientGoneError(Exception):
-    """Is what ``read_body`` raises when the client goes away in the middle of its request; nobody is left to answer."""
+    """Raised by ``read_body`` when the client disconnects in the middle of its request, so that no answer is needed."""
 
 
 class Endpoints:
-    """Finds and calls the endpoint that a request is for.
-
-    ``read_body`` is called only when the request is for an endpoint that takes one, so that nothing is read in vain.
-    """
+    """The endpoints of a handler below a path prefix."""
 
     def __init__(self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX) -> None:
         if prefix and not prefix.startswith("/"):
@@ -56,9 +60,10 @@ class Endpoints:
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
     ) -> HttpResponse[Body]:
-        """Answer a request. ``headers`` has lower-case names; ``query`` is the raw query string.
+        """Return the response to a request, whatever goes wrong.
 
-        Raises nothing but the ClientGoneError of ``read_body``.
+        ``headers`` has lower-case names, and ``query`` is the raw query string. ``read_body`` is called only for an
+        endpoint that takes a body. Raises only what ``read_body`` raises as ClientGoneError.
         """
         try:
             return await self._answer(method, path, query, headers, read_body)
@@ -70,6 +75,9 @@ class Endpoints:
             return error_response(str(error), 502)
         except ConversationTooLargeError as error:
             return error_response(str(error), 413)
+        except SqliteSchemaError:
+            logger.exception("The database lacks a table: call migrate(client), or apply what `aibind schema` prints")
+            return error_response("The server's database is not set up", 500)
         except AibindError:
             logger.exception("A request could not be answered")
             return error_response("The server cannot store or read this at the moment: try again", 503)
@@ -93,7 +101,7 @@ class Endpoints:
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             after = fields.get("after", [None])[0]
-            # A browser's EventSource comes back with the last id it saw, which is newer than the one in its URL.
+            # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
             return await self._handler.resume(fields.get("id", [None])[0], headers.get("last-event-id") or after)
         return text_response("Not Found", 404, content_type="text/plain;charset=UTF-8")
 

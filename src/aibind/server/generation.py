@@ -1,36 +1,35 @@
-"""From what a model answers to what a stream carries: text, and named events as on the wire."""
+"""From a model's events to a stream's: text, and named events as on the wire."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from .._closing import close_iterator
+from .._json import compact_json, load_json
 from ..errors import AibindError, ModelError
 from ..models.model import ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
 from ..streams.events import StreamEvent
-from ..streams.normalize import TextNormalizer
+from ..streams.normalize import normalized
 from ..streams.store import Pace
 from .partial_json import parse_partial
-from .strict_json import load_json
 from .tools import ToolResult
 
-__all__ = ["Generation", "compact_json"]
+__all__ = ["Generation"]
 
 logger = logging.getLogger("aibind")
 
 
 class Generation:
-    """Turns model events into stream events, and keeps the text for the conversation.
+    """A model's answer as a stream's events, and its text for the conversation.
 
     Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with
     ``{"id", "name", "args"}``, ``tool_result`` with ``{"id", "name", "result"}`` and ``usage`` with
     ``{"inputTokens", "outputTokens"}``. A structured answer comes as ``partial`` events, each with all that is known so
-    far, no more often than ``pace`` says since each is stored as well, and one ``data`` event with the whole. Whatever
-    a model raises becomes a ModelError that a client may read.
+    far, and one ``data`` event with the whole; ``pace`` limits how often a partial comes, since each is stored. An
+    error of the model that is not meant for clients is logged and becomes a ModelError that they may read.
     """
 
     def __init__(
@@ -48,11 +47,11 @@ class Generation:
 
     @property
     def text(self) -> str:
-        """Return the text so far."""
+        """The text so far: what :meth:`record` was given, or the JSON of a structured answer."""
         return "".join(self._pieces)
 
     async def stream(self) -> AsyncGenerator[StreamEvent]:
-        """Yield the stream's events."""
+        """Yield the stream's events, and close the model's answer at the end."""
         try:
             async for event in self._structure() if self._structured else self._plain():
                 yield event
@@ -64,23 +63,23 @@ class Generation:
         finally:
             await close_iterator(self._events)
 
+    def record(self, event: StreamEvent) -> None:
+        """Keep the text of an event as its readers receive it, which is what the conversation is to hold."""
+        if event.is_text:
+            self._pieces.append(event.data)
+
     async def read(self) -> str:
         """Read the answer to its end and return its text."""
-        async for _ in self.stream():
-            pass
+        async for event in normalized(self.stream()):
+            self.record(event)
         return self.text
 
     async def _plain(self) -> AsyncGenerator[StreamEvent]:
-        cleaner = TextNormalizer()  # what is kept in the conversation is what the reader saw, to the character
         async for event in self._events:
-            if not isinstance(event, TextDelta):
+            if isinstance(event, TextDelta):
+                yield StreamEvent("", event.text)
+            else:
                 yield self._named(event)
-            elif text := cleaner.clean(event.text):
-                self._pieces.append(text)
-                yield StreamEvent("", text)
-        if text := cleaner.flush():
-            self._pieces.append(text)
-            yield StreamEvent("", text)
 
     async def _structure(self) -> AsyncGenerator[StreamEvent]:
         shown: Any = None
@@ -95,7 +94,7 @@ class Generation:
                 now = time.monotonic()
                 if now < due or size < due_size:
                     continue
-                due_size = size + size // 64  # each look reads all of it: a long answer is looked at less often
+                due_size = size + size // 64  # parsing starts over each time: a long answer is parsed less often
                 try:
                     value = parse_partial(self.text)
                 except (ValueError, RecursionError):
@@ -125,7 +124,7 @@ class Generation:
             )
         if isinstance(event, ToolResult):
             return StreamEvent(
-                "tool_result", compact_json({"id": event.id, "name": event.name, "result": json.loads(event.result)})
+                "tool_result", compact_json({"id": event.id, "name": event.name, "result": load_json(event.result)})
             )
         self.usage = event
         return StreamEvent(
@@ -133,13 +132,8 @@ class Generation:
         )
 
 
-def compact_json(value: Any) -> str:
-    """Write JSON as it travels: without spaces, with other scripts as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def _arguments(text: str) -> Any:
-    """Read a call's arguments; text that is not JSON stays text, so that nothing is lost."""
+    """Return a call's arguments; text that is not JSON stays text, so that nothing is lost."""
     try:
         return load_json(text or "{}")
     except (ValueError, RecursionError):

@@ -1,10 +1,11 @@
-"""Reads JSON that is still being written."""
+"""Parsing JSON that is still being written."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, NamedTuple
+
+from .._json import load_json
 
 __all__ = ["parse_partial"]
 
@@ -22,18 +23,17 @@ _CLOSERS = {"{": "}", "[": "]"}
 
 
 class _Open(NamedTuple):
-    """Is an open bracket, and the one around it: so that to remember all that are open costs nothing."""
+    """An open bracket and the one around it: a linked list, so that remembering where it stood costs nothing."""
 
     bracket: str
     outside: _Open | None
 
 
 def parse_partial(text: str) -> Any:
-    """Tell what unfinished JSON says so far.
+    """Return the value of unfinished JSON, as far as it has come.
 
-    A string that is a value counts as far as it has come, and so does a number; a key or a literal only when it is
-    whole. Raises ValueError when the text says nothing yet or cannot become JSON, and RecursionError when it is nested
-    too deep.
+    A string or a number that is a value may be unfinished; a key or a literal counts only when it is whole. Raises
+    ValueError when there is no value yet or the text cannot become JSON, and RecursionError when it is nested too deep.
     """
     stack: _Open | None = None  # the innermost open bracket
     end, open_there = 0, stack  # the last place where closing what is open there makes JSON
@@ -44,7 +44,7 @@ def parse_partial(text: str) -> Any:
         if kind == "cut":
             if is_key:
                 break
-            return json.loads(text[: token.start("cut")] + value + '"' + _close(stack))
+            return load_json(text[: token.start("cut")] + value + '"' + _close(stack))
         if kind == "open":
             stack = _Open(value, stack)
             is_key = value == "{"
@@ -57,7 +57,7 @@ def parse_partial(text: str) -> Any:
             is_key = False
         if kind in {"open", "close"} or (kind in {"string", "number", "literal"} and not is_key):
             end, open_there = at, stack
-    return json.loads(text[:end] + _close(open_there))
+    return load_json(text[:end] + _close(open_there))
 
 
 def _close(stack: _Open | None) -> str:

@@ -1,8 +1,13 @@
-"""What the endpoints tell a model to do, unless the application says it in its own words."""
+"""What the endpoints tell a model: the system prompts, unless the application gives its own, and transcripts."""
 
 from __future__ import annotations
 
-__all__ = ["COMPACT", "COMPLETE", "TITLE"]
+from collections.abc import Sequence
+from typing import Any, cast
+
+from ..models.model import Message
+
+__all__ = ["COMPACT", "COMPLETE", "TITLE", "transcript"]
 
 COMPLETE = "You complete what somebody is writing. Answer with the words that come next, and with nothing else."
 
@@ -14,3 +19,15 @@ COMPACT = (
     "You condense conversations. Answer with one paragraph from which a colleague could carry on: who wants what, what"
     " was decided, which facts and preferences were given, what is still open. Leave out small talk."
 )
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """Return a conversation as text, with the role before each message."""
+    return "\n\n".join(f"{message['role']}: {_text_of(message.get('content'))}" for message in messages)
+
+
+def _text_of(content: Any) -> str:
+    if not isinstance(content, list):
+        return str(content or "")
+    parts = cast("list[dict[str, Any]]", content)
+    return "\n".join(str(part.get("text", "")) for part in parts)

@@ -1,4 +1,4 @@
-"""What the endpoints are asked: request bodies, checked. Names on the wire are camelCase (contract §8)."""
+"""Request bodies and parameters, checked. Names on the wire are camelCase (contract §8)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from typing import Any, cast
 from ..errors import RequestError
 from ..models.model import Message
 
-__all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "parse_id"]
+__all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "parse_after", "parse_id"]
 
 MAX_STEPS = 50
-"""The most rounds of tool calls that a client may ask for."""
+"""The limit of the rounds of tool calls that a client may ask for."""
 
 MAX_SESSION_BYTES = 400
-"""The longest session id, in bytes as UTF-8: with a prefix it must fit a key of KV, which is 512."""
+"""The limit of a session id, in bytes of UTF-8: with a prefix it must fit a key of KV, which has 512 at most."""
+
+MAX_ID_DIGITS = 100
+"""The limit of a message id's digits, checked before int() so that clients see our error and not Python's."""
 
 _ROLES = frozenset({"user", "assistant", "system", "tool"})
 
 
 @dataclass(frozen=True, slots=True)
 class StreamBody:
-    """Is the body of ``stream`` and ``structured``.
+    """The body of ``stream`` and ``structured``.
 
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
     an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a ``sessionId``.
@@ -38,7 +41,7 @@ class StreamBody:
 
     @classmethod
     def parse(cls, body: object) -> StreamBody:
-        """Check a body."""
+        """Return a checked body."""
         fields = _object(body)
         regenerate = _optional(fields, "regenerate")
         schema = fields.get("schema")
@@ -62,7 +65,7 @@ class StreamBody:
 
 @dataclass(frozen=True, slots=True)
 class ChatBody:
-    """Is the body of ``chat``."""
+    """The body of ``chat``."""
 
     messages: Sequence[Message]
     system: str | None
@@ -72,7 +75,7 @@ class ChatBody:
 
     @classmethod
     def parse(cls, body: object) -> ChatBody:
-        """Check a body. ``attachments`` become parts of the last user message."""
+        """Return a checked body, with ``attachments`` as parts of the last user message."""
         fields = _object(body)
         messages = _messages(fields, allow_empty=False)
         max_steps = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
@@ -89,7 +92,7 @@ class ChatBody:
 
 @dataclass(frozen=True, slots=True)
 class CompleteBody:
-    """Is the body of ``complete``."""
+    """The body of ``complete``."""
 
     input: str
     system: str | None
@@ -97,28 +100,28 @@ class CompleteBody:
 
     @classmethod
     def parse(cls, body: object) -> CompleteBody:
-        """Check a body."""
+        """Return a checked body."""
         fields = _object(body)
         return cls(_required(fields, "input"), _optional(fields, "system"), _optional(fields, "model"))
 
 
 @dataclass(frozen=True, slots=True)
 class TitleBody:
-    """Is the body of ``title``."""
+    """The body of ``title``."""
 
     messages: Sequence[Message]
     model: str | None
 
     @classmethod
     def parse(cls, body: object) -> TitleBody:
-        """Check a body."""
+        """Return a checked body."""
         fields = _object(body)
         return cls(_messages(fields, allow_empty=False), _optional(fields, "model"))
 
 
 @dataclass(frozen=True, slots=True)
 class CompactBody:
-    """Is the body of ``compact``."""
+    """The body of ``compact``."""
 
     messages: Sequence[Message]
     model: str | None
@@ -126,18 +129,25 @@ class CompactBody:
 
     @classmethod
     def parse(cls, body: object) -> CompactBody:
-        """Check a body. An empty list of messages is allowed, as it was."""
+        """Return a checked body. An empty list of messages is allowed, as JavaScript clients may send one."""
         fields = _object(body)
         return cls(_messages(fields, allow_empty=True), _optional(fields, "model"), _session_id(fields))
 
 
 def parse_id(body: object) -> str:
-    """Check the body of ``stream/stop``."""
+    """Return the id in the body of ``stream/stop``."""
     value = _object(body).get("id")
     if not isinstance(value, str) or not value:
         raise RequestError("id is required")
     _check_characters("id", value)
     return value
+
+
+def parse_after(after: str | None) -> int:
+    """Return the parameter ``after`` of ``stream/resume``, 0 when it is absent."""
+    if after and not (len(after) <= MAX_ID_DIGITS and after.isascii() and after.isdigit()):
+        raise RequestError("after parameter must be the id of the last message seen, a whole number")
+    return int(after or 0)
 
 
 def _object(body: object) -> dict[str, Any]:
@@ -171,7 +181,7 @@ def _session_id(fields: dict[str, Any]) -> str | None:
 
 
 def _check_characters(name: str, value: str) -> None:
-    """Refuse half a character, which JSON can carry, but which no store can look for."""
+    """Refuse half a character, which JSON can hold and a store cannot look up."""
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise RequestError(f"{name} holds half of a character (a lone surrogate)")
 
@@ -201,7 +211,7 @@ def _is_list_of_objects(value: object) -> bool:
 
 
 def _attach(messages: list[Message], attachments: object) -> list[Message]:
-    """Put attachments into the last user message, as parts of chat completions."""
+    """Return messages with attachments in the last user message, as parts of chat completions."""
     if attachments is None:
         return messages
     if not isinstance(attachments, list):
@@ -219,7 +229,7 @@ def _attach(messages: list[Message], attachments: object) -> list[Message]:
 
 
 def _part(number: int, item: object) -> dict[str, Any]:
-    """Turn ``{"mimeType", "data" (base64) or "url"}`` into a part."""
+    """Return the part of an attachment, which is ``{"mimeType", "data" (base64) or "url"}``."""
     fields = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
     mime_type, data, url = fields.get("mimeType"), fields.get("data"), fields.get("url")
     if not isinstance(mime_type, str) or "/" not in mime_type:

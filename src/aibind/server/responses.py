@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from .._json import compact_json
 from ..streams.response import Body, HttpResponse
 
 __all__ = ["error_response", "json_response", "text_response"]
@@ -12,8 +12,8 @@ __all__ = ["error_response", "json_response", "text_response"]
 
 def json_response(value: Any, status: int = 200) -> HttpResponse[Body]:
     """Return ``value`` as JSON."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return HttpResponse(status, {"Content-Type": "application/json"}, text.encode("utf-8", "replace"))
+    headers = {"Content-Type": "application/json"}
+    return HttpResponse(status, headers, compact_json(value).encode("utf-8", "replace"))
 
 
 def error_response(message: str, status: int) -> HttpResponse[Body]:

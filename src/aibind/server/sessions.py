@@ -1,45 +1,187 @@
-"""One change at a time to a stored conversation, among all the turns that a handler does in it."""
+"""What is live in each stored conversation: its turns, their streams, and the lock that orders their saving."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
-__all__ = ["Session", "Sessions"]
+from ..conversations.store import ConversationStore
+from ..history import ChatHistory
+from ..models.model import Message
+from ..streams.store import StreamEnd, StreamStore
+from .exchanges import add_answer, is_answered, is_kept, place_question
+from .recovery import Recovery, recover_answer
+from .requests import StreamBody
+
+__all__ = ["Session", "Sessions", "Turn"]
 
 
 class Session:
-    """Is what the turns of one conversation share.
+    """One stored conversation, shared by the turns that run in it at the same time.
 
-    A store saves a conversation whole, so between loading one and saving it nobody else may save, or a turn is lost.
-    ``changes`` counts: who finds it higher than when they loaded has to load once more.
+    A store saves a conversation whole, so what another turn saved between one's load and save would be lost. Every
+    change is therefore made in :meth:`changing`.
     """
 
-    def __init__(self) -> None:
-        self.changes = 0
-        self.lock = asyncio.Lock()
+    def __init__(self, session_id: str, conversations: ConversationStore, streams: StreamStore | None) -> None:
+        self._id = session_id
+        self._conversations = conversations
+        self._streams = streams
+        self._lock = asyncio.Lock()
+        self._changes = 0
+        self._live: list[str] = []  # stream ids, the newest last
+
+    @property
+    def live_stream(self) -> str | None:
+        """The id of the newest stream that this process is producing for the conversation."""
+        return self._live[-1] if self._live else None
 
     @asynccontextmanager
     async def changing(self) -> AsyncGenerator[None]:
-        """Hold the conversation for as long as it takes to change and save it."""
-        async with self.lock:
+        """Hold the conversation from before it is loaded until it is saved."""
+        async with self._lock:
             try:
                 yield
             finally:
-                self.changes += 1
+                self._changes += 1
+
+    async def begin(self, body: StreamBody) -> Turn:
+        """Load the conversation and add a question to it; :meth:`Turn.save_question` stores it.
+
+        A lost answer is recovered first. Raises RequestError for a message that the conversation does not have.
+        """
+        async with self._lock:
+            chat = (await self._recover()).chat
+            changes = self._changes
+        stream_id = str(uuid.uuid4()) if self._streams is not None else None
+        question_id = place_question(chat, body, stream_id)
+        return Turn(self, chat, question_id, stream_id, is_new=not body.regenerate, changes=changes)
+
+    async def recover(self) -> Recovery:
+        """Add the lost answer to the last question, and return what became of the question."""
+        async with self._lock:
+            recovery = await self._recover()
+        if self._live:
+            return replace(recovery, live_stream=self._live[-1], unanswered=None, error=None)
+        return recovery
+
+    async def compact(self, summary: str) -> None:
+        """Replace the stored conversation by its summary."""
+        async with self.changing():
+            chat = await self._conversations.load(self._id)
+            chat.compact({"role": "system", "content": summary})
+            await self._conversations.save(self._id, chat)
+
+    # --- for turns ---
+
+    def list_stream(self, stream_id: str) -> None:
+        """Add a stream to those that are live."""
+        self._live.append(stream_id)
+
+    def unlist_stream(self, stream_id: str) -> None:
+        """Remove a stream from those that are live, unless it was removed before."""
+        if stream_id in self._live:
+            self._live.remove(stream_id)
+
+    async def save_question(self, chat: ChatHistory, changes: int) -> None:
+        """Save the conversation with a new question; ``changes`` is how many changes it was loaded with."""
+        async with self.changing():
+            if self._changes != changes:
+                chat.merge(await self._conversations.load(self._id))
+            await self._conversations.save(self._id, chat)
+
+    async def save_answer(
+        self, chat: ChatHistory, question_id: str, text: str, end: StreamEnd, stream_id: str | None
+    ) -> None:
+        """Save the conversation with an answer, unless another process has recovered it from its stream."""
+        async with self.changing():
+            stored = await self._conversations.load(self._id)
+            if is_answered(stored, question_id, stream_id):
+                return  # and its current path stays, which may go on below the answer
+            # Another tab, or another server, may have saved meanwhile; its turns must not be lost.
+            chat.merge(stored)
+            add_answer(chat, question_id, text, end, stream_id)
+            await self._conversations.save(self._id, chat)
+
+    async def _recover(self) -> Recovery:
+        recovery = await recover_answer(self._id, self._conversations, self._streams, self._live)
+        if recovery.recovered:
+            self._changes += 1
+        return recovery
+
+
+class Turn:
+    """A question that waits for its answer.
+
+    The question is stored before the answer, with the id of the answering stream in its metadata: a page that opens
+    the conversation meanwhile can follow the stream, and the answer of a server that was killed can be recovered.
+    Other turns of the conversation may run at the same time.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        chat: ChatHistory,
+        question_id: str,
+        stream_id: str | None,
+        *,
+        is_new: bool,
+        changes: int,
+    ) -> None:
+        self.stream_id = stream_id
+        self._session = session
+        self._chat = chat
+        self._question_id = question_id
+        self._is_new = is_new
+        self._changes = changes
+
+    def messages(self, limit: int | None) -> list[Message]:
+        """Return the question with at most ``limit`` messages before it (None: all)."""
+        path = self._chat.tree.get_path_to(self._question_id, limit=None if limit is None else limit + 1)
+        *history, question = path.messages
+        # An answer that never came, or was stopped before its first word, says nothing to a model.
+        told = [message for message in history if message.get("content") or message.get("tool_calls")]
+        return [*told, question]
+
+    def go_live(self) -> None:
+        """List the turn's stream as live."""
+        if self.stream_id is not None:
+            self._session.list_stream(self.stream_id)
+
+    async def save_question(self) -> None:
+        """Store the conversation with its new question; a question that is asked again is stored already."""
+        if self._is_new:
+            await self._session.save_question(self._chat, self._changes)
+
+    async def finish(self, text: str, end: StreamEnd) -> None:
+        """Store the answer: the whole of it, or as much as there was when it was stopped or failed."""
+        try:
+            if is_kept(text, end):
+                await self._session.save_answer(self._chat, self._question_id, text, end, self.stream_id)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Stop listing the turn's stream as live."""
+        if self.stream_id is not None:
+            self._session.unlist_stream(self.stream_id)
 
 
 class Sessions:
-    """Finds what the turns of a conversation share; that lives for as long as one of them has it."""
+    """The sessions in use, by id. A session is dropped together with the last turn that has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, conversations: ConversationStore, streams: StreamStore | None) -> None:
+        self._conversations = conversations
+        self._streams = streams
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
     def find(self, session_id: str) -> Session:
-        """Find it, or make it for the first of them."""
+        """Return the session of an id, creating it when it is not in use."""
         session = self._sessions.get(session_id)
         if session is None:
-            session = self._sessions[session_id] = Session()
+            session = self._sessions[session_id] = Session(session_id, self._conversations, self._streams)
         return session

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .._closing import close_iterator
+from .._json import compact_json, load_json
 from ..models.model import Message, Model, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from .models import ask_model
 
 __all__ = ["Tool", "ToolResult", "run_rounds"]
 
@@ -18,10 +19,10 @@ logger = logging.getLogger("aibind")
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """Is a function that a model may call.
+    """A function that a model may call.
 
     ``parameters`` is the JSON schema of its arguments. ``run`` is called with the decoded arguments as keywords and
-    returns something that JSON can hold; what it raises is told to the model as the call's result.
+    returns a JSON value; an exception that it raises is given to the model as the call's result.
     """
 
     name: str
@@ -31,13 +32,13 @@ class Tool:
 
     @property
     def declaration(self) -> Mapping[str, Any]:
-        """Describe the tool as chat completions does."""
+        """The tool as chat completions describes one."""
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """Is what a tool gave back: ``result`` is JSON text."""
+    """The result of a tool call, as JSON text."""
 
     id: str
     name: str
@@ -49,8 +50,8 @@ async def run_rounds(
 ) -> AsyncIterator[ModelEvent | ToolResult]:
     """Ask a model, run the tools that it calls, and ask again with their results, ``max_steps`` times at most.
 
-    Text, calls and results are yielded as they come, the usage of all rounds once, at the end. Calls of the last
-    round, and all calls when there are no tools here, are left to the client.
+    Text, calls and results are yielded as they come, and the usage of all rounds together at the end. Calls of the
+    last round, and all calls when there are no tools, are left to the client.
     """
     by_name = {tool.name: tool for tool in tools}
     request = replace(request, tools=[tool.declaration for tool in tools])
@@ -58,7 +59,7 @@ async def run_rounds(
     for step in range(1, max_steps + 1):
         text: list[str] = []
         calls: list[ToolCall] = []
-        events = model.stream(request)
+        events = ask_model(model, request)
         try:
             async for event in events:
                 if isinstance(event, Usage):
@@ -84,13 +85,13 @@ async def run_rounds(
 async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
     tool = tools.get(call.name)
     if tool is None:
-        return ToolResult(call.id, call.name, json.dumps({"error": f"There is no tool {call.name}"}))
+        return ToolResult(call.id, call.name, compact_json({"error": f"There is no tool {call.name}"}))
     try:
-        arguments = json.loads(call.arguments or "{}")
-        result = json.dumps(await tool.run(**arguments), ensure_ascii=False, allow_nan=False)
+        arguments = load_json(call.arguments or "{}")
+        result = compact_json(await tool.run(**arguments))
     except Exception as error:
         logger.warning("Tool %s failed", call.name, exc_info=error)
-        result = json.dumps({"error": str(error) or type(error).__name__})
+        result = compact_json({"error": str(error) or type(error).__name__})
     return ToolResult(call.id, call.name, result)
 
 

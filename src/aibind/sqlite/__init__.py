@@ -1,6 +1,6 @@
-"""Streams and conversations in SQLite-shaped databases, and the embedded default: a file on this machine.
+"""Streams and conversations in databases that speak SQLite's dialect, by default a file on this machine.
 
-Every name is loaded when it is first asked for: a Worker has no sqlite3 module, and pays for what it imports.
+Names are loaded on first use: a Worker has no sqlite3 module, and is billed for the time that imports take.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The small async interface that every SQLite-shaped engine is wrapped into (contract §1)."""
+"""The async interface that aibind needs of a SQLite-shaped database (contract, section 1)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Protocol, TypeAlias, runtime_checkable
 __all__ = ["SqliteClient", "SqliteResult", "SqliteRow", "SqliteValue", "Statement", "WatchableSqliteClient"]
 
 SqliteValue: TypeAlias = str | int | float | bytes | bool | None
-"""What a parameter may be. ``bool`` is stored as 0 or 1; integers must fit the engine (64 bits; 53 over D1)."""
+"""A parameter of a statement. ``bool`` is stored as 0 or 1; integers are limited by the engine (64 bits; 53 on D1)."""
 
 SqliteRow: TypeAlias = dict[str, str | int | float | bytes | None]
-"""One row by column name."""
+"""A row: values by column name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Is one SQL statement with the values of its ``?`` parameters."""
+    """A SQL statement and the values of its ``?`` parameters."""
 
     sql: str
     args: Sequence[SqliteValue] = ()
@@ -25,10 +25,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class SqliteResult:
-    """Is what one statement gave back.
+    """The rows that a statement returned, and what it cost.
 
-    ``rows_read`` and ``rows_written`` are the engine's own counts where it has them (D1 bills by them); a local file
-    counts the rows that it returned and changed.
+    ``rows_read`` and ``rows_written`` are the engine's own counts where it has them (D1 bills by them); on a local
+    file they count the rows returned and the rows changed.
     """
 
     rows: list[SqliteRow] = field(default_factory=list[SqliteRow])
@@ -37,11 +37,11 @@ class SqliteResult:
 
 
 class SqliteClient(Protocol):
-    """Runs SQL on one database.
+    """A connection to one SQLite-shaped database.
 
     Both methods raise the ``Sqlite…`` errors of :mod:`aibind.errors`, with the driver's error as ``__cause__``.
-    They may be called concurrently; calls that were awaited one after the other happen in that order, and a read sees
-    every write that was awaited before it. An implementation may retry by itself only what is safe to repeat.
+    They may be called concurrently. Calls awaited one after the other take effect in that order, and a read sees every
+    write that was awaited before it. An implementation may retry only what is safe to repeat.
     """
 
     @property
@@ -58,26 +58,26 @@ class SqliteClient(Protocol):
         ...
 
     async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
-        """Run several statements in ONE transaction, all or nothing, and return a result each, in order.
+        """Run several statements in one transaction, all or nothing, and return their results in order.
 
-        An empty batch gives an empty list.
+        An empty batch returns an empty list.
         """
         ...
 
 
 @runtime_checkable
 class WatchableSqliteClient(SqliteClient, Protocol):
-    """Is a client whose database is on this machine: calls cost little, and changes can be noticed without a query.
+    """A client of a database on this machine: calls are cheap, and changes are noticed without a query.
 
-    ``rows_written`` of its results is exactly how many rows the statement inserted, updated or deleted.
-    Stores treat any other client as remote: each call crosses a network and is billed.
+    ``rows_written`` of its results is the exact number of rows that the statement inserted, updated or deleted.
+    Stores treat any other client as remote: every call crosses a network and is billed.
     """
 
     @property
     def change_token(self) -> int:
-        """Tell the version of the database: it grows with every commit that is noticed, whoever made it."""
+        """The version of the database: it grows with every commit noticed, from this client or another process."""
         ...
 
     async def wait_for_change(self, since: int, timeout_s: float) -> int:
-        """Wait until the version is no longer ``since``, ``timeout_s`` seconds at most; return the version then."""
+        """Wait until the version differs from ``since``, at most ``timeout_s`` seconds, and return the version."""
         ...

@@ -1,4 +1,4 @@
-"""Conversations in SQLite, one row each (contract §7)."""
+"""Conversations in SQLite, one row each (contract, section 7)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .schema import CONVERSATIONS_TABLE, quote_identifier
 
 __all__ = ["SqliteConversationStore"]
 
-_REMOTE_MAX_BYTES: Final = 2_000_000  # what a row holds on D1
+_REMOTE_MAX_BYTES: Final = 2_000_000  # the size of a row on D1
 _SWEEP_SESSIONS: Final = 500
 
 
 class SqliteConversationStore:
-    """Keeps conversations in the table ``aibind_conversations``, or another of the same columns.
+    """A conversation store in the table ``aibind_conversations``, or another with the same columns.
 
-    ``ttl_ms`` is how long one is kept after its last save, in milliseconds. ``max_bytes`` is the size from which one
-    is refused, None for no limit; unless given, 2,000,000 where a row holds no more (D1), and no limit on a local
-    file. The last save wins.
+    ``ttl_ms`` is the time to live after the last save, in milliseconds. ``max_bytes`` is the size above which a
+    conversation is refused, and None is no limit; the default is no limit on a local file and 2,000,000, the size of a
+    row on D1, on any other database. The last save wins.
 
-    Besides what each method names, the ``Sqlite…`` errors are raised. Raises ValueError for a name that cannot be a
-    table's and for limits that are not positive.
+    Raises ValueError for an invalid table name and for limits that are not positive. Every method also raises the
+    ``Sqlite…`` errors of its client.
     """
 
     def __init__(
@@ -61,29 +61,29 @@ class SqliteConversationStore:
         )
 
     async def load(self, session_id: str) -> ChatHistory:
-        """Load a conversation; an empty one when the session is unknown or has expired.
+        """Return the conversation of a session; an empty one when the session is unknown or has expired.
 
-        Raises CorruptConversationError when the row holds something else; it is left as it is.
+        Raises CorruptConversationError when the row does not hold a conversation; the row is left unchanged.
         """
         rows = (await self._client.execute(self._select, (session_id, now_ms()))).rows
         return decode_chat(session_id, rows[0]["data"]) if rows else ChatHistory()
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
-        """Store the whole conversation in one statement, and start its time to live anew.
+        """Store the whole conversation in one statement and restart its time to live.
 
-        Raises ConversationTooLargeError when it has more than ``max_bytes``; what was stored stays.
+        Raises ConversationTooLargeError when it has more than ``max_bytes``; the stored version is kept then.
         """
         text = encode_chat(session_id, chat, self._max_bytes)
         await self._client.execute(self._upsert, (session_id, text, now_ms() + self._ttl_ms))
 
     async def delete(self, session_id: str) -> None:
-        """Forget a conversation. Deleting an unknown one does nothing."""
+        """Delete a conversation; an unknown one is not an error."""
         await self._client.execute(self._remove, (session_id,))
 
     async def cleanup(self) -> int:
-        """Remove conversations that have expired; return how many.
+        """Remove expired conversations, and return their number.
 
-        They are looked for outside any transaction, as that reads the whole table; one that is saved meanwhile stays.
+        The search reads the whole table, so it runs outside any transaction; a conversation saved meanwhile is kept.
         """
         now = now_ms()
         removed = 0

@@ -1,17 +1,17 @@
-"""The tables: numbered migrations, kept as SQL files in this package (contract §2).
+"""The schema: numbered migrations, kept as SQL files in this package (contract, section 2).
 
-The files are the one source. ``aibind schema`` prints them, :func:`migrate` applies them through any SqliteClient, and
-``wrangler d1 migrations apply`` takes them as they are. Each statement is harmless where it was applied before, and on
-tables that were made with the JavaScript packages' SQL.
+The files are the only source. ``aibind schema`` prints them, :func:`migrate` applies them through any SqliteClient, and
+``wrangler d1 migrations apply`` takes them unchanged. Every statement is idempotent, and leaves tables as they are that
+were created with the JavaScript packages' SQL.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .._time import now_ms
 from ..errors import SqliteConstraintError
 from .client import SqliteClient, Statement
 
@@ -31,7 +31,7 @@ CHUNKS_TABLE = "aibind_stream_chunks"
 STATUS_TABLE = "aibind_stream_status"
 CONVERSATIONS_TABLE = "aibind_conversations"
 MIGRATIONS_TABLE = "aibind_migrations"
-"""Where :func:`migrate` keeps what it applied."""
+"""The table in which :func:`migrate` records what it applied."""
 
 _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -42,10 +42,10 @@ _FILE = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """Is one step of the schema.
+    """One step of the schema.
 
-    ``name`` is the file's, without ``.sql``; ``sql`` its text with its comments, ``statements`` the same one by one;
-    ``tables`` are the tables it makes or changes.
+    ``name`` is the name of its file without ``.sql``, ``sql`` its text with the comments, ``statements`` the same one
+    by one, and ``tables`` the tables that it creates or changes.
     """
 
     number: int
@@ -56,19 +56,19 @@ class Migration:
 
 
 def quote_identifier(name: str) -> str:
-    """Check the name of a table and put it in quotes, so that it can stand in SQL.
+    """Return the name of a table in quotes, safe to put into SQL.
 
-    Names are ASCII letters, digits and underscores, not beginning with a digit, at most 64 of them, and do not begin
-    with ``sqlite_``, which SQLite keeps for itself. Raises ValueError for any other.
+    A name is at most 64 ASCII letters, digits and underscores; it does not begin with a digit, nor with ``sqlite_``,
+    which SQLite reserves. Raises ValueError for any other.
     """
     if not isinstance(name, str) or not _NAME.match(name):
         raise ValueError(
-            f"{name!r} cannot be the name of a table: use ASCII letters, digits and underscores, not a digit first"
+            f"{name!r} cannot be the name of a table: use ASCII letters, digits and underscores, with no digit first"
         )
     if len(name) > _MAX_NAME_CHARS:
         raise ValueError(f"{name[:20]!r}… cannot be the name of a table: it has more than {_MAX_NAME_CHARS} characters")
     if name.lower().startswith("sqlite_"):
-        raise ValueError(f'{name!r} cannot be the name of a table: SQLite keeps names with "sqlite_" for itself')
+        raise ValueError(f'{name!r} cannot be the name of a table: SQLite reserves names that begin with "sqlite_"')
     return f'"{name}"'
 
 
@@ -78,12 +78,12 @@ def migrations(
     status_table: str = STATUS_TABLE,
     conversations_table: str = CONVERSATIONS_TABLE,
 ) -> list[Migration]:
-    """Read the migrations, in order, for tables of these names. Raises ValueError for names that cannot be."""
+    """Return the migrations, in order, for tables of these names. Raises ValueError for invalid or repeated names."""
     names = {CHUNKS_TABLE: chunks_table, STATUS_TABLE: status_table, CONVERSATIONS_TABLE: conversations_table}
     quoted = {table: quote_identifier(name) for table, name in names.items()}
     if len({name.lower() for name in (*names.values(), MIGRATIONS_TABLE)}) <= len(names):
-        raise ValueError(f"Each table needs a name of its own, and none may be {MIGRATIONS_TABLE}: {names}")
-    from importlib import resources  # here, as it is slow to import, and a Worker's start-up is billed
+        raise ValueError(f"The names of the tables must differ, and none may be {MIGRATIONS_TABLE}: {names}")
+    from importlib import resources  # here: it is slow to import, and a Worker's start-up is billed
 
     found: list[Migration] = []
     for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir():
@@ -95,8 +95,8 @@ def migrations(
 
 def _migration(number: int, name: str, text: str, quoted: Mapping[str, str]) -> Migration:
     tables = tuple(quoted[table].strip('"') for table in dict.fromkeys(_QUOTED.findall(text)))
-    sql = _QUOTED.sub(lambda match: quoted[match[1]], text)  # all at once: a new name may be another's old one
-    parts = (part.strip() for part in _COMMENT.sub("", sql).split(";"))  # our own files hold neither in a string
+    sql = _QUOTED.sub(lambda match: quoted[match[1]], text)  # in one pass: a new name may equal another's default
+    parts = (part.strip() for part in _COMMENT.sub("", sql).split(";"))  # no string in our files holds -- or ;
     return Migration(number, name, sql, tuple(part for part in parts if part), tables)
 
 
@@ -106,7 +106,7 @@ def schema_sql(
     status_table: str = STATUS_TABLE,
     conversations_table: str = CONVERSATIONS_TABLE,
 ) -> str:
-    """Return the whole schema as one SQL script. Raises ValueError for names that cannot be."""
+    """Return the whole schema as one SQL script. Raises ValueError for invalid or repeated names."""
     steps = migrations(chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table)
     return "\n".join(step.sql for step in steps)
 
@@ -118,10 +118,11 @@ async def migrate(
     status_table: str = STATUS_TABLE,
     conversations_table: str = CONVERSATIONS_TABLE,
 ) -> list[str]:
-    """Apply the migrations that the database has not had, and return their names.
+    """Apply the migrations that the database has not had yet, and return their names.
 
-    Any number of processes may do so at once: each migration is one transaction, which records it first, so that it
-    is applied once. Tables of other names are migrated for themselves. Raises ValueError for names that cannot be.
+    Any number of processes may call this at once: each migration is one transaction, which begins by recording it, so
+    that it is applied once. Each set of table names is migrated separately. Raises ValueError for invalid or repeated
+    names.
     """
     steps = migrations(chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table)
     select = Statement(f'SELECT name, tables FROM "{MIGRATIONS_TABLE}"')
@@ -141,11 +142,10 @@ async def migrate(
 
 
 async def _apply(client: SqliteClient, step: Migration, tables: str) -> bool:
-    """Apply one migration; False when somebody else has, meanwhile."""
-    now = int(time.time() * 1000)
+    """Apply one migration, and return whether this call did; another process may have been faster."""
     record = f'INSERT INTO "{MIGRATIONS_TABLE}" (name, tables, applied_at) VALUES (?, ?, ?)'
     try:
-        await client.batch([Statement(record, (step.name, tables, now)), *map(Statement, step.statements)])
+        await client.batch([Statement(record, (step.name, tables, now_ms())), *map(Statement, step.statements)])
     except SqliteConstraintError:
         found = await client.execute(
             f'SELECT 1 FROM "{MIGRATIONS_TABLE}" WHERE name = ? AND tables = ?',

@@ -10,14 +10,13 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
-from ..errors import AibindError, SqliteError, TransientError
 from .batch import EventBatch
 from .events import StreamEvent
 from .following import follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
-from .source import event_of, iterate
+from .source import event_of, iterate, message_for_readers
 from .sse import HEADERS
 from .sse_body import announced, encode_shared
 from .store import StreamEnd, StreamStore
@@ -35,9 +34,6 @@ EventHook: TypeAlias = Callable[[StreamEvent], object]
 """Called with each event as readers will receive it, before it is delivered."""
 
 HEARTBEAT_MS = 15_000
-
-FAILED = "The reply failed"
-"""The error that readers see when a source raises an exception that is not meant for them."""
 
 _T = TypeVar("_T")
 
@@ -221,15 +217,8 @@ class DurableStream:
                 return StreamEnd("error", SHUT_DOWN)
             return self._uncancelled(self._cut)
         except Exception as error:
-            return StreamEnd("error", self._message_for_readers(error))
+            return StreamEnd("error", message_for_readers(error))
         return StreamEnd("done")
-
-    def _message_for_readers(self, error: Exception) -> str:
-        """Return what readers may know of an error of the source; log the rest."""
-        if isinstance(error, AibindError) and not isinstance(error, SqliteError | TransientError):
-            return str(error) or type(error).__name__
-        logger.warning("The source of stream %s failed: %s", self.id, error, exc_info=error)
-        return FAILED
 
     async def _deliver(self, event: StreamEvent, on_event: EventHook | None) -> None:
         if on_event is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterable, AsyncIterator
 
 from .._text import join_surrogates
 from .events import StreamEvent, check_event_name
 
-__all__ = ["EventNormalizer", "TextNormalizer"]
+__all__ = ["EventNormalizer", "TextNormalizer", "normalized"]
 
 _UNFIT = re.compile("[\r\ud800-\udfff]")
 
@@ -72,3 +73,14 @@ class EventNormalizer:
     def flush(self) -> list[StreamEvent]:
         """Return what was held back for a second half that did not arrive."""
         return [StreamEvent(name, text) for name, one in self._normalizers.items() if (text := one.flush())]
+
+
+async def normalized(events: AsyncIterable[StreamEvent]) -> AsyncIterator[StreamEvent]:
+    """Yield the normalised events of one source. Raises ValueError for a bad event name."""
+    normalizer = EventNormalizer()
+    async for raw in events:
+        event = normalizer.clean(raw)
+        if event is not None:
+            yield event
+    for event in normalizer.flush():
+        yield event

@@ -1,13 +1,20 @@
-"""Checks of what a stream is made from, so that a mistake is named before it becomes a puzzle."""
+"""What a stream is made from: checks that name a mistake, and the errors that readers may see."""
 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import AsyncIterable, AsyncIterator
 
+from ..errors import AibindError, SqliteError, TransientError
 from .events import StreamEvent
 
-__all__ = ["event_of", "iterate"]
+__all__ = ["event_of", "iterate", "message_for_readers"]
+
+FAILED = "The reply failed"
+"""The error that readers see when a source raises an exception that is not meant for them."""
+
+logger = logging.getLogger("aibind")
 
 
 def iterate(source: AsyncIterable[StreamEvent | str]) -> AsyncIterator[StreamEvent | str]:
@@ -39,6 +46,14 @@ def event_of(item: StreamEvent | str) -> StreamEvent:
         f"The source yielded {_kind_of(item)}, but must yield str or StreamEvent: convert it, for example to the text "
         "that it holds"
     )
+
+
+def message_for_readers(error: Exception) -> str:
+    """Return what a stream's readers may know of an error of its source; log what they may not."""
+    if isinstance(error, AibindError) and not isinstance(error, SqliteError | TransientError):
+        return str(error) or type(error).__name__
+    logger.warning("The source of a stream failed: %s", error, exc_info=error)
+    return FAILED
 
 
 def _kind_of(value: object) -> str:

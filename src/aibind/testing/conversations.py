@@ -13,6 +13,9 @@ from .checks import Check, CheckList, CheckSkipped, wait_until
 
 __all__ = ["ConversationStoreHarness", "conversation_store_checks"]
 
+_MAX_TTL_MS = 3000
+"""The longest time to live, in milliseconds, that a check waits for."""
+
 
 class ConversationStoreHarness(Protocol):
     """A source of conversation stores over one set of data, which is empty at first.
@@ -29,7 +32,10 @@ class ConversationStoreHarness(Protocol):
 
 
 def conversation_store_checks() -> tuple[Check[ConversationStoreHarness], ...]:
-    """Return the checks that every conversation store must pass."""
+    """Return the checks that every conversation store must pass.
+
+    A check that does not apply to a store raises ``unittest.SkipTest`` with the reason.
+    """
     return check.checks()
 
 
@@ -45,6 +51,9 @@ def _chat(*texts: str) -> ChatHistory:
 
 def _texts(chat: ChatHistory) -> list[str]:
     return [message["content"] for message in chat.messages]
+
+
+# --- what is saved and loaded ---
 
 
 @check
@@ -87,6 +96,14 @@ async def an_empty_conversation_is_kept(harness: ConversationStoreHarness) -> No
 
 
 @check
+async def a_long_conversation_is_kept(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = _chat(*(f"{number} " + "word " * 40 for number in range(2000)))
+    await store.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
+@check
 async def what_is_loaded_is_a_copy(harness: ConversationStoreHarness) -> None:
     store = await harness.open()
     chat = _chat("one")
@@ -108,6 +125,28 @@ async def a_loaded_conversation_can_be_continued(harness: ConversationStoreHarne
 
 
 @check
+async def saving_the_same_twice_changes_nothing(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    chat = _chat("one", "two")
+    await store.save("s", chat)
+    await store.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
+@check
+async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -> None:
+    store = await harness.open()
+    await store.save("s", _chat("one", "two", "three"))
+    chat = await store.load("s")
+    chat.compact({"role": "system", "content": "what was said"})
+    await store.save("s", chat)
+    assert _texts(await store.load("s")) == ["what was said"]
+
+
+# --- several sessions ---
+
+
+@check
 async def sessions_do_not_mix(harness: ConversationStoreHarness) -> None:
     store = await harness.open()
     ids = ["a", "A", "a:b", "a'b", 'a"b', "'; DROP TABLE a; --", "ü 👋", "1", "1.0", "%", "a_b", "../x", "x" * 200]
@@ -118,7 +157,7 @@ async def sessions_do_not_mix(harness: ConversationStoreHarness) -> None:
 
 
 @check
-async def many_sessions_continue_at_once(harness: ConversationStoreHarness) -> None:
+async def many_sessions_go_on_at_once(harness: ConversationStoreHarness) -> None:
     store = await harness.open()
 
     async def talk(session_id: str) -> None:
@@ -148,38 +187,15 @@ async def a_deleted_session_is_empty(harness: ConversationStoreHarness) -> None:
     assert _texts(await store.load("a")) == ["again"]
 
 
-@check
-async def a_long_conversation_is_kept(harness: ConversationStoreHarness) -> None:
-    store = await harness.open()
-    chat = _chat(*(f"{number} " + "word " * 40 for number in range(2000)))
-    await store.save("s", chat)
-    assert (await store.load("s")).to_json() == chat.to_json()
-
-
-@check
-async def saving_the_same_twice_changes_nothing(harness: ConversationStoreHarness) -> None:
-    store = await harness.open()
-    chat = _chat("one", "two")
-    await store.save("s", chat)
-    await store.save("s", chat)
-    assert (await store.load("s")).to_json() == chat.to_json()
-
-
-@check
-async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -> None:
-    store = await harness.open()
-    await store.save("s", _chat("one", "two", "three"))
-    chat = await store.load("s")
-    chat.compact({"role": "system", "content": "what was said"})
-    await store.save("s", chat)
-    assert _texts(await store.load("s")) == ["what was said"]
+# --- the time to live ---
 
 
 @check
 async def an_expired_session_is_empty(harness: ConversationStoreHarness) -> None:
-    if harness.min_ttl_ms > 3000:
+    if harness.min_ttl_ms > _MAX_TTL_MS:
         raise CheckSkipped(f"no session of this store expires within 3 s: min_ttl_ms is {harness.min_ttl_ms}")
-    store, lasting = await harness.open(ttl_ms=harness.min_ttl_ms), await harness.open()
+    store = await harness.open(ttl_ms=harness.min_ttl_ms)
+    lasting = await harness.open()
     await lasting.save("other", _chat("one"))
     await store.save("s", _chat("one", "two"))
 
@@ -188,8 +204,8 @@ async def an_expired_session_is_empty(harness: ConversationStoreHarness) -> None
 
     await wait_until(has_expired)
     assert _texts(await lasting.load("other")) == ["one"]
-    await lasting.save("s", _chat("again"))
-    assert _texts(await lasting.load("s")) == ["again"]
+    await lasting.save("s", _chat("another"))
+    assert _texts(await lasting.load("s")) == ["another"]
 
 
 @check

@@ -1,4 +1,4 @@
-"""The standard library's sqlite3 behind one writer thread: the only place in aibind that knows threads."""
+"""The standard library's sqlite3 behind one writer thread. No other package of aibind uses threads."""
 
 from __future__ import annotations
 

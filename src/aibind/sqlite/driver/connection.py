@@ -1,4 +1,4 @@
-"""Opening connections: the settings every one of them gets, and clear words when it cannot be had."""
+"""Opening configured connections, and explaining failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import is_busy, map_error
 __all__ = ["MEMORY", "Settings", "Synchronous", "connect", "retry_busy"]
 
 Synchronous: TypeAlias = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
-"""How hard SQLite tries to survive a power cut (https://sqlite.org/pragma.html#pragma_synchronous)."""
+"""SQLite's levels of durability against power loss (https://sqlite.org/pragma.html#pragma_synchronous)."""
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ MEMORY = ":memory:"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Is what the connections of one client have in common."""
+    """The settings that all connections of one client share."""
 
     path: str
     synchronous: Synchronous = "NORMAL"
@@ -37,15 +37,15 @@ class Settings:
 
     @property
     def in_memory(self) -> bool:
-        """Say whether the database lives in its one connection."""
+        """Whether the database exists only in its one connection."""
         return self.path == MEMORY
 
 
 def retry_busy(action: Callable[[], T], timeout_s: float) -> T:
-    """Run ``action`` until nothing is in its way, or the time is up.
+    """Retry ``action`` while another connection holds a lock, for up to ``timeout_s`` seconds.
 
-    SQLite's own busy handler sleeps ever longer, up to 0.1 s, which starves whoever waits while others commit every
-    few milliseconds; short random sleeps share the lock more fairly.
+    SQLite's own busy handler backs off to 0.1 s, which starves a connection that competes with commits every few
+    milliseconds; short random sleeps share the lock more fairly.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -58,14 +58,14 @@ def retry_busy(action: Callable[[], T], timeout_s: float) -> T:
 
 
 def connect(settings: Settings, role: Literal["writer", "reader", "watcher"]) -> sqlite3.Connection:
-    """Open a connection. May take the busy timeout; raises the ``Sqlite…`` errors.
+    """Open a connection. Blocks for up to the busy timeout; raises the ``Sqlite…`` errors.
 
-    Whichever role comes first makes the file and turns its journal into a WAL.
+    The first connection creates the file and switches its journal to a WAL, whatever its role.
     """
     try:
         connection = sqlite3.connect(
             settings.path,
-            # The writer's waiting is done by retry_busy; a watcher must never wait.
+            # The writer waits in retry_busy instead; a watcher must never wait.
             timeout=settings.busy_timeout_s if role == "reader" else 0,
             isolation_level=None,
             check_same_thread=False,
@@ -85,13 +85,13 @@ def connect(settings: Settings, role: Literal["writer", "reader", "watcher"]) ->
 
 def _configure(connection: sqlite3.Connection, settings: Settings, role: str) -> None:
     with closing(connection.cursor()) as cursor:
-        if not settings.in_memory and sys.platform != "emscripten":  # WAL needs memory that processes share
+        if not settings.in_memory and sys.platform != "emscripten":  # a WAL needs shared memory
             cursor.execute("PRAGMA journal_mode = WAL")
         else:
-            cursor.execute("SELECT 1 FROM sqlite_master").fetchall()  # shows at once whether this is a database
+            cursor.execute("SELECT 1 FROM sqlite_master").fetchall()  # fails now if this is not a database
         cursor.execute(f"PRAGMA synchronous = {settings.synchronous}")
         cursor.execute("PRAGMA foreign_keys = ON")
-        # What a large transaction or a long reader made of the WAL is given back when the WAL starts anew.
+        # The space that a large transaction or a long reader took in the WAL is freed when the WAL is reset.
         cursor.execute(f"PRAGMA journal_size_limit = {settings.wal_limit_bytes // 4}")
         if role != "writer":
             cursor.execute("PRAGMA query_only = ON")
@@ -103,8 +103,8 @@ def _open_error(settings: Settings, error: BaseException) -> SqliteError:
         if path.is_dir():
             return SqliteError(f'"{path}" is a folder: give the path of a database file')
         if not path.absolute().parent.is_dir():
-            return SqliteError(f'The folder of "{path}" does not exist: make it first, or choose another path')
+            return SqliteError(f'The folder of "{path}" does not exist: create it, or choose another path')
     except (OSError, ValueError):
-        pass  # not even a path: the driver's own words must do
+        pass  # not a valid path: the driver's message has to do
     mapped = map_error(error)
     return type(mapped)(f'"{path}" cannot be opened: {mapped}')

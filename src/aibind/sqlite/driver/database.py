@@ -5,8 +5,8 @@
     async with wrap_sqlite3("chat.db") as client:
         await client.execute("INSERT INTO notes VALUES (?)", ["hello"])
 
-One thread writes and commits everything that has gathered as one transaction; a few others read, and wait for nobody.
-The database is opened by the first call, which raises SqliteError when that fails.
+One thread writes, and commits all calls that are waiting as one transaction; a few others read, and never wait for the
+writer. The first call opens the database, and raises SqliteError when that fails.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ def wrap_sqlite3(
     wal_limit_bytes: int = 64 * 1024 * 1024,
     cached_statements: int = 256,
 ) -> SqliteDatabase:
-    """Wrap the SQLite database at ``path``, which is made when it does not exist; ``":memory:"`` keeps it in memory.
+    """Wrap the SQLite database at ``path``, which is created if it does not exist; ``":memory:"`` keeps it in memory.
 
-    ``synchronous``: with NORMAL a power cut may take the last commits, but never damages the file, and the end of the
-    process takes nothing; FULL waits for the disk at each commit.
-    ``busy_timeout_ms``: how long to wait for other processes before SqliteTransientError.
+    ``synchronous``: with NORMAL a power cut may lose the last commits but never damages the file, and a killed process
+    loses nothing; FULL waits for the disk at each commit.
+    ``busy_timeout_ms``: how long to wait for other processes before SqliteTransientError is raised; at least 0.
     ``readers``: how many threads may read at once, 1 to 64; they start when they are needed.
-    ``threads``: False runs everything at once on the caller, which holds up its event loop; the default does so only
-    in Pyodide, where there are no threads.
-    ``watch_interval_ms``: how often ``wait_for_change`` looks for other processes' commits; once there were none for a
-    second, every 10 ms.
-    ``wal_limit_bytes``: the size from which the write-ahead log is shortened by force; SQLite itself keeps it at about
+    ``threads``: False runs every call on the caller, which blocks its event loop; the default does so only in Pyodide,
+    where there are no threads.
+    ``watch_interval_ms``: how often ``wait_for_change`` looks for commits of other processes, at least 0.1; after a
+    second without any, every 10 ms.
+    ``wal_limit_bytes``: the size above which the write-ahead log is truncated by force; SQLite itself keeps it at about
     4 MB while no reader or other process is in the way.
     ``cached_statements``: how many compiled statements each connection keeps.
 
@@ -70,16 +70,16 @@ def wrap_sqlite3(
         raise ValueError(f"synchronous must be OFF, NORMAL, FULL or EXTRA, not {synchronous!r}")
     if not 1 <= readers <= _MAX_READERS:
         raise ValueError(f"readers must be from 1 to {_MAX_READERS}, not {readers}")
-    for option, value, least in (
+    for option, value, minimum in (
         ("busy_timeout_ms", busy_timeout_ms, 0),
         ("watch_interval_ms", watch_interval_ms, 0.1),
         ("wal_limit_bytes", wal_limit_bytes, 0),
         ("cached_statements", cached_statements, 0),
     ):
-        if not value >= least:
-            raise ValueError(f"{option} must be at least {least}, not {value}")
+        if not value >= minimum:
+            raise ValueError(f"{option} must be at least {minimum}, not {value}")
     if name != MEMORY:
-        name = os.path.abspath(name)  # noqa: PTH100 - connections are opened later, when the folder may be another
+        name = os.path.abspath(name)  # noqa: PTH100 - the working directory may change before connections are opened
     settings = Settings(name, synchronous, busy_timeout_ms / 1000, wal_limit_bytes, cached_statements)
     watcher = Watcher(watch_interval_ms / 1000, None if settings.in_memory else partial(connect, settings, "watcher"))
     if threads is None:
@@ -89,17 +89,17 @@ def wrap_sqlite3(
 
 
 class SqliteDatabase:
-    """Runs SQL on one local database; made by :func:`wrap_sqlite3`. A :class:`WatchableSqliteClient`.
+    """A client of one local database, returned by :func:`wrap_sqlite3`. A :class:`WatchableSqliteClient`.
 
-    It may be used from any number of tasks, event loops and threads. A call that is cancelled while it waits has
-    happened nevertheless, or will, if it writes. Reads (SELECT, VALUES, EXPLAIN) run on connections of their own: use
-    RETURNING rather than ``last_insert_rowid()``. After ATTACH or CREATE TEMP, which only the writing connection sees,
-    that does the reading as well, in turn with the writes.
+    It may be used from any number of tasks, event loops and threads. Cancelling a call does not undo it: a queued write
+    still runs. Reads (SELECT, VALUES, EXPLAIN) run on other connections than writes: use RETURNING rather than
+    ``last_insert_rowid()``. After ATTACH or CREATE TEMP, whose effect only the writing connection sees, that connection
+    does the reading as well, in turn with the writes.
 
     BEGIN, COMMIT and the like raise SqliteSyntaxError: use ``batch``. VACUUM, PRAGMA, ATTACH and DETACH run outside
     transactions when given to ``execute``, on the writing connection.
 
-    Close it with ``await client.aclose()`` or use it in ``async with``. A client that was merely dropped is shut down
+    Close it with ``await client.aclose()`` or use it in ``async with``. A client that is garbage-collected is shut down
     as well.
     """
 
@@ -123,7 +123,7 @@ class SqliteDatabase:
         return (await self._start((make_step(sql, args),)))[0]
 
     async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
-        """Run several statements in ONE transaction, all or nothing, and return a result each, in order."""
+        """Run several statements in one transaction, all or nothing, and return their results in order."""
         if not statements:
             if self._closed:
                 raise closed_error()
@@ -132,14 +132,14 @@ class SqliteDatabase:
 
     @property
     def change_token(self) -> int:
-        """Tell where the changes have come to: take it BEFORE reading what ``wait_for_change`` is to wait for."""
+        """The version of the database. Read it before the query whose result ``wait_for_change`` is to wait for."""
         return self._watcher.token
 
     async def wait_for_change(self, since: int, timeout_s: float) -> int:
-        """Wait until anything was committed after the token ``since`` was taken, or the time is up; return the token.
+        """Wait for a commit after the token ``since``, at most ``timeout_s`` seconds, and return the current token.
 
-        It was the time when the token is still ``since``. This client's own commits wake at once, those of other
-        connections and processes at the next look. It may return early, but misses nothing.
+        An unchanged token means the timeout expired. Commits of this client are noticed immediately, those of other
+        connections and processes at the next poll. The call may return early, but misses no commit.
         """
         if not self._watcher.is_open and not self._closed:
             loop = asyncio.get_running_loop()
@@ -150,15 +150,15 @@ class SqliteDatabase:
         return token
 
     async def aclose(self) -> None:
-        """Wait for what was called before, fold the write-ahead log into the database and close it.
+        """Wait for earlier calls, copy the write-ahead log into the database, and close it.
 
-        Calls made from now on raise SqliteError; closing again does nothing.
+        Later calls raise SqliteError; closing again does nothing.
         """
         self._closed = True
         self._finalizer.detach()
         stopped: Future[None] = self._engine.stop()
         if not stopped.done():
-            # Shielded, as cancelling one caller must not cancel what the others wait for.
+            # Shielded: cancelling one caller must not cancel the close that others wait for.
             await asyncio.shield(asyncio.wrap_future(stopped))
 
     async def __aenter__(self) -> Self:
@@ -169,7 +169,7 @@ class SqliteDatabase:
     ) -> None:
         await self.aclose()
 
-    # --- ways to the threads -----------------------------------------------------------------------------------------
+    # --- submitting jobs ---------------------------------------------------------------------------------------------
 
     def _start(self, steps: tuple[Step, ...]) -> asyncio.Future[list[SqliteResult]]:
         kind = kind_of(steps)
@@ -186,7 +186,7 @@ class SqliteDatabase:
     def _mailbox(self, loop: asyncio.AbstractEventLoop) -> Mailbox:
         mailbox = self._mailboxes.get(loop)
         if mailbox is None:
-            # Loops that were closed are let go; replacing the whole keeps other threads' look-ups safe.
+            # Closed loops are dropped; replacing the whole dict keeps look-ups in other threads safe.
             kept = {old: box for old, box in list(self._mailboxes.items()) if not box.is_closed}
             mailbox = kept[loop] = Mailbox(loop)
             self._mailboxes = kept

@@ -1,7 +1,7 @@
-"""What the standard library's sqlite3 raises, as the errors of :mod:`aibind.errors`.
+"""Translation of the sqlite3 module's errors into those of :mod:`aibind.errors`.
 
-The numbers are SQLite's primary result codes (https://sqlite.org/rescode.html); a few messages have no code of their
-own, because the sqlite3 module raises them before SQLite is asked.
+The numbers are SQLite's primary result codes (https://sqlite.org/rescode.html). Errors that the sqlite3 module raises
+before it calls SQLite have no code; they are told apart by type and message.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ _WHILE_RUNNING = re.compile(r"json|overflow|too complex", re.IGNORECASE)
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 _ADVICE = {
-    sqlite3.SQLITE_PERM: "the operating system does not let this process use the file",
+    sqlite3.SQLITE_PERM: "the operating system denies this process access to the file: check its permissions",
     sqlite3.SQLITE_READONLY: "the database can only be read: check the permissions of the file and of its folder",
     sqlite3.SQLITE_IOERR: "reading or writing the file failed: check the disk",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged: run PRAGMA integrity_check, and restore it from a copy",
-    sqlite3.SQLITE_FULL: "the disk, or the size allowed to the database, is full: make room; nothing was written",
-    sqlite3.SQLITE_CANTOPEN: "a file could not be opened: check that its folder exists and may be written to",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: run PRAGMA integrity_check, and restore it from a backup",
+    sqlite3.SQLITE_FULL: "the disk, or the space allowed to the database, is full: make room; nothing was written",
+    sqlite3.SQLITE_CANTOPEN: "a file could not be opened: check that its folder exists and is writable",
     sqlite3.SQLITE_NOTADB: "the file is not an SQLite database: choose another path",
     sqlite3.SQLITE_NOMEM: "out of memory",
 }
 
 
 def primary_code(error: BaseException) -> int | None:
-    """Tell SQLite's primary result code; None when the error did not come from SQLite itself."""
+    """Return SQLite's primary result code; None when the error did not come from SQLite itself."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & 0xFF if isinstance(code, int) else None
 
 
 def is_busy(error: BaseException) -> bool:
-    """Say whether another connection was in the way, so that nothing happened and the same may succeed soon."""
+    """Return whether another connection held a lock, so that nothing happened and a retry may succeed."""
     return primary_code(error) in _BUSY_CODES
 
 
 def closed_error(sql: str | None = None) -> SqliteError:
-    """Make the error for a call on a client that was closed."""
+    """Return the error for a call on a closed client."""
     return SqliteError("The SQLite client is closed: make a new one with wrap_sqlite3()", sql)
 
 
 def map_error(error: BaseException, sql: str | None = None) -> SqliteError:
-    """Make our error out of the driver's, which it keeps as its ``__cause__``."""
+    """Return the ``Sqlite…`` error for a driver's error, with the latter as its ``__cause__``."""
     if isinstance(error, SqliteError):
         return error
     mapped = _map(error)
@@ -87,7 +87,7 @@ def _map(error: BaseException) -> SqliteError:
 
 
 def _map_by_message(text: str) -> SqliteError:
-    """Tell apart what SQLite gives the one code SQLITE_ERROR: mostly a statement that it cannot compile."""
+    """Distinguish the errors that share the code SQLITE_ERROR: mostly statements that do not compile."""
     if _MISSING.search(text):
         return SqliteSchemaError(f'{text}: apply the schema ("aibind schema" prints it; aibind.sqlite.migrate does it)')
     if _OVER_LIMIT.search(text):
@@ -98,11 +98,11 @@ def _map_by_message(text: str) -> SqliteError:
 
 
 def _map_uncoded(error: BaseException, text: str) -> SqliteError:
-    """Map what the sqlite3 module, or Python, refused by itself."""
+    """Map errors that the sqlite3 module or Python raised before SQLite was called."""
     if isinstance(error, UnicodeEncodeError):
         return SqliteTypeError(
-            "A text holds a lone surrogate (half of a character), which cannot be stored as UTF-8: "
-            "replace it, or store the text as JSON with ASCII escapes"
+            "A string holds a lone surrogate (half of a character), which cannot be stored as UTF-8: "
+            "replace it, or store the string as JSON with ASCII escapes"
         )
     if isinstance(error, OverflowError):
         if "INT_MAX" in text:

@@ -1,11 +1,11 @@
-"""Group commit: what has gathered becomes ONE transaction, in which each call succeeds or fails for itself.
+"""Group commit: all waiting calls share one transaction, in which each succeeds or fails independently.
 
-A transaction costs far more than a statement in it, so that many callers share one. None may notice the others:
+A transaction costs far more than a statement in it, so many callers share one. They are isolated from each other:
 
-* a single statement undoes itself when it fails; several that belong together are kept in a savepoint;
-* where a failure touched more than the failing call - SQLite rolled the whole transaction back, COMMIT failed because
-  of a deferred constraint or a full disk, a statement kept a part of its changes (``OR FAIL``) - nobody has been told
-  anything yet, so the transaction is dropped and each call runs again in one of its own.
+* a single statement that fails undoes itself; the statements of one batch run in a savepoint;
+* some failures affect more than the failing call: SQLite rolled the whole transaction back, COMMIT failed because of a
+  deferred constraint or a full disk, or a statement kept part of its changes (``OR FAIL``). No caller has a result yet
+  at that point, so the transaction is rolled back and each call runs again in a separate one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ __all__ = ["Committer", "fail_all", "run_steps"]
 _IDLE_WAL_BYTES = 1024 * 1024
 _WAL_LOOK_EVERY = 32  # commits
 _WAL_PATIENCE_S = 0.1
-_WAL_REST = 10  # times as long as the last attempt took, so that attempts that fail take a tenth of the time at most
+_WAL_REST = 10  # pause, in durations of the last attempt: failing attempts take at most a tenth of the time
 
 
 def _run_step(connection: sqlite3.Connection, cursor: sqlite3.Cursor, step: Step) -> SqliteResult:
-    """Run one statement and take all its rows, so that nothing stays open; raises the driver's own errors."""
+    """Run one statement and fetch all its rows, so that no cursor stays open; raises the driver's own errors."""
     before = connection.total_changes
     cursor.execute(step.sql, step.args)
     if cursor.description is None:
         return SqliteResult([], 0, connection.total_changes - before)
     names = [column[0] for column in cursor.description]
-    rows = [dict(zip(names, row, strict=False)) for row in cursor]  # strict would cost time for nothing
+    rows = [dict(zip(names, row, strict=False)) for row in cursor]  # the lengths always match: skip the check
     return SqliteResult(rows, len(rows), connection.total_changes - before)
 
 
 def run_steps(connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: Job) -> None:
-    """Run the statements of a job up to the first that fails, and leave their results or its error in it."""
+    """Run the statements of a job up to the first that fails, and store their results or its error in the job."""
     for step in job.steps:
         try:
             job.results.append(_run_step(connection, cursor, step))
@@ -54,7 +54,7 @@ def run_steps(connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: Job) 
 
 
 def fail_all(jobs: list[Job], error: BaseException) -> None:
-    """Give each job an error of its own, made from what stopped all of them."""
+    """Store in each job a separate copy of the error that stopped all of them."""
     for job in jobs:
         mapped = map_error(error, job.steps[0].sql if job.steps else None)
         job.error = mapped if mapped is not error else _copy(mapped, job)
@@ -71,7 +71,7 @@ def _is_plain_read(job: Job) -> bool:
 
 
 class Committer:
-    """Owns the one connection that writes. It belongs to one thread, or to whoever holds a lock.
+    """The owner of the writing connection; used by one thread, or under a lock.
 
     ``on_commit`` is called after each transaction that may have changed something.
     """
@@ -83,10 +83,10 @@ class Committer:
         self._commits = 0
         self._next_wal_look = 0.0
         self.is_dirty = False
-        """Whether there were commits since the WAL was last looked after."""
+        """Whether there were commits since :meth:`look_after_wal` was last called."""
 
     def run(self, jobs: list[Job]) -> None:
-        """Run jobs in order, and leave in each its results or its error. Never raises on their behalf."""
+        """Run jobs in order, and store in each its results or its error. Never raises a job's error."""
         try:
             connection = self._connection or self._open()
         except Exception as error:
@@ -107,7 +107,7 @@ class Committer:
         self._keep_wal_small()
 
     def look_after_wal(self) -> None:
-        """Use a pause: copy a WAL of some size into the database, and give its space back."""
+        """Copy a WAL of more than 1 MiB into the database and truncate it; meant for a pause between writes."""
         self.is_dirty = False
         if self._wal_bytes() > _IDLE_WAL_BYTES:
             self._truncate_wal()
@@ -118,7 +118,7 @@ class Committer:
         if connection is None:
             return
         if not self._settings.in_memory:
-            with suppress(sqlite3.Error):  # another process may be using the WAL: it will do it
+            with suppress(sqlite3.Error):  # another process may be using the WAL, and will do it
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with suppress(sqlite3.Error):
             connection.close()
@@ -136,17 +136,17 @@ class Committer:
                 self._transaction(connection, [job])
 
     def _transaction(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
-        """Run jobs in one transaction; False when each must run in its own, and nothing has happened yet."""
+        """Run jobs in one transaction; return False, with nothing changed, when each must run in a separate one."""
         cursor = connection.cursor()
         try:
             return self._in_transaction(connection, cursor, jobs)
-        except Exception as error:  # not a job's own failure: BEGIN or COMMIT
+        except Exception as error:  # BEGIN or COMMIT failed, not a job
             if len(jobs) > 1 and not is_busy(error):
                 return False
             fail_all([job for job in jobs if job.error is None], error)
             return True
         finally:
-            cursor.close()  # or a statement that failed between two rows would stay open
+            cursor.close()  # a statement that failed between two rows would stay open otherwise
             if connection.in_transaction:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
@@ -165,7 +165,7 @@ class Committer:
             if job.error is None:
                 continue
             if not shared:
-                return True  # the transaction is rolled back, with everything that the job did
+                return True  # the caller rolls back everything that the job did
             if not connection.in_transaction or (len(job.steps) == 1 and connection.total_changes != before):
                 return False
         retry_busy(lambda: cursor.execute("COMMIT"), self._settings.busy_timeout_s)
@@ -202,9 +202,9 @@ class Committer:
     # --- the WAL -----------------------------------------------------------------------------------------------------
 
     def _keep_wal_small(self) -> None:
-        """Shorten a WAL that has outgrown its limit although SQLite checkpoints every 1,000 pages.
+        """Truncate a WAL that has outgrown its limit although SQLite checkpoints every 1,000 pages.
 
-        That starts the WAL anew only when no reader uses it just then, which with several processes may never be.
+        A checkpoint resets the WAL only while no reader uses it, which with several processes may never be the case.
         """
         if self._commits < _WAL_LOOK_EVERY:
             return
@@ -216,7 +216,7 @@ class Committer:
             self._next_wal_look = now + (now - began) * _WAL_REST
 
     def _truncate_wal(self) -> None:
-        """Wait for a moment for those who use the WAL, and start it anew, empty."""
+        """Wait briefly for readers of the WAL, and reset it to be empty."""
         connection = self._connection
         if connection is None:
             return
@@ -230,6 +230,6 @@ class Committer:
         if self._settings.in_memory:
             return 0
         try:
-            return os.stat(self._settings.path + "-wal").st_size  # noqa: PTH116 - once every few commits: keep it cheap
+            return os.stat(self._settings.path + "-wal").st_size  # noqa: PTH116 - cheaper than Path, and called often
         except OSError:
             return 0

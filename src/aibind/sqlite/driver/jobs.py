@@ -1,4 +1,4 @@
-"""A call on its way: from an event loop to the thread that runs it, and back."""
+"""Jobs: calls that travel from an event loop to the thread that runs them, and back."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["Job", "Mailbox", "post_all"]
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Is one call: its statements, where they may run, and in the end their results or an error.
+    """One call: its statements, where they may run, and finally their results or an error.
 
-    ``call`` is run instead of statements when it is set.
+    ``call``, when set, runs instead of statements.
     """
 
     steps: tuple[Step, ...]
@@ -30,8 +30,8 @@ class Job:
     error: SqliteError | None = None
 
     def settle(self) -> None:
-        """Hand the outcome to the caller; runs on the caller's loop."""
-        if self.future.done():  # cancelled meanwhile: what was asked for has happened all the same
+        """Resolve the caller's future; runs on the caller's loop."""
+        if self.future.done():  # cancelled meanwhile, which does not undo the call
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -40,10 +40,10 @@ class Job:
 
 
 class Mailbox:
-    """Brings finished jobs home to one event loop.
+    """A queue that delivers finished jobs to one event loop.
 
-    A loop is woken once, however many jobs finish before it gets to look. No lock: appending comes before reading the
-    flag here, and clearing the flag before emptying the box there, so that nothing is left lying.
+    The loop is woken once for all jobs that finish before it runs. No lock is needed: ``post`` appends before it reads
+    the flag, and ``_deliver`` clears the flag before it empties the queue, so no job is left behind.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -53,18 +53,18 @@ class Mailbox:
 
     @property
     def is_closed(self) -> bool:
-        """Say whether nobody can be waiting any more."""
+        """Whether the loop is closed, so that no caller can be waiting."""
         return self._loop.is_closed()
 
     def post(self, jobs: Iterable[Job]) -> None:
-        """Take in finished jobs, from any thread."""
+        """Deliver finished jobs; may be called from any thread."""
         self._finished.extend(jobs)
         if self._woken:
             return
         self._woken = True
         try:
             self._loop.call_soon_threadsafe(self._deliver)
-        except RuntimeError:  # the loop was closed, and its callers with it
+        except RuntimeError:  # the loop was closed, so no caller is waiting
             self._finished.clear()
 
     def _deliver(self) -> None:
@@ -75,7 +75,7 @@ class Mailbox:
 
 
 def post_all(jobs: list[Job]) -> None:
-    """Bring a group of finished jobs home, each to its own loop, with one wake-up a loop."""
+    """Deliver a group of finished jobs, each to its own loop, with one wake-up per loop."""
     first = jobs[0].mailbox
     if all(job.mailbox is first for job in jobs):
         first.post(jobs)

@@ -1,4 +1,4 @@
-"""What must be known of a statement before it runs: where it belongs, and whether its values can be stored."""
+"""Classification of statements before they run: on which connection, and whether their values can be stored."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _Bound: TypeAlias = str | int | float | bytes | None
 
 
 class Kind(NamedTuple):
-    """Is where a statement, or all that belong to one call, may run."""
+    """Where a statement, or all statements of one call, may run."""
 
     reads: bool = False
-    """It changes nothing: any connection, side by side with others. Else it goes to the one that writes."""
+    """Whether it changes nothing, and may run on any connection; others run on the writing one."""
     alone: bool = False
-    """SQLite runs it outside transactions only; others share one."""
+    """Whether SQLite runs it only outside a transaction; others share one."""
     private: bool = False
-    """What it makes is seen by its own connection only: from now on that must do the reading, too."""
+    """Whether its effect is visible to its own connection only, which must then do all reading as well."""
 
 
 READ = Kind(reads=True)
@@ -34,17 +34,17 @@ ALONE_PRIVATE = Kind(alone=True, private=True)
 
 
 class Step(NamedTuple):
-    """Is one statement that was checked, with values that the sqlite3 module takes as they are."""
+    """A checked statement, with values that the sqlite3 module accepts unchanged."""
 
     sql: str
     args: tuple[_Bound, ...]
     kind: Kind
 
 
-# SQLite passes over a byte order mark and empty statements as it does over spaces; \v and Unicode's spaces are none.
+# SQLite skips a byte order mark and empty statements like whitespace; \v and Unicode's spaces are not whitespace to it.
 _GAP = re.compile(r"(?:[ \t\n\f\r;\ufeff]++|--[^\n]*+|/\*.*?(?:\*/|\Z))*+", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z]+")
-# What is opened and never closed reaches to the end; SQLite will say what is wrong with it.
+# An unclosed quote or comment reaches to the end; SQLite reports the error.
 _TOKEN = re.compile(
     r"""'[^']*+(?:'|\Z)|"[^"]*+(?:"|\Z)|`[^`]*+(?:`|\Z)|\[[^\]]*+(?:\]|\Z)"""
     r"""|--[^\n]*+|/\*.*?(?:\*/|\Z)|[()]|[$\w][$\w]*+""",
@@ -58,37 +58,37 @@ _MAIN_VERB = frozenset({"SELECT", "VALUES", "INSERT", "REPLACE", "UPDATE", "DELE
 
 
 def make_step(sql: str, args: Sequence[SqliteValue]) -> Step:
-    """Check a statement and its values.
+    """Check a statement and its values, and return them as a step.
 
-    Raises SqliteSyntaxError for an empty one and for the words that begin or end transactions, and SqliteTypeError
-    for values that SQLite cannot hold.
+    Raises SqliteSyntaxError for an empty statement and for those that begin or end transactions, and SqliteTypeError
+    for values that SQLite cannot store.
     """
     return Step(sql, _bind(args, sql), _kind(sql))
 
 
 def kind_of(steps: Sequence[Step]) -> Kind:
-    """Tell where statements that belong together may run. Several are never alone: they share a transaction."""
+    """Return where the statements of one call may run. Several are never ``alone``: they share a transaction."""
     if len(steps) == 1:
         return steps[0].kind
     kinds = [step.kind for step in steps]
     return Kind(all(kind.reads for kind in kinds), alone=False, private=any(kind.private for kind in kinds))
 
 
-@lru_cache(maxsize=256)  # the same few statements come again and again
+@lru_cache(maxsize=256)  # a program repeats a few statements
 def _kind(sql: str) -> Kind:
     start = _skip_gap(sql, 0)
     found = _WORD.match(sql, start)
     if found is None:
         if start >= len(sql):
             raise SqliteSyntaxError("The statement is empty", sql)
-        return WRITE  # not SQL: SQLite says best what is wrong with it
+        return WRITE  # not SQL: SQLite reports the error
     word = found[0].upper()
     if word in _READING:
         return READ
     if word in _TRANSACTION:
         raise SqliteSyntaxError(
-            f"{word} is not taken, because all callers share one connection: give batch() the statements that belong "
-            "together, and it runs them in one transaction",
+            f"{word} is not allowed, because all callers share one connection: pass the statements to batch(), which "
+            "runs them in one transaction",
             sql,
         )
     if word == "WITH":
@@ -106,7 +106,7 @@ def _skip_gap(sql: str, start: int) -> int:
 
 
 def _kind_of_with(sql: str, start: int) -> Kind:
-    """Find the verb that follows the common table expressions: the first one outside parentheses."""
+    """Classify by the verb that follows the common table expressions: the first one outside parentheses."""
     depth = 0
     for token in _TOKEN.finditer(sql, start):
         text = token[0]
@@ -134,7 +134,7 @@ def _bind(args: Sequence[SqliteValue], sql: str) -> tuple[_Bound, ...]:
 
 
 def _convert(value: object, position: int, sql: str) -> _Bound:
-    """Reduce subclasses (bool, IntEnum, StrEnum, …) to what they are; refuse the rest, which would change silently."""
+    """Convert subclasses (bool, IntEnum, StrEnum, …) to their base types; refuse values that would change silently."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -151,6 +151,6 @@ def _convert(value: object, position: int, sql: str) -> _Bound:
         return value.tobytes()
     raise SqliteTypeError(
         f"Parameter {position} is of type {type(value).__name__}: "
-        "SQLite holds str, int, float, bytes, bool and None; convert it (dates: to text or milliseconds)",
+        "SQLite stores str, int, float, bytes, bool and None; convert it (a date: to text or milliseconds)",
         sql,
     )

@@ -1,6 +1,6 @@
-"""Where the work is done: on threads of the client's own, or, where there are none (Pyodide), at once on the caller.
+"""Engines that run jobs: on threads, or inline on the caller where there are none (Pyodide).
 
-A thread knows its engine but not the client, so that a client nobody holds any more is noticed and shut down.
+A thread refers to its engine but not to the client, so that a client that is no longer referenced is shut down.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _EXIT_PATIENCE_S = 5.0
 
 
 class Engine(Protocol):
-    """Runs jobs and settles them."""
+    """An executor of jobs, which settles each of them."""
 
     def submit(self, job: Job, *, read: bool) -> None:
-        """Take a job in; ``read`` says that it changes nothing. Raises SqliteError when closed."""
+        """Accept a job; ``read`` is True when it changes nothing. Raises SqliteError after :meth:`stop`."""
         ...
 
     def stop(self) -> Future[None]:
-        """Take nothing more in; what was taken in is done by the time the future is."""
+        """Accept no more jobs; the returned future is done when all accepted jobs are."""
         ...
 
     def abandon(self) -> None:
-        """Stop, because the client is gone or the interpreter exits. Waits only where that stops no event loop."""
+        """Stop because the client was garbage-collected or the interpreter exits; never block a running event loop."""
         ...
 
 
 class InlineEngine:
-    """Runs each job at once on its caller, with one connection for everything."""
+    """An engine that runs each job immediately on its caller, with one connection for reads and writes."""
 
     def __init__(self, settings: Settings, watcher: Watcher) -> None:
         self._watcher = watcher
@@ -54,7 +54,7 @@ class InlineEngine:
         self._lock = threading.Lock()
         self._stopped: Future[None] = Future()
 
-    def submit(self, job: Job, *, read: bool) -> None:  # noqa: ARG002 - one connection: it is all the same
+    def submit(self, job: Job, *, read: bool) -> None:  # noqa: ARG002 - reads and writes share the connection
         """Run a job."""
         with self._lock:
             if self._stopped.done():
@@ -77,9 +77,9 @@ class InlineEngine:
 
 
 class ThreadedEngine:
-    """Runs writes on one thread, in groups, and reads on a few others, which never wait for the writer.
+    """An engine that groups writes on one thread, and reads on a few others, which never wait for the writer.
 
-    All threads start when they are first needed.
+    Threads start when they are first needed.
     """
 
     def __init__(self, settings: Settings, watcher: Watcher, readers: int) -> None:
@@ -90,39 +90,39 @@ class ThreadedEngine:
         self._lock = threading.Lock()
         self._writer: threading.Thread | None = None
         self._readers: list[threading.Thread] = []
-        self._most_readers = readers
+        self._max_readers = readers
         self._open_reads = 0  # queued or running
         self._process: int | None = None
         self._stopping = False
         self._stopped: Future[None] = Future()
 
     def submit(self, job: Job, *, read: bool) -> None:
-        """Queue a job for the thread that it belongs to."""
-        with self._lock:  # so that nothing is queued behind the mark that stops a thread
+        """Queue a job for the writer or for a reader."""
+        with self._lock:  # so that nothing is queued behind the sentinel that stops a thread
             if self._stopping:
                 raise closed_error(job.steps[0].sql if job.steps else None)
             if self._process is None:
-                self._writer = _start(self._write, "writer")  # at the latest it is needed to stop the others
+                self._writer = _start(self._write, "writer")  # needed even without writes: it stops the readers
                 self._process = os.getpid()
             elif self._process != os.getpid():
                 raise SqliteError(
-                    "This SQLite client was used before the process forked, and its connections do not survive that: "
+                    "This SQLite client was used before the process forked, and its connections do not survive a fork: "
                     "make a new one with wrap_sqlite3() in the child process"
                 )
             if not read:
                 self._writes.put(job)
                 return
-            if len(self._readers) < min(self._open_reads + 1, self._most_readers):
+            if len(self._readers) < min(self._open_reads + 1, self._max_readers):
                 self._readers.append(_start(self._read, f"reader-{len(self._readers) + 1}"))
             self._open_reads += 1
             self._reads.put(job)
 
     def stop(self) -> Future[None]:
-        """Let the threads finish what is queued, and end."""
+        """Let the threads finish the queued jobs and end."""
         with self._lock:
             if not self._stopping:
                 self._stopping = True
-                if self._process != os.getpid():  # never used, or used by the process that we forked from
+                if self._process != os.getpid():  # never used, or used only before a fork
                     self._stopped.set_result(None)
                     return self._stopped
                 for _ in self._readers:
@@ -131,7 +131,7 @@ class ThreadedEngine:
         return self._stopped
 
     def abandon(self) -> None:
-        """Stop the threads, and wait for a moment unless this is one of them or an event loop runs here."""
+        """Stop the threads, and wait up to 5 s for the writer unless called on one of them or with a running loop."""
         if self._process != os.getpid():
             return
         self.stop()
@@ -149,10 +149,10 @@ class ThreadedEngine:
             while (group := self._gather(committer)) is not None:
                 try:
                     committer.run(group)
-                except BaseException as error:  # must not happen; but no caller may wait for ever
+                except BaseException as error:  # must not happen, but no caller may be left waiting
                     fail_all(group, error)
                 post_all(group)
-                del group  # or the last results would be kept until there is more to do
+                del group  # it would keep the last results alive until the next job
             for reader in self._readers:
                 reader.join()
             self._watcher.close()
@@ -161,7 +161,7 @@ class ThreadedEngine:
             self._stopped.set_result(None)
 
     def _gather(self, committer: Committer) -> list[Job] | None:
-        """Wait for work and take all that there is; None at the end. A pause is used to tidy up."""
+        """Wait for jobs and return all that are queued; None after the last. Checkpoint the WAL in a pause."""
         try:
             first = self._writes.get(timeout=_PAUSE_S if committer.is_dirty else None)
         except Empty:
@@ -173,7 +173,7 @@ class ThreadedEngine:
         while len(group) < _MAX_GROUP_JOBS and not self._writes.empty():
             job = self._writes.get()
             if job is None:
-                self._writes.put(None)  # nothing comes behind it: finish these first
+                self._writes.put(None)  # the sentinel is always last: run these jobs first
                 break
             group.append(job)
         return group
@@ -189,18 +189,18 @@ class ThreadedEngine:
                 else:
                     connection = connection or connect(self._settings, "reader")
                     _run_reads(connection, job)
-            except BaseException as error:  # whatever it is, the caller must not wait for ever
+            except BaseException as error:  # no caller may be left waiting
                 job.error = map_error(error, job.steps[0].sql if job.steps else None)
             with self._lock:
                 self._open_reads -= 1
             job.mailbox.post((job,))
-            del job  # or the last results would be kept until there is more to do
+            del job  # it would keep the last results alive until the next job
         if connection is not None:
             connection.close()
 
 
 def _run_reads(connection: sqlite3.Connection, job: Job) -> None:
-    """Run statements that only read; several of them see the same moment."""
+    """Run statements that only read; several of them see one snapshot."""
     with closing(connection.cursor()) as cursor:
         if len(job.steps) == 1:
             run_steps(connection, cursor, job)
@@ -213,10 +213,10 @@ def _run_reads(connection: sqlite3.Connection, job: Job) -> None:
 
 
 def _start(target: Callable[[], None], name: str) -> threading.Thread:
-    # A daemon, so that a program which forgot to close the client can end; see abandon().
+    # A daemon, so that a program that did not close the client can exit; see abandon().
     thread = threading.Thread(target=target, name=f"aibind-sqlite-{name}", daemon=True)
     try:
         thread.start()
     except RuntimeError as error:
-        raise SqliteError(f"No thread can be started here ({error}): use wrap_sqlite3(…, threads=False)") from error
+        raise SqliteError(f"A thread cannot be started here ({error}): use wrap_sqlite3(…, threads=False)") from error
     return thread

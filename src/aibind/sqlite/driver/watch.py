@@ -1,9 +1,9 @@
-"""Noticing that somebody committed: this process at once, another within a few milliseconds.
+"""Noticing commits: those of this client immediately, those of other processes within a few milliseconds.
 
-SQLite tells a connection through ``PRAGMA data_version`` whether others have committed
-(https://sqlite.org/pragma.html#pragma_data_version). It is a look at shared memory, about 3 microseconds, without
-waiting for anybody, and so it is done on the event loop by a timer that runs only while someone waits. However many
-wait, there is one connection and, on each loop, one timer.
+``PRAGMA data_version`` returns another number after a commit of another connection
+(https://sqlite.org/pragma.html#pragma_data_version). It reads shared memory in about 3 microseconds and never waits for
+a lock, so a timer on the event loop polls it while anything is waiting. One connection and one timer per loop serve any
+number of waiters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _QUIET_INTERVAL_S = 0.01
 
 
 class _LoopWaiters:
-    """Is those who wait on one event loop, and the timer that looks for them."""
+    """The waiters of one event loop, and the timer that polls for them."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, watcher: Watcher) -> None:
         self.loop = loop
@@ -32,13 +32,13 @@ class _LoopWaiters:
         self._woken = False
 
     def start(self) -> None:
-        """Look from now on, until nobody waits any more."""
+        """Start polling, until no waiter is left."""
         if not self._ticking:
             self._ticking = True
             self.loop.call_later(self._watcher.pause_s(), self._tick)
 
     def wake(self) -> None:
-        """Let all go on; runs on the loop."""
+        """Wake all waiters; runs on the loop."""
         self._woken = False
         futures, self.futures = self.futures, set()
         for future in futures:
@@ -46,13 +46,13 @@ class _LoopWaiters:
                 future.set_result(None)
 
     def wake_threadsafe(self) -> None:
-        """Let all go on, from any thread; one wake-up, however often it is called before the loop gets to it."""
+        """Wake all waiters from any thread; calls made before the loop runs are combined into one wake-up."""
         if self._woken or not self.futures:
             return
         self._woken = True
         try:
             self.loop.call_soon_threadsafe(self.wake)
-        except RuntimeError:  # the loop was closed, and those who waited with it
+        except RuntimeError:  # the loop was closed, so no waiter is left
             self.futures = set()
 
     def _tick(self) -> None:
@@ -64,11 +64,11 @@ class _LoopWaiters:
 
 
 class Watcher:
-    """Holds the change token of one client, and those who wait for it to move.
+    """The change token of one client, and the calls that wait for it to move.
 
-    The token moves at every commit of the client itself, and whenever ``look`` sees that others committed. Whoever
-    waits is registered before the token is compared, and the token moves before those who wait are woken: no change
-    falls in between.
+    The token moves at every commit of the client, and when ``look`` finds that another connection has committed. A
+    waiter registers before it compares the token, and the token moves before waiters are woken, so that no change is
+    missed in between.
     """
 
     def __init__(self, interval_s: float, connect: Callable[[], sqlite3.Connection] | None) -> None:
@@ -79,29 +79,29 @@ class Watcher:
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
         self._seen = -1
-        self._look_lock = threading.Lock()  # guards the connection and what it has seen
-        self._lock = threading.Lock()  # guards the rest; never held for long
+        self._look_lock = threading.Lock()  # guards the connection and the last version seen
+        self._lock = threading.Lock()  # guards the rest, and is only held briefly
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWaiters] = {}
         self._closed = False
 
     @property
     def token(self) -> int:
-        """Tell the token as it is."""
+        """The current token."""
         return self._token
 
     @property
     def is_open(self) -> bool:
-        """Say whether other connections' commits are seen, as far as there can be any."""
+        """Whether commits of other connections are noticed, or cannot occur."""
         return self._connection is not None or self._connect is None
 
     def pause_s(self) -> float:
-        """Tell how long to rest between two looks: longer once nothing has happened for a second."""
+        """Return the seconds until the next poll: longer once nothing has happened for a second."""
         if time.monotonic() - self._moved_at < _QUIET_AFTER_S:
             return self._interval_s
         return max(self._interval_s, _QUIET_INTERVAL_S)
 
     def open(self) -> None:
-        """Begin to see other connections' commits; any that came before count as a change. Blocks: not on a loop."""
+        """Begin to notice commits of other connections; earlier ones count as a change. Blocks: not for the loop."""
         with self._look_lock:
             if self.is_open or self._closed or self._connect is None:
                 return
@@ -110,7 +110,7 @@ class Watcher:
         self.look()
 
     async def wait(self, since: int, timeout_s: float) -> int:
-        """Wait until the token is another than ``since`` or the time is up, and return it."""
+        """Wait until the token differs from ``since``, at most ``timeout_s`` seconds, and return it."""
         loop = asyncio.get_running_loop()
         waiters = self._waiters(loop)
         future: asyncio.Future[None] = loop.create_future()
@@ -129,8 +129,8 @@ class Watcher:
                 timer.cancel()
 
     def look(self) -> None:
-        """Move the token if another connection has committed since the last look. Never waits."""
-        if self._look_lock.acquire(blocking=False):  # whoever has it is looking, and will wake us
+        """Move the token if another connection has committed since the last call. Never waits."""
+        if self._look_lock.acquire(blocking=False):  # otherwise its holder is looking, and will wake the waiters
             try:
                 changed = self._data_version_moved()
             finally:
@@ -139,10 +139,10 @@ class Watcher:
                 self._move()
 
     def committed(self) -> None:
-        """Move the token, because this client's own writer has committed; called on its thread.
+        """Move the token after a commit of this client's writer; called on the writer's thread.
 
-        That commit would be seen again at the next look, as it was made on another connection, so take it for seen.
-        Commits of others that are passed over by this are covered by this very move.
+        To the watching connection that commit is another's, which the next poll would report again, so its version is
+        marked as seen. Commits of other processes that this skips are covered by the same move.
         """
         if any(waiters.futures for waiters in self._loops_now()):
             with self._look_lock:
@@ -150,7 +150,7 @@ class Watcher:
         self._move()
 
     def close(self) -> None:
-        """Let all go on who wait, and close the connection."""
+        """Wake all waiters and close the connection."""
         with self._lock:
             self._closed = True
         with self._look_lock:
@@ -165,7 +165,7 @@ class Watcher:
             return False
         try:
             version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:  # busy for a moment: what was committed will still show next time
+        except sqlite3.Error:  # locked: the commit will still show at the next poll
             return False
         if version == self._seen:
             return False

@@ -1,9 +1,9 @@
--- Streams. Columns and types are those that the JavaScript packages read and write. Tables made by their SQL are left
--- as they are.
+-- Streams. The JavaScript packages read and write the same columns and types. Tables created by their SQL are left as
+-- they are.
 --
--- WITHOUT ROWID: a row and its key are one entry, not two, so that D1 bills one row for an insert and not two.
--- No index on expires_at: it would be one more row billed each time a lease is renewed, while cleanup() is rare, reads
--- a table of small rows that are soon gone, and a row read costs a thousandth of a row written.
+-- WITHOUT ROWID: a row and its key are one entry, so that D1 bills one row for an insert and not two.
+-- No index on expires_at: each renewal of a lease would be billed one more row, while cleanup() is rare, the rows it
+-- reads are small and short-lived, and a row read costs a thousandth of a row written.
 
 CREATE TABLE IF NOT EXISTS "aibind_stream_chunks" (
   id TEXT NOT NULL,

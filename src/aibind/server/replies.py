@@ -1,0 +1,155 @@
+"""The life of replies: starting, stopping and resuming them, and ending those under way with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from weakref import WeakSet
+
+from .._closing import close_iterator
+from ..errors import AibindError, RequestError, StreamNotFoundError
+from ..streams.durable import DurableStream, KeepAlive
+from ..streams.normalize import normalized
+from ..streams.response import Body, HttpResponse
+from ..streams.source import message_for_readers
+from ..streams.sse import HEADERS, encode_message
+from ..streams.sse_body import encode_end
+from ..streams.store import Pace, StreamEnd, StreamStore
+from ..streams.writer import SHUT_DOWN
+from .generation import Generation
+from .sessions import Turn
+
+__all__ = ["DurableReplies", "start_plain_reply"]
+
+logger = logging.getLogger("aibind")
+
+
+class DurableReplies:
+    """Replies that are durable streams in ``store``. The options are those of :meth:`DurableStream.create`."""
+
+    def __init__(
+        self,
+        store: StreamStore,
+        *,
+        flush_interval_ms: float | None,
+        heartbeat_ms: float,
+        keep_alive: KeepAlive | None,
+    ) -> None:
+        self._store = store
+        self._flush_interval_ms = flush_interval_ms
+        self._heartbeat_ms = heartbeat_ms
+        self._keep_alive = keep_alive
+        self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
+        self._closed = False
+
+    @property
+    def pace(self) -> Pace:
+        """How often the store recommends to write."""
+        return self._store.flush_pace
+
+    async def start(self, generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
+        """Start a reply and store its turn's question, and return the response that follows the reply.
+
+        At the end of the reply its text becomes the turn's answer.
+        """
+        if self._closed:
+            raise RequestError(SHUT_DOWN, 503)
+        saving = turn.save_question() if turn is not None else asyncio.sleep(0)
+        stream, failure = await asyncio.gather(self._create(generation, turn), saving, return_exceptions=True)
+        if isinstance(stream, BaseException):
+            raise stream
+        if failure is not None:
+            await stream.stop()
+            raise failure
+        if self._closed:  # meanwhile: aclose() did not see this stream
+            await stream.abort(SHUT_DOWN)
+        response = stream.response()
+        return HttpResponse(200, response.headers, response.body)
+
+    async def stop(self, stream_id: str) -> None:
+        """Stop a reply, wherever it is produced; do nothing when it is unknown or has ended."""
+        producer = DurableStream.find(self._store, stream_id)
+        if producer is not None:
+            await producer.stop()
+            return
+        try:
+            await self._store.stop(stream_id)
+        except StreamNotFoundError:
+            logger.debug("Stop of unknown stream %s", stream_id)
+
+    async def resume(self, stream_id: str, after: int) -> HttpResponse[Body]:
+        """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
+
+        Raises RequestError for a reply that is unknown or has expired, and for an id out of range.
+        """
+        try:
+            response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        except StreamNotFoundError as error:
+            raise RequestError(str(error), 404) from error
+        return HttpResponse(200, response.headers, response.body)
+
+    async def aclose(self) -> None:
+        """End the replies under way, store what there is of them, and refuse new ones."""
+        self._closed = True
+        await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
+
+    async def _create(self, generation: Generation, turn: Turn | None) -> DurableStream:
+        async def finish_turn(end: StreamEnd) -> None:
+            if turn is not None:
+                await turn.finish(generation.text, end)
+
+        if turn is not None:
+            turn.go_live()
+        try:
+            stream = await DurableStream.create(
+                self._store,
+                generation.stream(),
+                stream_id=turn.stream_id if turn is not None else None,
+                flush_interval_ms=self._flush_interval_ms,
+                heartbeat_ms=self._heartbeat_ms,
+                keep_alive=self._keep_alive,
+                on_event=generation.record,
+                on_end=finish_turn,
+            )
+        except BaseException:
+            if turn is not None:
+                turn.abandon()
+            raise
+        self._producing.add(stream)
+        return stream
+
+
+async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
+    """Store a turn's question, and return the response that produces the reply while it is read."""
+    if turn is not None:
+        await turn.save_question()
+    return HttpResponse(200, HEADERS, _plain_body(generation, turn))
+
+
+async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
+    """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
+    number = 0
+    end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
+    events = generation.stream()
+    try:
+        async for event in normalized(events):
+            generation.record(event)
+            if event.event:
+                yield encode_message(event.data, event=event.event)
+            else:
+                yield encode_message(event.data, id=number)
+                number += 1
+        end = StreamEnd("done")
+    except AibindError as error:
+        end = StreamEnd("error", message_for_readers(error))
+    finally:
+        await close_iterator(events)
+        if turn is not None:
+            try:
+                await turn.finish(generation.text, end)
+            except Exception:
+                logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
+    yield encode_end(end)
