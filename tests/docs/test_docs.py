@@ -43,6 +43,7 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
         html = (tmp_path / folder / "index.html").read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(https?:[^\"\s>]*)", html)
         assert loaded == [], "a page must load nothing from elsewhere"
+        assert not re.search(r"&lt;!-- (?:run|prints|worker)", html), "a marker for the tests is shown to readers"
     for package, names in PUBLIC.items():
         if package != "aibind":  # its names are documented where they are from
             html = (tmp_path / "api" / package.removeprefix("aibind.") / "index.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the page does with conversations beside their turns, which the StreamHandler runs."""
+"""Conversations as the page shows them; the StreamHandler runs their turns."""
 
 from __future__ import annotations
 

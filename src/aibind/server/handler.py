@@ -1,4 +1,4 @@
-"""The endpoints (contract §8): one method each, from a decoded body to a HttpResponse."""
+"""The endpoints: one method each, from a decoded body to a response (contract, section 8)."""
 
 from __future__ import annotations
 

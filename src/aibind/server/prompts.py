@@ -1,4 +1,4 @@
-"""What the endpoints tell a model: the system prompts, unless the application gives its own, and transcripts."""
+"""The default system prompts of the endpoints, and transcripts of conversations."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ Unanswered: TypeAlias = Literal["no stream", "expired", "stopped", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What became of a conversation's last question.
+    """The outcome of a conversation's last question.
 
     ``chat`` is the conversation as it is stored now, and ``recovered`` tells whether an answer was added to it just
     now. ``live_stream`` is the id of the stream that is producing the answer, in this process or another.

@@ -1,4 +1,4 @@
-"""Request bodies and parameters, checked. Names on the wire are camelCase (contract §8)."""
+"""Request bodies and parameters, checked. Names on the wire are camelCase (contract, section 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is live in each stored conversation: its turns, their streams, and the lock that orders their saving."""
+"""Sessions: the live turns of each stored conversation, their streams, and the lock that orders their saving."""
 
 from __future__ import annotations
 

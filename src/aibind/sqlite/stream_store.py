@@ -1,4 +1,4 @@
-"""Streams in a SQLite-shaped database: D1, a Durable Object, a file (contract §2 and §3)."""
+"""Streams in a SQLite-shaped database: D1 or a file (contract, sections 2 and 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a follower reads at a time: consecutive events, and how the stream ended."""
+"""Batches of events, in which followers read a stream."""
 
 from __future__ import annotations
 

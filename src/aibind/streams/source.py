@@ -1,4 +1,4 @@
-"""What a stream is made from: checks that name a mistake, and the errors that readers may see."""
+"""Sources of streams: checks that name a mistake, and the errors that readers may see."""
 
 from __future__ import annotations
 

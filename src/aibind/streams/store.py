@@ -1,4 +1,4 @@
-"""The interface of stream stores, and the values that pass through it (contract §3)."""
+"""The interface of stream stores, and the values that pass through it (contract, section 3)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """How a stream ended: its terminal state and, for ``error``, the message for its readers."""
+    """The end of a stream: its terminal state and, for ``error``, the message for its readers."""
 
     state: TerminalState
     error: str | None = None
@@ -96,10 +96,10 @@ class StreamPage:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often a writer should store what has gathered.
+    """A delay that stretches: between two writes of a writer, or two polls of a reader.
 
-    The delay between two writes is ``interval_ms``; with ``max_interval_ms`` it grows up to that, to a fortieth of the
-    time since the stream began. An interval of 0 stores each event before it is delivered.
+    The delay is ``interval_ms``; with ``max_interval_ms`` it grows up to that, to a fortieth of the
+    time since the stream began. For a writer, an interval of 0 stores each event before it is delivered.
     """
 
     interval_ms: float

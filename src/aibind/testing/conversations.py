@@ -1,4 +1,4 @@
-"""The contract of conversation stores, as checks (contract §7)."""
+"""The contract of conversation stores, as checks (contract, section 7)."""
 
 from __future__ import annotations
 

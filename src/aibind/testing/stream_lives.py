@@ -1,4 +1,4 @@
-"""The life of a stream: leases, lost producers, expiry and cleanup (contract §3)."""
+"""The life of a stream: leases, lost producers, expiry and cleanup (contract, section 3)."""
 
 from __future__ import annotations
 

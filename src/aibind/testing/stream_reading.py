@@ -1,4 +1,4 @@
-"""Reading and following a stream (contract §3)."""
+"""Reading and following a stream (contract, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of stream stores, as checks (contract §3): beginning, appending and ending."""
+"""The contract of stream stores, as checks (contract, section 3): beginning, appending and ending."""
 
 from __future__ import annotations
 
