@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aibind.testing import Check, CheckSkipped, ConversationStoreHarness, conversation_store_checks
-from tests.support.contracts import contract_params
 from tests.support.harnesses import STORES, MemoryConversations, open_conversation_harness
+from tests.support.tables import contract_params
 
 
 @pytest.mark.parametrize("backend", contract_params("conversations", STORES))
