@@ -1,7 +1,9 @@
-"""A client that loses its connection again and again, and has the whole reply all the same.
+"""A client that comes back after every lost connection, and has the whole reply all the same.
 
 python examples/server.py &
 python examples/client.py http://127.0.0.1:8000 "Tell me about rivers"
+
+It also hangs up by itself, every 20 messages, to show that nothing is lost or repeated.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import httpx2
 from aibind.streams import SseParser
 
 PREFIX = "/__aibind__"
+MAX_FAILURES = 10  # connections in a row that bring nothing
+PAUSE_S = 0.5  # before the connection after such a one
 
 
 class Reply:
-    """Is one reply as far as it has come. ``last_id`` is all that it takes to go on."""
+    """One reply as far as it has arrived. Its stream's id and ``last_id`` are all that it takes to resume it."""
 
     def __init__(self) -> None:
         self.stream_id = ""
@@ -28,10 +32,10 @@ class Reply:
         self.done = False
         self.error: str | None = None
 
-    async def read(self, response: httpx2.Response, most_messages: int) -> None:
-        """Read until the end, or until so many messages have come."""
+    async def read(self, response: httpx2.Response, max_messages: int) -> None:
+        """Read until the reply ends, or until ``max_messages`` have arrived."""
         self.stream_id = response.headers["x-stream-id"]
-        parser = SseParser()
+        parser = SseParser()  # a new one each time: it drops the message that a lost connection cut in two
         count = 0
         async for data in response.aiter_raw():
             for message in parser.feed(data):
@@ -44,18 +48,34 @@ class Reply:
                     self.last_id = int(message.id)
                     if not message.event:
                         self.text += message.data
-            if count >= most_messages:
+            if count >= max_messages:
                 return
 
 
-async def ask(client: httpx2.AsyncClient, prompt: str, most_messages: int = 20) -> tuple[Reply, int]:
-    """Ask, and come back as often as it takes; return the reply and how many connections that took."""
-    reply, connections = Reply(), 0
+async def ask(client: httpx2.AsyncClient, prompt: str, max_messages: int = 20) -> tuple[Reply, int]:
+    """Ask, and resume as often as it takes; return the reply and the number of connections that took.
+
+    Raises httpx2.TransportError when the first connection fails before the answer begins, and when ten connections in
+    a row bring nothing.
+    """
+    reply, connections, failures = Reply(), 0, 0
     while not reply.done:
         connections += 1
-        async with connect(client, prompt, reply) as response:
-            response.raise_for_status()
-            await reply.read(response, most_messages)
+        last_id = reply.last_id
+        lost: Exception = EOFError("The answer ended before the reply did")
+        try:
+            async with connect(client, prompt, reply) as response:
+                response.raise_for_status()
+                await reply.read(response, max_messages)
+        except httpx2.TransportError as error:  # refused, cut off, silent for too long
+            if not reply.stream_id:
+                raise  # there is nothing to resume
+            lost = error
+        failures = failures + 1 if reply.last_id == last_id else 0
+        if failures == MAX_FAILURES:
+            raise lost
+        if failures:
+            await asyncio.sleep(PAUSE_S)
     return reply, connections
 
 

@@ -1,4 +1,4 @@
-"""The commands of ``aibind``, apart from cli.py so that this needs click, and that does not."""
+"""The commands of ``aibind``. They need click, which is why they are not in cli.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,22 @@ from .sqlite.schema import CHUNKS_TABLE, CONVERSATIONS_TABLE, STATUS_TABLE, migr
 
 __all__ = ["aibind"]
 
-# What the page of the demo needs, by the name that is imported.
+# By the name that is imported.
 _DEMO_NEEDS = frozenset({"httpx2", "markdown_it", "nh3", "pygments", "rich", "starlette", "uvicorn"})
+
+
+# click keeps the lines of a paragraph that begins with \b as they are.
+_DEMO_EXAMPLES = """\b
+Examples:
+  aibind demo
+  aibind demo --base-url http://127.0.0.1:11434/v1 --model llama3.2
+  OPENAI_API_KEY=… aibind demo --base-url https://api.openai.com/v1 --model NAME
+"""
+_SCHEMA_EXAMPLES = """\b
+Examples:
+  aibind schema | sqlite3 chat.db
+  aibind schema > migrations/0001_aibind.sql && wrangler d1 migrations apply DATABASE
+"""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,26 +34,26 @@ def aibind() -> None:
     """Run durable AI streams and conversations, on SQLite or on Cloudflare."""
 
 
-@aibind.command(short_help="Chat with a model in the browser.")
+@aibind.command(short_help="Chat with a model in the browser.", epilog=_DEMO_EXAMPLES)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",
     default=8765,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="The port to listen on; 0 takes any that is free.",
+    help="The port to listen on; 0 takes a free one.",
 )
 @click.option(
     "--database",
     type=click.Path(dir_okay=False),
-    help="The SQLite file to keep everything in.  [default: demo.db in your own data folder]",
+    help="The SQLite file for streams and conversations.  [default: demo.db in your data folder]",
 )
-@click.option("--base-url", help="An endpoint that speaks chat completions; the key is read from OPENAI_API_KEY.")
+@click.option("--base-url", help="An endpoint that speaks chat completions. The key is read from OPENAI_API_KEY.")
 @click.option("--model", help="The model's name at that endpoint.")
 @click.option(
     "--tokens-per-second",
     type=click.FloatRange(0, 100_000),
-    help="The pace of the offline model; 0 means as fast as it can.  [default: 40]",
+    help="The pace of the offline model; 0 sets no limit.  [default: 40]",
 )
 def demo(
     host: str,
@@ -49,14 +63,9 @@ def demo(
     model: str | None,
     tokens_per_second: float | None,
 ) -> None:
-    r"""Serve a chat page that survives reloads, lost connections and restarts.
+    """Serve a chat page that survives reloads, lost connections and restarts.
 
-    Without --base-url an offline model answers: it needs neither a key nor a network.
-
-    \b
-    aibind demo
-    aibind demo --base-url http://127.0.0.1:11434/v1 --model llama3.2
-    OPENAI_API_KEY=… aibind demo --base-url https://api.openai.com/v1 --model NAME
+    Without --base-url an offline model answers, which needs neither a key nor a network.
     """
     if base_url and not model:
         raise click.UsageError("--base-url needs --model: the model's name as that endpoint knows it")
@@ -75,23 +84,18 @@ def demo(
     run_demo(Options(host, port, database, base_url, model, 40.0 if tokens_per_second is None else tokens_per_second))
 
 
-@aibind.command(short_help="Print the SQL of the tables.")
+@aibind.command(short_help="Print the SQL of the tables.", epilog=_SCHEMA_EXAMPLES)
 @click.option("--chunks-table", default=CHUNKS_TABLE, show_default=True, help="The name of the table of chunks.")
 @click.option("--status-table", default=STATUS_TABLE, show_default=True, help="The name of the table of streams.")
 @click.option(
     "--conversations-table",
     default=CONVERSATIONS_TABLE,
     show_default=True,
-    help="The name of the conversations' table.",
+    help="The name of the table of conversations.",
 )
 @click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
 def schema(chunks_table: str, status_table: str, conversations_table: str, as_migrations: bool) -> None:
-    r"""Print the SQL that makes the tables.
-
-    \b
-    aibind schema | sqlite3 chat.db
-    aibind schema > migrations/0001_aibind.sql && wrangler d1 migrations apply DATABASE
-    """
+    """Print the SQL that creates the tables. It can be applied again and again."""
     try:
         if not as_migrations:
             click.echo(

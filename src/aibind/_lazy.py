@@ -1,4 +1,4 @@
-"""Loading a package's names when they are first asked for: a Worker pays for what it imports, each time it starts."""
+"""Packages that load each name when it is first used, since a Worker pays for its imports at every start."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from ._public import publish
+
 __all__ = ["load_on_demand"]
 
 
 def load_on_demand(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Make the ``__getattr__`` of a package; ``homes`` has its names by module, as ``{"module": "Name another"}``."""
-    modules = {name: module for module, names in homes.items() for name in names.split()}
+    """Return the ``__getattr__`` of a package whose names are ``homes``, by module: ``{"module": "Name another"}``.
+
+    It raises AttributeError for any other name.
+    """
+    names = {module: found.split() for module, found in homes.items()}
+    modules = {name: module for module, found in names.items() for name in found}
 
     def load(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(f".{modules[name]}", package), name)
         setattr(sys.modules[package], name, value)
+        if "." in package:  # aibind itself only repeats what its packages export
+            # Every module that this has loaded: its objects are seen without anyone asking for their names.
+            for module, found in names.items():
+                if f"{package}.{module}" in sys.modules:
+                    publish(package, found, f"{package}.{module}")
         return value
 
     return load

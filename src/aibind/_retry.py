@@ -1,4 +1,4 @@
-"""Retrying operations after errors that allow it."""
+"""Retries of operations after transient errors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ FIRST_WAIT_S = 0.05
 MAX_WAIT_S = 2.0
 
 
-async def retry(operation: Callable[[], Awaitable[_T]], *, patience_s: float) -> _T:
+async def retry(
+    operation: Callable[[], Awaitable[_T]],
+    *,
+    patience_s: float,
+    may_repeat: Callable[[TransientError], bool] = lambda _: True,
+) -> _T:
     """Call ``operation`` until it raises no TransientError, for ``patience_s`` seconds; then raise its last error.
 
-    An attempt that failed may nevertheless have happened: ``operation`` must be safe to repeat. The waits double from
-    50 ms to 2 s, each shortened at random by up to a half so that many callers do not come back together; a wait that
-    an OverloadedError asks for is added.
+    An attempt that failed may nevertheless have happened, so only an operation that is safe to repeat is repeated;
+    where that depends on the error, ``may_repeat`` decides. The waits double from 50 ms to 2 s, each shortened at
+    random by up to a half so that many callers do not come back together; the pause that an OverloadedError asks for
+    is added.
     """
-    import random  # here: it seeds itself when it is imported, which a Worker must not do while it starts
+    import random  # here: importing it seeds a generator, and a Worker has no randomness while it starts
 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience_s
@@ -36,7 +42,7 @@ async def retry(operation: Callable[[], Awaitable[_T]], *, patience_s: float) ->
             pause_s = wait_s * (1 - random.random() / 2)
             if isinstance(error, OverloadedError) and error.retry_after_s is not None:
                 pause_s += error.retry_after_s
-            if loop.time() + pause_s > deadline:
+            if loop.time() + pause_s > deadline or not may_repeat(error):
                 raise
             await sleep(pause_s)
         wait_s = min(2 * wait_s, MAX_WAIT_S)

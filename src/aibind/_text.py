@@ -1,10 +1,10 @@
-"""Halves of characters: surrogates, which JSON and JavaScript can hold, and UTF-8 cannot."""
+"""Surrogates: the halves of characters that JSON and JavaScript can hold, and UTF-8 cannot."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["join_surrogates"]
+__all__ = ["SurrogateJoiner", "join_surrogates"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -14,3 +14,28 @@ def join_surrogates(text: str) -> str:
     if text.isascii() or not _SURROGATE.search(text):
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+class SurrogateJoiner:
+    """Joins surrogate pairs in a text that comes in pieces, also those that were cut between two pieces."""
+
+    def __init__(self) -> None:
+        self._high = ""  # the first half of a pair, waiting for the second
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last piece ended with the first half of a pair."""
+        return bool(self._high)
+
+    def join(self, piece: str) -> str:
+        """Return a piece with pairs joined and lone surrogates replaced; a first half at its end is held back."""
+        text = self._high + piece
+        self._high = ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._high, text = text[-1], text[:-1]
+        return join_surrogates(text)
+
+    def flush(self) -> str:
+        """Return U+FFFD for a first half that is still held back, else an empty text."""
+        rest, self._high = self._high, ""
+        return join_surrogates(rest)

@@ -1,4 +1,4 @@
-"""The command ``aibind``. It needs the extra ``cli``, and says so when that is missing."""
+"""The command ``aibind``, which needs the extra ``cli``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NEEDED = frozenset({"click", "rich"})
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Exits with the reason when the extra ``cli`` is not installed."""
     try:
         from ._commands import aibind
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Every error that aibind raises on purpose.
+"""The error tree: every error that aibind raises on purpose.
 
 ::
 
@@ -10,11 +10,11 @@
     │   ├── StreamExistsError         create() of an id that is taken
     │   ├── StreamNotFoundError       unknown, or already swept
     │   ├── StreamNotActiveError      a write to a stream that has ended; has .state
-    │   ├── StreamConflictError       two producers write to one stream
+    │   ├── StreamConflictError       two producers write to one stream; has .seq
     │   └── ProducerLostError         the lease ran out: the producer was killed or cut off
-    ├── TransientError                may succeed when tried again; a write MAY have happened
+    ├── TransientError                may succeed when tried again; a write may have happened
     │   └── OverloadedError           the same, but wait longer; has .retry_after_s
-    ├── SqliteError                   the database refused; has .sql
+    ├── SqliteError                   the database refused a statement; has .sql
     │   ├── SqliteConstraintError     UNIQUE, NOT NULL, CHECK, …
     │   ├── SqliteTransientError      also a TransientError: lost connection, busy, reset
     │   │   └── SqliteOverloadedError also an OverloadedError
@@ -24,22 +24,23 @@
     │   └── SqliteTypeError           a value that the database cannot hold (also a TypeError)
     ├── ConversationError             has .session_id
     │   ├── CorruptConversationError  stored, but not readable; nothing was overwritten
-    │   ├── ConversationTooLargeError does not fit the store's limits
-    │   └── ConversationConflictError kept changing while it was being saved
+    │   └── ConversationTooLargeError does not fit the store's limits
     ├── ModelError                    the model or its endpoint failed; has .status, .code and .retryable
     │   └── ModelTimeoutError
     ├── SourceError                   a source ends its stream with a message for its readers
     └── RequestError                  a client's request is wrong; has .status (4xx)
 
-A driver's own error is always mapped to one of these and kept as ``__cause__``.
+A driver's own error is always mapped to one of these and kept as ``__cause__``. Errors can be copied and pickled, with
+their attributes and notes; as with Python's own errors, the cause and the traceback stay behind.
 """
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 __all__ = [
     "PRODUCER_LOST",
     "AibindError",
-    "ConversationConflictError",
     "ConversationError",
     "ConversationTooLargeError",
     "CorruptConversationError",
@@ -69,19 +70,31 @@ __all__ = [
 ]
 
 
+_E = TypeVar("_E", bound="AibindError")
+
+
 class AibindError(Exception):
-    """Is the root of every error raised by this package."""
+    """The root of every error that this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way calls __init__ with the message alone, which most of these cannot be made from.
+        return _restore, (type(self), self.args), dict(self.__dict__)
+
+
+def _restore(kind: type[_E], args: tuple[Any, ...]) -> _E:
+    """Make an error of its ``args``, without ``__init__``; unpickling then sets its attributes."""
+    return kind.__new__(kind, *args)
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
 
 
 class HistoryError(AibindError, ValueError):
-    """Tells that a conversation tree was used or stored wrongly."""
+    """Raised when a conversation tree is used wrongly, or stored wrongly."""
 
 
 class NodeNotFoundError(HistoryError, LookupError):
-    """Tells that a tree has no such message. ``node_id`` is the id that was asked for."""
+    """Raised when a tree has no message of the given id. ``node_id`` is that id."""
 
     def __init__(self, message: str, node_id: str) -> None:
         super().__init__(message)
@@ -89,14 +102,14 @@ class NodeNotFoundError(HistoryError, LookupError):
 
 
 class MalformedTreeError(HistoryError):
-    """Tells that stored JSON is not a valid tree, and what is wrong with it."""
+    """Raised when stored JSON is not a valid tree; the message names the node and what is wrong with it."""
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
 class StreamError(AibindError):
-    """Tells that an operation on one stream failed. ``stream_id`` is the stream's id."""
+    """Raised when an operation on one stream fails. ``stream_id`` is the stream's id."""
 
     def __init__(self, message: str, stream_id: str) -> None:
         super().__init__(message)
@@ -104,21 +117,21 @@ class StreamError(AibindError):
 
 
 class StreamExistsError(StreamError):
-    """Tells that ``create`` was called with an id that is taken."""
+    """Raised when ``create`` is called with an id that is taken."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(f'Stream "{stream_id}" already exists: give each stream a new id', stream_id)
 
 
 class StreamNotFoundError(StreamError):
-    """Tells that a stream is unknown: never created, or swept after it expired."""
+    """Raised when a stream is unknown: never created, or removed after it expired."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(f'Stream "{stream_id}" does not exist or has expired', stream_id)
 
 
 class StreamNotActiveError(StreamError):
-    """Tells that a stream has ended and takes no more chunks. ``state`` is how it ended."""
+    """Raised by a write to a stream that has ended. ``state`` is how it ended: ``done``, ``stopped`` or ``error``."""
 
     def __init__(self, stream_id: str, state: str) -> None:
         super().__init__(f'Stream "{stream_id}" is {state}: it takes no more chunks', stream_id)
@@ -126,7 +139,7 @@ class StreamNotActiveError(StreamError):
 
 
 class StreamConflictError(StreamError):
-    """Tells that another producer writes to the same stream. Each stream has one producer."""
+    """Raised when another producer writes to the same stream. ``seq`` is the chunk that both wrote."""
 
     def __init__(self, stream_id: str, seq: int) -> None:
         super().__init__(f'Chunk {seq} of stream "{stream_id}" was written by another producer', stream_id)
@@ -138,7 +151,7 @@ PRODUCER_LOST = "producer lost"
 
 
 class ProducerLostError(StreamError):
-    """Tells that the producer stopped renewing its lease: it was killed or cut off. What was flushed can be read."""
+    """Raised for readers when a producer, killed or cut off, no longer renews its lease. What it stored can be read."""
 
     def __init__(self, stream_id: str) -> None:
         super().__init__(PRODUCER_LOST, stream_id)
@@ -148,17 +161,17 @@ class ProducerLostError(StreamError):
 
 
 class TransientError(AibindError):
-    """Tells that an operation may succeed when tried again. A write may nevertheless have happened."""
+    """Raised when an operation may succeed on another attempt. A write that raised it may have happened."""
 
 
 class OverloadedError(TransientError):
-    """Tells that the store asks for patience. ``retry_after_s`` is how long, in seconds, when it said so."""
+    """Raised when a store asks for a pause. ``retry_after_s`` is the pause in seconds, None when it did not say."""
 
     retry_after_s: float | None = None
 
 
 class SqliteError(AibindError):
-    """Tells that a database refused a statement. ``sql`` is the statement, when it is known."""
+    """Raised when a database refuses a statement. ``sql`` is the statement, None when it is not known."""
 
     def __init__(self, message: str, sql: str | None = None) -> None:
         super().__init__(message)
@@ -166,38 +179,38 @@ class SqliteError(AibindError):
 
 
 class SqliteConstraintError(SqliteError):
-    """Tells that a UNIQUE, NOT NULL, CHECK or FOREIGN KEY constraint failed; nothing was written."""
+    """Raised when a UNIQUE, NOT NULL, CHECK or FOREIGN KEY constraint fails. Nothing was written."""
 
 
 class SqliteTransientError(SqliteError, TransientError):
-    """Tells that the database was busy, reset or out of reach; a write may have happened."""
+    """Raised when the database was busy, reset or out of reach. A write may have happened."""
 
 
 class SqliteOverloadedError(SqliteTransientError, OverloadedError):
-    """Tells that the database has too many requests waiting."""
+    """Raised when too many requests are waiting for the database."""
 
 
 class SqliteSchemaError(SqliteError):
-    """Tells that a table or column is missing: apply the schema (``aibind schema`` prints it)."""
+    """Raised when a table or column is missing. Apply the schema; ``aibind schema`` prints it."""
 
 
 class SqliteSyntaxError(SqliteError):
-    """Tells that a statement is not valid SQL, or not allowed here."""
+    """Raised when a statement is not valid SQL, or not allowed here."""
 
 
 class SqliteTooLargeError(SqliteError):
-    """Tells that a row, a statement or its parameters are over the database's limit."""
+    """Raised when a row, a statement or its parameters exceed the database's limits."""
 
 
 class SqliteTypeError(SqliteError, TypeError):
-    """Tells that a value is of a type, or out of a range, that the database cannot hold exactly."""
+    """Raised when a value has a type or a size that the database cannot hold exactly."""
 
 
 # --- conversations ---------------------------------------------------------------------------------------------------
 
 
 class ConversationError(AibindError):
-    """Tells that a conversation could not be loaded or saved. ``session_id`` names it."""
+    """Raised when a conversation cannot be loaded or saved. ``session_id`` is its id."""
 
     def __init__(self, message: str, session_id: str) -> None:
         super().__init__(message)
@@ -205,25 +218,21 @@ class ConversationError(AibindError):
 
 
 class CorruptConversationError(ConversationError):
-    """Tells that a stored conversation cannot be read. It was left as it is."""
+    """Raised when a stored conversation cannot be read. It was left unchanged."""
 
 
 class ConversationTooLargeError(ConversationError):
-    """Tells that a conversation does not fit the store's limits. Nothing was written."""
-
-
-class ConversationConflictError(ConversationError):
-    """Tells that a conversation kept changing while it was being saved. Nothing was written."""
+    """Raised when a conversation exceeds the store's limits. Nothing was written."""
 
 
 # --- models and requests ---------------------------------------------------------------------------------------------
 
 
 class ModelError(AibindError):
-    """Tells that a model failed.
+    """Raised when a model fails.
 
-    ``status`` is the endpoint's HTTP status and ``code`` its own error code, when there is one;
-    ``retryable`` says whether the same request may succeed later.
+    ``status`` is the endpoint's HTTP status and ``code`` its own error code, each None when there is none.
+    ``retryable`` is whether the same request may succeed later.
     """
 
     def __init__(
@@ -236,7 +245,7 @@ class ModelError(AibindError):
 
 
 class ModelTimeoutError(ModelError):
-    """Tells that a model did not answer in time."""
+    """Raised when a model does not answer in time. ``retryable`` is true."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, retryable=True)
@@ -250,7 +259,7 @@ class SourceError(AibindError):
 
 
 class RequestError(AibindError):
-    """Tells that a client's request is wrong. ``status`` is the HTTP status to answer with (4xx)."""
+    """Raised when a client's request is wrong. ``status`` is the HTTP status to answer with (4xx)."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)

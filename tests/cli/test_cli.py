@@ -33,6 +33,24 @@ def test_version_and_help() -> None:
     assert "--tokens-per-second" in run("demo", "-h").stdout
 
 
+@pytest.mark.parametrize("columns", ["50", "80", "120"])
+@pytest.mark.parametrize(
+    ("command", "examples"),
+    [
+        ("demo", ["aibind demo --base-url http://127.0.0.1:11434/v1 --model llama3.2"]),
+        ("schema", ["aibind schema | sqlite3 chat.db", "wrangler d1 migrations apply DATABASE"]),
+    ],
+)
+def test_help_shows_examples_as_they_are_typed(command: str, examples: list[str], columns: str) -> None:
+    shown = run(command, "--help", COLUMNS=columns)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert not re.search(r"\\|[^\n -~…]", shown.stdout), "only what a terminal shows"
+    lines = shown.stdout.splitlines()
+    for example in examples:
+        assert any(line.endswith(example) for line in lines), "an example is not wrapped"
+    assert "Examples:" in shown.stdout
+
+
 def test_schema_makes_the_tables() -> None:
     shown = run("schema")
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -21,6 +21,14 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "worker"
 PACKAGED = {file.name: file.read_text() for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir()}
 
 
+def run_wrangler(folder: Path, *arguments: str) -> str:
+    command = [str(install_node_modules() / ".bin" / "wrangler"), *arguments]
+    environment = {**os.environ, "WRANGLER_SEND_METRICS": "false", "CI": "1", "HOME": str(folder), "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 class Wrangler:
     """Runs wrangler in a folder of its own, with a local D1 there."""
 
@@ -33,17 +41,7 @@ class Wrangler:
         return self.run("d1", *arguments, "--local")
 
     def run(self, *arguments: str) -> str:
-        command = [str(install_node_modules() / ".bin" / "wrangler"), *arguments]
-        environment = {
-            **os.environ,
-            "WRANGLER_SEND_METRICS": "false",
-            "CI": "1",
-            "HOME": str(self.folder),
-            "NO_COLOR": "1",
-        }
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=180)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return run_wrangler(self.folder, *arguments)
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         output = self.d1("execute", "aibind-chat", "--json", "--command", sql)

@@ -153,6 +153,8 @@ async def test_a_corrupt_row_is_left_alone(backend: Backend, data: str) -> None:
         with pytest.raises(CorruptConversationError, match=r'"sick".*left as it is') as caught:
             await store.load("sick")
         assert caught.value.session_id == "sick"
+        place = f'table "{database.conversations}"' if database else "memory"
+        assert f'"sick" in {place} cannot be read' in str(caught.value)
         assert isinstance(caught.value.__cause__, MalformedTreeError)
     if database:
         rows = (await database.connect().execute(f"SELECT data FROM {database.conversations}")).rows

@@ -103,7 +103,7 @@ async def test_an_endless_error_body_is_read_in_part() -> None:
 
 
 async def test_an_error_body_that_stalls_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibind.models.openai._ERROR_S", 2.0)
+    monkeypatch.setattr("aibind.models.openai._MAX_ERROR_S", 2.0)
     reply = Reply(["the beginning", "the end"], status=400, stall_after=1, content_type="text/plain")
     _, error, _ = await failing(reply)
     assert "the beginning" in str(error)
@@ -121,7 +121,7 @@ async def test_a_redirect_is_not_followed() -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "says"),
     [
-        (307, {"Location": "http://[nowhere"}, "an address that is no URL"),
+        (307, {"Location": "http://[nowhere"}, "an address that is not a URL"),
         (307, {"Location": "//other.example:99999/v1"}, "http://other.example:99999/v1;"),
         (307, {"Location": f"/login/{KEY}"}, "/login/[redacted];"),
         (307, {}, "answered 307: no explanation"),
@@ -217,7 +217,7 @@ async def test_text_that_came_with_the_garbage_is_not_lost() -> None:
 
 
 async def test_one_endless_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibind.models.chat.answer._WHOLE_BYTES", 100_000)
+    monkeypatch.setattr("aibind.models.chat.answer._MAX_WHOLE_BYTES", 100_000)
     _, error, _ = await failing(Reply(body=b" " * 200_000, content_type="application/json", split=every(50_000)))
     assert "one piece" in str(error)
 

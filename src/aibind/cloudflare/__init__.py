@@ -1,6 +1,7 @@
-"""On Cloudflare Workers: D1 and KV as stores, Workers AI as a model. Imports anywhere; works inside a Python Worker.
+"""Cloudflare Workers: D1 as a database, KV as a conversation store, Workers AI as a model.
 
-What a name needs is imported when it is first used: a Worker's start-up is billed, and limited to a second.
+It can be imported anywhere and works inside a Python Worker. Each name is loaded when it is first used, since a
+Worker's start-up is billed and limited to a second.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""D1 as a SqliteClient (contract §1)."""
+"""D1 as a SqliteClient."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
-from .._retry import retry
-from ..errors import SqliteError, SqliteSyntaxError, SqliteTypeError, TransientError
-from ..sqlite.client import SqliteResult, SqliteRow, SqliteValue, Statement
+from ..errors import SqliteError, SqliteSyntaxError, SqliteTypeError
+from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
+from .attempts import attempt
 from .d1_errors import did_not_run, map_error
 
 __all__ = ["D1Client", "wrap_d1"]
@@ -18,28 +19,29 @@ _T = TypeVar("_T")
 
 
 def wrap_d1(binding: object, *, patience_s: float = 5.0) -> D1Client:
-    """Wrap a D1 binding, ``env.DB``, or a session of it, ``env.DB.withSession(…)``, raw or as the SDK wraps it.
+    """Return a client of a D1 binding, ``env.DB``, or of a session of one, ``env.DB.withSession(…)``.
 
-    A wrapper costs nothing to make and holds nothing: make one, and the stores over it, for each request.
-    ``patience_s`` is how long, in seconds, to try again what fails for a moment and is safe to repeat: reads, and
-    whatever D1 turned away before it ran.
+    The binding may be raw or as the SDK wraps it. A client costs nothing to make and holds nothing: make one, and the
+    stores over it, for each request. ``patience_s`` is how long, in seconds, to retry what fails for a moment and is
+    safe to repeat: reads, and whatever D1 turned away before it ran.
 
-    Raises RuntimeError outside a Worker, and TypeError for anything that is no D1 binding.
+    Raises RuntimeError outside a Worker, and TypeError for anything but a D1 binding.
     """
     return D1Client(ffi.unwrap(binding, method="prepare", what="wrap_d1"), patience_s)
 
 
 class D1Client:
-    """Runs SQL on D1; made by :func:`wrap_d1`.
+    """A SqliteClient of D1, made by :func:`wrap_d1`.
 
-    Values are those of :data:`~aibind.sqlite.SqliteValue`, with D1's limits. Integers must be between -(2**53 - 1) and
-    2**53 - 1, for they cross JavaScript, which also gives D1 every number as a REAL: in a column of type TEXT the
-    integer 1 becomes the text ``1.0``, so give such a column a string. A number of that size or larger in a result is a
-    float; ``CAST(column AS TEXT)`` gives its digits. A float must be finite, and comes back as an int when it is whole,
-    for JavaScript knows no difference; infinity in a result comes back as None, and of two columns of one name the
-    last. A string must not hold lone surrogates.
+    Each call is one round trip; ``batch`` is one transaction. Values are those of :data:`~aibind.sqlite.SqliteValue`,
+    within the limits of JavaScript, which they cross:
 
-    Each call is one round trip. ``batch`` is one transaction.
+    - Integers must lie between -(2**53 - 1) and 2**53 - 1. D1 receives every number as a REAL, so in a column of type
+      TEXT the integer 1 becomes the text ``1.0``: give such a column a string. A larger number in a result is a float;
+      ``CAST(column AS TEXT)`` gives its digits.
+    - Floats must be finite. One that is whole comes back as an int, an infinity in a result as None.
+    - Strings must not hold lone surrogates.
+    - Of two columns with the same name, a result has the last.
     """
 
     shares_wakeups = False
@@ -49,17 +51,27 @@ class D1Client:
         self._database = database
         self._patience_s = patience_s
 
+    def __repr__(self) -> str:
+        kind = "database" if hasattr(self._database, "withSession") else "session"
+        return f"<D1Client {kind} patience_s={self._patience_s:g}>"
+
     async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
-        """Run one statement and return its rows. Raises the ``Sqlite…`` errors; bad values before D1 is called."""
+        """Run one statement and return its rows.
+
+        Raises one of the ``Sqlite…`` errors; for values that cannot be stored, before D1 is called.
+        """
         parameters = _parameters(sql, args)
 
         async def send() -> SqliteResult:
             return _result(ffi.from_js(await ffi.settle(self._prepare(sql, parameters), "all")))
 
-        return await self._insist(send, sql, repeatable=_is_read(sql))
+        return await self._attempt(send, sql, repeatable=_is_read(sql))
 
     async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
-        """Run several statements in one transaction and return a result each; an empty batch gives an empty list."""
+        """Run several statements in one transaction and return one result for each; none for an empty batch.
+
+        Raises one of the ``Sqlite…`` errors; all of the statements took effect or none.
+        """
         if not statements:
             return []
         prepared = [(statement.sql, _parameters(statement.sql, statement.args)) for statement in statements]
@@ -74,13 +86,14 @@ class D1Client:
             return [_result(answer) for answer in answers]
 
         repeatable = all(_is_read(sql) for sql, _ in prepared)
-        return await self._insist(send, prepared[0][0] if len(prepared) == 1 else None, repeatable=repeatable)
+        return await self._attempt(send, prepared[0][0] if len(prepared) == 1 else None, repeatable=repeatable)
 
     def with_session(self, start: str = "first-unconstrained") -> D1Client:
-        """Begin a session: reads may come from a replica near by, and see all that this session has written or read.
+        """Return a client of a new session, whose reads may come from a nearby replica.
 
-        ``start`` is ``first-unconstrained``, ``first-primary`` (begin with the newest state) or the bookmark of an
-        earlier session. Raises TypeError when this client is a session itself.
+        A session sees everything that it has written or read. ``start`` is ``first-unconstrained``, ``first-primary``
+        (begin with the newest state) or the bookmark of an earlier session. Raises TypeError when this client already
+        is one of a session.
         """
         if not hasattr(self._database, "withSession"):
             raise TypeError("This client is a session already: begin another one with the client of env.DB")
@@ -88,7 +101,7 @@ class D1Client:
 
     @property
     def bookmark(self) -> str | None:
-        """Tell the state that this session has seen, for a later session to begin with; None outside a session."""
+        """The state that this session has seen, for a later session to begin with; None outside a session."""
         read = getattr(self._database, "getBookmark", None)
         bookmark = read() if read is not None else None
         return None if ffi.is_nothing(bookmark) else str(bookmark)
@@ -97,30 +110,19 @@ class D1Client:
         statement = self._database.prepare(sql)
         return ffi.call(statement, "bind", ffi.to_js_array(parameters)) if parameters else statement
 
-    async def _insist(self, send: Callable[[], Awaitable[_T]], sql: str | None, *, repeatable: bool) -> _T:
-        async def attempt() -> _T | SqliteError:
-            try:
-                return await send()
-            except Exception as error:
-                text = ffi.failure_of(error)
-                if text is None:
-                    raise
-                mapped = map_error(text, sql)
-                if isinstance(mapped, TransientError) and (repeatable or did_not_run(text)):
-                    raise mapped from error
-                mapped.__cause__ = error
-                return mapped
-
-        outcome = await retry(attempt, patience_s=self._patience_s)
-        if isinstance(outcome, SqliteError):
-            raise outcome
-        return outcome
+    async def _attempt(self, send: Callable[[], Awaitable[_T]], sql: str | None, *, repeatable: bool) -> _T:
+        return await attempt(
+            send,
+            partial(map_error, sql=sql),
+            patience_s=self._patience_s,
+            may_repeat=lambda error: repeatable or did_not_run(str(error)),
+        )
 
 
 def _is_read(sql: str) -> bool:
-    """Say whether this surely only reads.
+    """Return whether this certainly only reads.
 
-    What begins with WITH, PRAGMA or a comment may write, and so may the second of two statements: D1 runs both.
+    A statement that begins with WITH, PRAGMA or a comment may write, and so may the second of two: D1 runs both.
     """
     sql = sql.strip()
     return sql[:7].upper().rstrip() == "SELECT" and ";" not in sql[:-1]
@@ -173,7 +175,7 @@ def _parameter(value: SqliteValue, number: int, sql: str) -> str | float | bytes
 
 def _result(answer: Any) -> SqliteResult:
     if not isinstance(answer, dict):
-        raise SqliteError(f"D1 gave {type(answer).__name__} in place of a result")
+        raise SqliteError(f"D1 gave {type(answer).__name__} instead of a result")
     found = cast("dict[str, Any]", answer)
     if found.get("success") is False:
         raise map_error(str(found.get("error")))
@@ -187,5 +189,5 @@ def _row(row: dict[str, Any]) -> SqliteRow:
         if type(value) is list:  # how D1 gives a BLOB
             row[name] = bytes(cast("list[int]", value))
         elif type(value) is int and not -ffi.MAX_SAFE_INTEGER <= value <= ffi.MAX_SAFE_INTEGER:
-            row[name] = float(value)  # nobody should take it for exact
+            row[name] = float(value)  # a mark that it is not exact
     return row

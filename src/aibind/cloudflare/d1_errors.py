@@ -1,6 +1,6 @@
-"""What D1 says when it fails, as the errors of :mod:`aibind.errors`.
+"""D1's error messages, as the errors of :mod:`aibind.errors`.
 
-D1 has no codes of its own: a message has a prefix, SQLite's message and the name of SQLite's result code, as in
+D1 has no error codes. A message has a prefix, SQLite's message and the name of SQLite's result code, as in
 ``D1_ERROR: UNIQUE constraint failed: t.c: SQLITE_CONSTRAINT (extended: …)``. Patterns are compiled when something first
 fails, not when a Worker starts.
 """
@@ -42,13 +42,13 @@ _RULES: tuple[tuple[str, type[SqliteError], str], ...] = (
     (r"SQLITE_ERROR|syntax error|No SQL statements|not contain a statement", SqliteSyntaxError, ""),
     (r"parameter bindings|D1_EXEC_ERROR", SqliteSyntaxError, ""),
 )
-"""What to look for, in this order; the error that it means; and what to add for whoever reads it."""
+"""Patterns in the order in which they are tried, the error that each means, and advice to add to the message."""
 
 
 def map_error(text: str, sql: str | None = None) -> SqliteError:
-    """Make our error out of what D1 said; keep D1's own as its ``__cause__``."""
+    """Return the error for what D1 said."""
     plain = re.sub(r"^(?:Error: )?(?:D1_\w+: )+", "", text)
-    by_sqlite = "SQLITE_ERROR" in text  # then the message may quote the statement, which says nothing about D1
+    by_sqlite = "SQLITE_ERROR" in text  # the message may then quote the statement, which says nothing about D1
     for pattern, kind, advice in _RULES:
         if by_sqlite and issubclass(kind, SqliteTransientError):
             continue
@@ -58,5 +58,5 @@ def map_error(text: str, sql: str | None = None) -> SqliteError:
 
 
 def did_not_run(text: str) -> bool:
-    """Say whether D1 turned the statements away before any of them ran, so that even writes are safe to repeat."""
+    """Return whether D1 turned the statements away before any of them ran, so that even writes are safe to repeat."""
     return re.search(r"requests queued|cannot resolve d1 db", text, re.IGNORECASE) is not None

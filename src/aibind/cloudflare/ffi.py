@@ -1,9 +1,9 @@
-"""Values across the boundary between Python and JavaScript. Nothing else in this package knows JavaScript.
+"""The boundary between Python and JavaScript: bindings, values, promises and errors.
 
-A binding comes in two kinds. Raw, it is a JsProxy: JavaScript's null arrives as ``jsnull`` (as None on Python 3.12),
-None leaves as undefined, a dict as a Map, a large int as a BigInt. Wrapped by workers-runtime-sdk, it converts by
+Bindings come in two kinds. A raw one is a JsProxy: JavaScript's null arrives as ``jsnull`` (as None on Python 3.12),
+None leaves as undefined, a dict as a Map, a large int as a BigInt. One wrapped by workers-runtime-sdk converts by
 itself. So that each value crosses in one way, whatever the Python and the kind, wrapped bindings are unwrapped and data
-crosses as JSON, which is also one crossing for a whole set of rows and not one for each value.
+crosses as JSON, which is also one crossing for a whole set of rows instead of one for each value.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 JsObject: TypeAlias = Any
-"""A proxy of something in JavaScript."""
+"""A proxy of a JavaScript object."""
 
 MAX_CAUSE_DEPTH = 5
-"""How many causes of an error are told with it."""
+"""The length of the chain of causes that a message includes, the error itself counted."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
-"""The largest integer that a JavaScript number holds exactly, as it does its neighbours."""
+"""The largest integer that a JavaScript number holds exactly, and so its neighbours."""
 
 
 def unwrap(binding: object, *, method: str, what: str) -> JsObject:
-    """Return the JavaScript object of a binding, raw or wrapped by the SDK, and check that it has ``method``.
+    """Return the JavaScript object of a binding, raw or wrapped by the SDK.
 
-    Raises RuntimeError outside a Worker, and TypeError for anything that is no such binding; both name ``what``.
+    Raises RuntimeError outside a Worker, and TypeError for anything without ``method``; both name ``what``, the caller.
     """
     try:
         proxy_type = _js("pyodide.ffi").JsProxy
@@ -52,7 +52,7 @@ def unwrap(binding: object, *, method: str, what: str) -> JsObject:
     proxy: Any = binding
     if not isinstance(proxy, proxy_type):
         try:
-            proxy = _js("workers").python_to_rpc(binding)  # of the SDK: gives back what it wrapped
+            proxy = _js("workers").python_to_rpc(binding)  # the SDK returns what it wrapped
         except Exception as error:
             raise _no_binding(binding, method, what) from error
     if not isinstance(proxy, proxy_type) or not hasattr(proxy, method):
@@ -68,7 +68,7 @@ def _no_binding(value: object, method: str, what: str) -> TypeError:
 
 
 def to_js_array(values: Sequence[str | float | bytes | None]) -> JsObject:
-    """Make a JavaScript array. None becomes null, bytes an Uint8Array. Numbers must be finite, integers safe."""
+    """Return a JavaScript array. None becomes null, bytes a Uint8Array; numbers must be finite, integers safe."""
     array = to_js_object([None if isinstance(value, bytes) else value for value in values])
     for index, value in enumerate(values):
         if isinstance(value, bytes):
@@ -77,28 +77,28 @@ def to_js_array(values: Sequence[str | float | bytes | None]) -> JsObject:
 
 
 def to_js_object(value: Mapping[str, Any] | Sequence[Any]) -> JsObject:
-    """Make a plain JavaScript object or array, from what JSON can hold."""
+    """Return a plain JavaScript object or array of what JSON can hold."""
     return _js("js").JSON.parse(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def call(target: JsObject, method: str, arguments: JsObject) -> Any:
-    """Call a method with the elements of a JavaScript array."""
+    """Call a method with the elements of a JavaScript array and return its result."""
     return _js("js").Reflect.apply(getattr(target, method), target, arguments)
 
 
 def from_js(value: JsObject) -> Any:
-    """Return what JavaScript made as plain Python values: dicts, lists, strings, numbers, booleans and None."""
+    """Return a JavaScript value as plain Python: dicts, lists, strings, numbers, booleans and None."""
     text = _js("js").JSON.stringify(value)
     return None if is_nothing(text) else json.loads(text)
 
 
 def is_nothing(value: object) -> bool:
-    """Say whether this is JavaScript's undefined or null, which Python 3.12 has as None."""
+    """Return whether this is JavaScript's undefined or null, which are None on Python 3.12."""
     return value is None or value is getattr(_js("pyodide.ffi"), "jsnull", None)
 
 
 class RejectionError(Exception):
-    """Is what a promise was rejected with that is no Error: ``reason``, a text or any other value."""
+    """Raised when a promise is rejected with a value that is not an Error. ``reason`` is that value."""
 
     def __init__(self, reason: object) -> None:
         super().__init__("undefined" if is_nothing(reason) else _message(reason) or str(reason))
@@ -106,11 +106,11 @@ class RejectionError(Exception):
 
 
 async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
-    """Call a method that gives a promise, wait, and return its value or raise what it was rejected with.
+    """Call a method that returns a promise; return what the promise resolves to, or raise what it is rejected with.
 
-    Awaiting the call does the same, but hangs for ever when the promise is rejected with something other than an Error,
-    such as the text for which somebody broke off a stream: Pyodide's future refuses to raise it. What a call returns is
-    made such a future at once, so the promise has to come about without Python looking: as what a getter returns.
+    Awaiting the call would do the same, but never returns when the promise is rejected with something other than an
+    Error, such as the reason for cancelling a stream: Pyodide's future cannot raise it. Pyodide makes such a future of
+    every promise that a call returns, so the promise is made where Python does not see it, by a getter.
     """
     function = getattr(target, method)
     if not isinstance(function, _js("pyodide.ffi").JsProxy):
@@ -128,7 +128,7 @@ async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
 
 
 async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:
-    """Yield what a ReadableStream gives, text as UTF-8, and cancel it when nobody reads on."""
+    """Yield the parts of a ReadableStream, text as UTF-8; closing the iterator cancels the stream."""
     reader = stream.getReader()
     try:
         while not (part := await settle(reader, "read")).done:
@@ -137,27 +137,27 @@ async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:
     finally:
         try:
             await settle(reader, "cancel")
-        except Exception as error:  # then it has failed, which whoever reads was told, or fails at ending
+        except Exception as error:  # the stream failed, which the reader knows, or its cancelling did
             if failure_of(error) is None:
                 raise
 
 
 def failure_of(error: BaseException) -> str | None:
-    """Return what a JavaScript error says, and its causes; None for an error that does not come from JavaScript."""
+    """Return the message of a JavaScript error, with those of its causes; None for an error of Python's."""
     if isinstance(error, RejectionError):
         return str(error)
     if not isinstance(error, _js("pyodide.ffi").JsException):
         return None
-    told: list[str] = []
+    messages: list[str] = []
     cause: object = error
     for _ in range(MAX_CAUSE_DEPTH):
         text = _message(cause)
-        if not any(text in earlier for earlier in told):
-            told.append(text.rstrip(": "))
+        if not any(text in earlier for earlier in messages):
+            messages.append(text.rstrip(": "))
         cause = getattr(cause, "cause", None)
         if is_nothing(cause):
             break
-    return ": ".join(filter(None, told)) or str(error)
+    return ": ".join(filter(None, messages)) or str(error)
 
 
 def _message(value: object) -> str:
@@ -166,10 +166,10 @@ def _message(value: object) -> str:
     try:
         message = getattr(value, "message", None)
         return "" if is_nothing(message) else str(message)
-    except Exception:  # of JavaScript: a getter may do anything
+    except Exception:  # a getter in JavaScript may raise anything
         return ""
 
 
 def _js(name: str) -> Any:
-    """Import a module that only a Worker has, and whose types nobody knows."""
+    """Return a module that exists only in a Worker, where there are no types for it."""
     return import_module(name)

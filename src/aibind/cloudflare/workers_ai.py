@@ -1,4 +1,4 @@
-"""Workers AI as a Model: the models that run beside a Worker."""
+"""Workers AI as a Model."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import Any
 
 from .._json import is_list, is_object
 from ..errors import ModelError
-from ..models.chat import ChatReply, Redactor, chat_body
-from ..models.model import ModelEvent, ModelRequest
-from ..streams.sse import SseParser
+from ..models import ModelEvent, ModelRequest
+from ..models.chat import ChatReply, chat_body
+from ..streams import SseParser
 from . import ffi
 
 __all__ = ["DEFAULT_MODEL", "WorkersAIModel"]
 
 DEFAULT_MODEL = "@cf/meta/llama-3.3-70b-instruct-fp8-fast"
 
-_ASKED = ("messages", "stream", "tools", "response_format")
+_SENT_KEYS = ("messages", "stream", "tools", "response_format")
 _PASSING = re.compile(r"\b(?:429|5\d\d|3040|3036)\b|capacity|rate limit|timed? ?out|connection lost", re.IGNORECASE)
 
 
 class WorkersAIModel:
-    """Streams replies of a model of Workers AI, through the binding ``env.AI``, raw or as the SDK wraps it.
+    """A model of Workers AI, which runs beside the Worker, through the binding ``env.AI``, raw or as the SDK wraps it.
 
-    ``model`` is its name, ``@cf/…``. ``options`` go with each request as they are, such as ``{"max_tokens": 2000}``:
-    without it Workers AI stops after 256 tokens. Both formats that its models answer in are read, their own and that of
-    chat completions. JSON that has to fit a schema comes in one piece: Workers AI does not stream it. Closing the
-    stream ends the reply. Raises ModelError for what Workers AI refuses, and for an answer that cannot be read.
+    ``model`` is its name, ``@cf/…``. ``options`` are added to each request, such as ``{"max_tokens": 2000}``; without
+    that one Workers AI stops after 256 tokens. Answers are read in both formats that its models use, their own and that
+    of chat completions. JSON that has to fit a schema comes in one piece, since Workers AI does not stream it.
+
+    Raises RuntimeError outside a Worker, and TypeError for anything but an AI binding.
     """
 
     def __init__(self, ai: object, model: str = DEFAULT_MODEL, *, options: dict[str, Any] | None = None) -> None:
@@ -37,9 +38,15 @@ class WorkersAIModel:
         self._model = model
         self._options = options or {}
 
+    def __repr__(self) -> str:
+        return f"WorkersAIModel({self._model!r})"
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Answer ``request``."""
-        reply = ChatReply(Redactor(()), structured=request.json_schema is not None)
+        """Answer ``request``. Closing the iterator ends the reply.
+
+        Raises ModelError for what Workers AI refuses, and for an answer that cannot be read.
+        """
+        reply = ChatReply(structured=request.json_schema is not None)
         try:
             answer = await ffi.settle(self._ai, "run", self._model, ffi.to_js_object(self._body(request)))
             async with aclosing(_messages(answer)) as messages:
@@ -63,13 +70,13 @@ class WorkersAIModel:
         body = chat_body(self._model, request)
         if request.json_schema is not None:
             body["stream"] = False
-            if "json_schema" in body["response_format"]:  # Workers AI wants the schema as it is, without a wrapping
+            if "json_schema" in body["response_format"]:  # Workers AI takes the schema itself, not wrapped
                 body["response_format"]["json_schema"] = dict(request.json_schema)
-        return {**{key: body[key] for key in _ASKED if key in body}, **self._options}
+        return {**{key: body[key] for key in _SENT_KEYS if key in body}, **self._options}
 
 
 async def _messages(answer: ffi.JsObject) -> AsyncGenerator[tuple[str, str], None]:
-    """Yield event and data of each message of an answer: of an event stream, or an object that came in one piece."""
+    """Yield the event and data of each message of an answer, which is an event stream or one object."""
     if not hasattr(answer, "getReader"):
         if not ffi.is_nothing(answer):
             yield "", json.dumps(_whole(ffi.from_js(answer)))
@@ -81,7 +88,7 @@ async def _messages(answer: ffi.JsObject) -> AsyncGenerator[tuple[str, str], Non
             for message in parser.feed(piece):
                 yield message.event, message.data
     for message in parser.flush():
-        if message.data == "[DONE]":  # anything else may be half of a message
+        if message.data == "[DONE]":  # anything else may be a part of a message
             yield message.event, message.data
 
 
@@ -95,10 +102,10 @@ def _whole(answer: Any) -> Any:
 
 
 def _as_completion(data: str) -> str:
-    """Write a message in Workers AI's own format as one of chat completions; leave any other as it is.
+    """Return a message in Workers AI's own format as one of chat completions, and any other unchanged.
 
-    The own format is ``{"response": "text", "tool_calls": [{"name", "arguments"}], "usage": {…}}``. Text that looks
-    like a number or like JSON comes as that.
+    Its own format is ``{"response": "text", "tool_calls": [{"name", "arguments"}], "usage": {…}}``. Text that looks
+    like a number or like JSON arrives as such a value.
     """
     if '"choices"' in data:
         return data

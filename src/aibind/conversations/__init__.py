@@ -1,8 +1,11 @@
-"""Where conversations are kept between turns (contract §7)."""
+"""Conversation stores: the interface, and one in memory."""
 
 from __future__ import annotations
 
+from .._public import publish
 from .memory import MemoryConversationStore
 from .store import ConversationStore
 
 __all__ = ["ConversationStore", "MemoryConversationStore"]
+
+publish(__name__, __all__)

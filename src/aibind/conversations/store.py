@@ -1,4 +1,4 @@
-"""The interface of a place that keeps conversations (contract §7)."""
+"""The interface of conversation stores."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ __all__ = ["ConversationStore"]
 
 
 class ConversationStore(Protocol):
-    """Keeps one :class:`~aibind.history.ChatHistory` a session, for a limited time since its last save."""
+    """Storage for conversations: one :class:`~aibind.history.ChatHistory` per session, kept for a limited time.
+
+    The time to live starts at the last save. Section 7 of the contract page describes the stored format.
+    """
 
     async def load(self, session_id: str) -> ChatHistory:
-        """Load a conversation; an empty one when the session is unknown or has expired.
+        """Return a conversation; an empty one when the session is unknown or has expired.
 
-        Raises CorruptConversationError when something is stored that is not a conversation.
+        Raises CorruptConversationError when what is stored is not a conversation.
         """
         ...
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
-        """Store the whole conversation, all of it or nothing, and start its time to live anew.
+        """Store the whole conversation, all of it or nothing, and restart its time to live.
 
-        A store may merge what others saved meanwhile into ``chat`` (see :meth:`ChatHistory.merge`), so that no turn is
-        lost. Raises ConversationTooLargeError when it cannot fit.
+        A store may merge what others have saved meanwhile into ``chat`` (see :meth:`ChatHistory.merge`), so that no
+        turn is lost. Raises ConversationTooLargeError when the conversation does not fit.
         """
         ...
 
     async def delete(self, session_id: str) -> None:
-        """Forget a conversation. Deleting an unknown one does nothing."""
+        """Delete a conversation. Deleting an unknown one does nothing."""
         ...

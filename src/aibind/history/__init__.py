@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from .._public import publish
 from .chat import ChatHistory
 from .node import Message, Siblings, TreeNode, TreePath
 from .tree import GenerateId, MessageTree
 
 __all__ = ["ChatHistory", "GenerateId", "Message", "MessageTree", "Siblings", "TreeNode", "TreePath"]
+
+publish(__name__, __all__)

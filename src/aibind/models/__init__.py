@@ -1,7 +1,7 @@
-"""Language models: the protocol, an offline model, and any endpoint that speaks chat completions.
+"""Language models: the protocol, an offline model, and endpoints that speak chat completions.
 
-``OpenAIModel`` is loaded when it is first asked for, since it needs the extra ``http``; everything else here needs the
-standard library alone.
+``OpenAIModel`` is loaded when it is first used, since it needs the extra ``http``; everything else needs the standard
+library alone.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._lazy import load_on_demand
+from .._public import publish
 from .echo import EchoModel
 from .model import Message, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 
@@ -28,6 +29,7 @@ __all__ = [
     "Usage",
 ]
 
+publish(__name__, __all__)
 __getattr__ = load_on_demand(__name__, {"openai": "OpenAIModel"})
 
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
+from ..history import Message
+
 __all__ = [
     "Message",
     "Model",
@@ -17,27 +19,24 @@ __all__ = [
     "Usage",
 ]
 
-Message: TypeAlias = dict[str, Any]
-"""One message of a conversation, as it is stored: usually ``{"role": "user", "content": "…"}``."""
-
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """Is a piece of the answer's text, never empty."""
+    """A piece of the answer's text, never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """Is a piece of the reasoning that some models show beside their answer, never empty."""
+    """A piece of the reasoning that some models show beside their answer, never empty."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """Is one whole call of a tool: ``arguments`` is JSON text, as the model wrote it."""
+    """One whole call of a tool. ``arguments`` is JSON text, as the model wrote it."""
 
     id: str
     name: str
@@ -46,18 +45,19 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Is what an answer cost, in tokens; comes last, at most once."""
+    """The cost of an answer, in tokens. It comes last, at most once."""
 
     input_tokens: int = 0
     output_tokens: int = 0
 
 
 ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCall | Usage
+"""One event of a model's answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Is what a model is asked.
+    """What a model is asked.
 
     ``messages`` is the conversation so far, oldest first, ending with what is to be answered. ``json_schema`` asks
     for structured output: JSON text that fits the schema (an empty mapping: any JSON object). ``tools`` are function
@@ -71,12 +71,13 @@ class ModelRequest:
 
 
 class Model(Protocol):
-    """Answers a request with a stream of events."""
+    """A language model, which answers a request with a stream of events."""
 
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        """Answer ``request``.
+        """Answer ``request``, event by event.
 
-        The iterator raises ModelError (and nothing else on purpose) when the model fails. Whoever stops early closes
-        it with ``aclose()`` when it has one, which ends the request to the model's endpoint.
+        A ``str`` is text, as a :class:`TextDelta` is. The iterator raises ModelError when the model fails; readers see
+        its message, and of any other exception only that the model failed. A caller that stops early closes the
+        iterator with ``aclose()`` where it has one, which must end the request to the model's endpoint.
         """
         ...

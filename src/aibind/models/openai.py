@@ -1,12 +1,11 @@
-"""Any endpoint that speaks OpenAI's chat completions over server-sent events.
+"""A model at any endpoint that speaks OpenAI's chat completions over server-sent events.
 
 OpenAI, Groq, DeepSeek, xAI, Mistral, Qwen, OpenRouter, Gemini's compatible endpoint, vLLM, llama.cpp, Ollama, LM Studio
-and many more do. Needs the extra ``http``.
+and many more do. It needs the extra ``http``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -14,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from .._time import sleep, timeout
 from ..errors import ModelError, ModelTimeoutError
 from .chat.answer import ChatAnswer
 from .chat.endpoint import ChatEndpoint, shown_redirect
@@ -33,43 +33,50 @@ _HINTS = {
     401: " (check the API key)",
     404: " (check base_url and the model's name)",
 }
-_ERROR_BYTES = 64 * 1024  # of an error's body are read
-_ERROR_S = 5.0  # and for so long
-_TAIL_S = 10.0  # after the reason to stop only usage and [DONE] can come
-_DRAIN_S = 0.1  # after [DONE] only the end of the body can come, which frees the connection for the next call
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_ERROR_S = 5.0
+"""Seconds to read the body of an error for."""
+_MAX_TAIL_S = 10.0
+"""Seconds to wait for the rest after the reason to stop: only usage and [DONE] can follow."""
+_MAX_DRAIN_S = 0.1
+"""Seconds to wait for the end of the body after [DONE], which frees the connection for the next call."""
 _MAX_WAIT_S = 30.0
+"""Seconds that an endpoint may ask to wait before a retry."""
 _HTTP_LOGGER = logging.getLogger("httpx2")
 
 
 class OpenAIModel:
-    """Streams from ``model`` at ``base_url``.
+    """The model ``model`` at the endpoint ``base_url``.
 
-    Keep one for the life of the program: it holds a client whose connections are used again (``aclose()`` closes it).
+    Keep one for the life of the program: it holds a client whose connections are reused (``aclose()`` closes it).
 
-    - ``base_url`` is the address before ``/chat/completions``; a slash or that path at its end does no harm, and a
-      query (Azure's ``api-version``) is kept. A loopback address is never sent through a proxy.
+    - ``base_url`` is the address before ``/chat/completions``. A slash or that path at its end is accepted, and a query
+      (Azure's ``api-version``) is kept. A loopback address is never sent through a proxy.
     - ``api_key`` is sent as a bearer token. It is not read from the environment, so that a key for one endpoint does
-      not reach another. It never appears in errors and reprs, even where the endpoint repeats it.
-    - ``timeout_s`` is the longest silence, before the first byte and between two; comments that keep the connection
-      alive count as life. None means for ever. ``connect_timeout_s`` is for the connection.
-    - ``max_retries`` is how often a request is sent again when no answer has begun: after failures to connect, lost
+      not reach another, and it never appears in errors and reprs, even where the endpoint repeats it.
+    - ``timeout_s`` is the longest silence in seconds, before the first byte and between two; comments that keep the
+      connection alive count as data. None sets no limit. ``connect_timeout_s`` limits the time to connect.
+    - ``max_retries`` is how often a request is sent again while no answer has begun: after failures to connect, lost
       connections, and the statuses 408, 409, 429 and 5xx (but not for a spent quota). The waits start at ``backoff_s``
-      and double, shortened at random by up to a half; an endpoint that asks for a wait of up to 30 s gets it, and a
-      longer one is raised at once. Nothing is retried once an answer has begun.
+      seconds and double, shortened at random by up to a half. A wait of up to 30 s that an endpoint asks for is kept;
+      for a longer one the error is raised at once. Nothing is retried once an answer has begun.
     - ``structured`` is how JSON is asked for: ``json_schema`` (not strict), or ``json_object`` for endpoints that know
       only that, with the schema in the system prompt.
-    - ``headers`` are added. ``extra_body`` is laid over each request's body, for example ``{"temperature": 0}``; a
-      None takes a key away.
-    - ``client`` is yours, and stays open: its proxies, certificates and limits hold, the time-outs here too.
+    - ``headers`` are sent as well. ``extra_body`` is merged into each request's body, for example
+      ``{"temperature": 0}``; None as a value removes a key.
+    - ``client`` is a client that you keep and close. Its proxies, certificates and limits apply; the timeouts are those
+      given here.
 
-    An endpoint that refuses ``stream_options`` (Mistral's does) is asked again without it. One that answers in one
-    piece, with JSON in place of a stream, is understood.
+    An endpoint that refuses ``stream_options`` (Mistral's does) is asked again without it. An answer in one piece, with
+    JSON in place of a stream, is read too.
 
-    Not every answer is whole. One that ran into the limit of tokens ends normally with the text it has; but a tool call
-    or structured output that the limit cut is of no use, so that is a ModelError with the code ``length``. After the
-    text that came, ModelError is raised for an answer that was filtered (``content_filter``), that the endpoint broke
-    off with an error, or whose connection ended before the model said why it stopped (``cut_off``). A refusal is text,
-    and a ModelError (``refusal``) where structured output was asked for.
+    Text that ran into the limit of tokens ends normally; a tool call or structured output that the limit cut is a
+    ModelError with the code ``length``. After the text that came, ModelError is raised for an answer that was filtered
+    (``content_filter``), that the endpoint broke off with an error, or whose connection ended before the model said
+    why it stopped (``cut_off``). A refusal is text, and a ModelError (``refusal``) where structured output was asked
+    for.
+
+    Raises ValueError for arguments that cannot be used.
     """
 
     def __init__(
@@ -93,7 +100,7 @@ class OpenAIModel:
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"{name} is {seconds}: give a number of seconds above 0, or None for no limit")
         if max_retries < 0 or backoff_s < 0:
-            raise ValueError("max_retries and backoff_s must not be negative")
+            raise ValueError(f"max_retries is {max_retries} and backoff_s {backoff_s}: give 0 or more")
         if structured not in ("json_schema", "json_object"):
             raise ValueError(f"structured is {structured!r}: give 'json_schema' or 'json_object'")
         self._model = model
@@ -131,16 +138,16 @@ class OpenAIModel:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, and with them the replies that are under way. A client that was given stays open."""
+        """Close the connections and the replies that use them. A client that was given stays open."""
         _HTTP_LOGGER.removeFilter(self._log_filter)
         if self._owns_client:
             await self._client.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Answer ``request``; tool calls come whole after the text, usage last.
+        """Answer ``request``: text as it comes, then whole tool calls, then the usage.
 
-        Raises ModelError, or ModelTimeoutError after too long a silence; both carry ``retryable``. Closing the iterator
-        or cancelling the task closes the connection, so that the endpoint stops.
+        Raises ModelError, or ModelTimeoutError after a silence of ``timeout_s``. Closing the iterator or cancelling the
+        task closes the connection, so that the endpoint stops.
         """
         response = await self._open(self._body(request))
         try:
@@ -167,7 +174,7 @@ class OpenAIModel:
         return {key: value for key, value in body.items() if value is not None}
 
     async def _open(self, body: dict[str, Any]) -> httpx2.Response:
-        """Send the request until an answer begins, and return it."""
+        """Send the request, with retries, and return the response once it has begun."""
         attempt = 0
         while True:
             if not self._takes_stream_options:
@@ -185,12 +192,12 @@ class OpenAIModel:
                 self._takes_stream_options = False
                 continue
             wait_s = self._wait_s(attempt) if asked_wait_s is None else asked_wait_s
-            # A silent endpoint may still be at work on the request: sending it again would pay for it twice.
+            # A silent endpoint may still be working on the request: sending it again would cost twice.
             hopeless = not failure.retryable or isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout)
             if hopeless or attempt >= self._max_retries or wait_s > _MAX_WAIT_S:
                 raise failure from cause
             attempt += 1
-            await asyncio.sleep(wait_s)
+            await sleep(wait_s)
 
     async def _send(self, content: bytes) -> httpx2.Response:
         request = self._client.build_request(
@@ -201,10 +208,10 @@ class OpenAIModel:
         except RuntimeError as error:
             if not self._client.is_closed:
                 raise
-            raise ModelError("This model was closed: make a new one") from error
+            raise ModelError("This OpenAIModel was closed: create another one") from error
 
     def _wait_s(self, attempt: int) -> float:
-        import random  # not at import: Cloudflare Workers have no randomness then
+        import random  # here: importing it seeds a generator, and a Worker has no randomness while it starts
 
         jitter = 1 - random.random() / 2
         return self._backoff_s * 2.0**attempt * jitter
@@ -213,19 +220,19 @@ class OpenAIModel:
 
     async def _next(self, parts: AsyncGenerator[bytes, None], reply: ChatReply) -> bytes | None:
         try:
-            async with asyncio.timeout(_TAIL_S if reply.finished else None):
+            async with timeout(_MAX_TAIL_S if reply.finished else None):
                 return await anext(parts, None)
         except TimeoutError:
             return None
         except httpx2.HTTPError as error:
-            if reply.finished:  # the reply is whole; what is missing is at most the usage
+            if reply.finished:  # the reply is whole; at most the usage is missing
                 return None
             raise self._broken(error) from error
 
     # --- what can go wrong --------------------------------------------------------------------------------------------
 
     async def _refusal(self, response: httpx2.Response) -> tuple[ModelError, float | None]:
-        """Make the error for an answer that is not a success, and read how long to wait before asking again."""
+        """Return the error for an answer that is not a success, and the seconds that the endpoint asks to wait."""
         status = response.status_code
         prefix = f"The model's endpoint answered {status}{_HINTS.get(status, '')}"
         location = response.headers.get("location", "")
@@ -262,19 +269,19 @@ class OpenAIModel:
 
 async def _read_error(response: httpx2.Response) -> bytes:
     content = bytearray()
-    with contextlib.suppress(TimeoutError, httpx2.HTTPError):  # what has come of the explanation is enough
-        async with asyncio.timeout(_ERROR_S), contextlib.aclosing(response.aiter_bytes()) as parts:
+    with contextlib.suppress(TimeoutError, httpx2.HTTPError):  # the part of the explanation that came is enough
+        async with timeout(_MAX_ERROR_S), contextlib.aclosing(response.aiter_bytes()) as parts:
             async for part in parts:
                 content += part
-                if len(content) >= _ERROR_BYTES:
+                if len(content) >= _MAX_ERROR_BYTES:
                     break
     await response.aclose()
-    return bytes(content[:_ERROR_BYTES])
+    return bytes(content[:_MAX_ERROR_BYTES])
 
 
 async def _drain(parts: AsyncGenerator[bytes, None]) -> None:
     with contextlib.suppress(TimeoutError, httpx2.HTTPError):
-        async with asyncio.timeout(_DRAIN_S):
+        async with timeout(_MAX_DRAIN_S):
             async for _ in parts:
                 pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._public import publish
 from ..streams.response import HttpResponse
 from .app import create_app
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
@@ -19,3 +20,5 @@ __all__ = [
     "Tool",
     "create_app",
 ]
+
+publish(__name__, __all__)

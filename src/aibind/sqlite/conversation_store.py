@@ -45,6 +45,7 @@ class SqliteConversationStore:
         self._client = client
         self._ttl_ms = ttl_ms
         self._max_bytes = max_bytes
+        self._place = f'table "{table}"'
         name = quote_identifier(table)
         self._select = f"SELECT data FROM {name} WHERE session_id = ? AND expires_at > ?"
         self._upsert = (
@@ -66,7 +67,7 @@ class SqliteConversationStore:
         Raises CorruptConversationError when the row does not hold a conversation; the row is left unchanged.
         """
         rows = (await self._client.execute(self._select, (session_id, now_ms()))).rows
-        return decode_chat(session_id, rows[0]["data"]) if rows else ChatHistory()
+        return decode_chat(session_id, rows[0]["data"], place=self._place) if rows else ChatHistory()
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
         """Store the whole conversation in one statement and restart its time to live.

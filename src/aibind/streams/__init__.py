@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._public import publish
 from .base import BaseStreamStore
 from .batch import EventBatch
 from .durable import DurableStream, EndHook, EventHook, KeepAlive, follow
@@ -44,3 +45,5 @@ __all__ = [
     "follow",
     "poll_pages",
 ]
+
+publish(__name__, __all__)

@@ -11,6 +11,7 @@ A check needs no test framework: it raises an error when it fails, and CheckSkip
 
 from __future__ import annotations
 
+from .._public import publish
 from .checks import Check, CheckSkipped
 from .conversations import ConversationStoreHarness, conversation_store_checks
 from .stream_harness import StreamStoreHarness
@@ -24,3 +25,5 @@ __all__ = [
     "conversation_store_checks",
     "stream_store_checks",
 ]
+
+publish(__name__, __all__)

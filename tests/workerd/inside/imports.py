@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
+import typing
 
 from .bench import Bench, checks_once
 
@@ -16,3 +18,15 @@ async def the_standard_library_is_enough(_bench: Bench) -> None:
     third_party = {"anyio", "httpx2", "pydantic", "starlette"}
     assert {aibind.cloudflare, aibind.sqlite, aibind.streams}
     assert not third_party & {name.partition(".")[0] for name in sys.modules}
+
+
+@checks_once
+async def public_classes_name_their_package(_bench: Bench) -> None:
+    from aibind.cloudflare import KVConversationStore
+    from aibind.history import TreeNode
+    from aibind.models import ModelRequest
+
+    assert repr(KVConversationStore) == "<class 'aibind.cloudflare.KVConversationStore'>"
+    assert pickle.loads(pickle.dumps(ModelRequest([]))) == ModelRequest([])
+    assert typing.get_type_hints(TreeNode)["children"] == tuple[str, ...]
+    assert typing.get_type_hints(ModelRequest).keys() == {"messages", "system", "json_schema", "tools"}

@@ -130,6 +130,24 @@ async def what_follows_a_select_is_not_run_again(bench: Bench) -> None:
         assert database.calls == calls, sql
 
 
+@checks_once
+async def a_write_that_is_answered_with_a_failure_is_not_run_again(bench: Bench) -> None:
+    """D1 may report a failure in its answer as well as by an error."""
+    for sql, repeated in (("INSERT", False), ("SELECT 1", True)):
+        database = javascript(
+            bench,
+            """{calls: 0, prepare() {
+                return {all: async () => {
+                    this.calls += 1;
+                    return {success: false, error: 'D1_ERROR: Network connection lost.'};
+                }};
+            }, batch() {}}""",
+        )
+        with raises(SqliteTransientError):
+            await wrap_d1(database, patience_s=0.3).execute(sql)
+        assert (database.calls > 1) is repeated, (sql, database.calls)
+
+
 @checks_of_each_kind
 async def a_statement_with_half_a_character_is_refused(bench: Bench) -> None:
     for run in (wrap_d1(bench.db).execute("SELECT '\ud800'"), wrap_d1(bench.db).batch([Statement("SELECT '\udfff'")])):

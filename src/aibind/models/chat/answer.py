@@ -1,4 +1,4 @@
-"""Reads the body of an endpoint's answer, stream or not, and hands its messages to a ChatReply; no I/O here."""
+"""The body of an endpoint's answer, an event stream or one JSON text, read without I/O."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from .reply import ChatReply, cut_off
 
 __all__ = ["ChatAnswer"]
 
-_WHOLE_BYTES = 16 * 1024 * 1024  # of an answer in one piece, about what a stream's message may hold
+_MAX_WHOLE_BYTES = 16 * 1024 * 1024
+"""Bytes of an answer in one piece: about as many as one message of a stream may have."""
 
 
 class ChatAnswer:
-    """Is the body of one successful answer, taken in parts as they come.
+    """The body of one successful answer, whose messages go to a :class:`ChatReply`.
 
-    An event stream is parsed as it comes; JSON in place of a stream is one message. Anything else is tried as an event
-    stream, since some endpoints give it another type; but a web page is an error at once.
+    ``content_type`` is the answer's header. JSON in place of a stream is one message. Anything else is parsed as an
+    event stream, since some endpoints give that another type. Raises ModelError at once for a web page.
     """
 
     def __init__(self, content_type: str, reply: ChatReply) -> None:
@@ -29,8 +30,11 @@ class ChatAnswer:
         self._parser = None if kind.endswith("json") else SseParser()
         self._whole = bytearray()
 
+    def __repr__(self) -> str:
+        return f"<ChatAnswer {'JSON' if self._parser is None else 'event stream'} {self._reply!r}>"
+
     def take(self, part: bytes | None) -> Iterator[ModelEvent]:
-        """Take the next part, or None at the end, giving the events that it brings. Raises ModelError."""
+        """Yield the events of the next part of the body, or of its end, which is None. Raises ModelError."""
         if self._parser is None:
             yield from self._take_json(part)
             return
@@ -45,7 +49,7 @@ class ChatAnswer:
             except ModelError as error:
                 if error.code != "malformed_reply":
                     raise
-                if not self._reply.finished:  # half a message: the connection was cut in it
+                if not self._reply.finished:  # the connection was cut inside a message
                     raise cut_off() from None
 
     def _take_json(self, part: bytes | None) -> Iterator[ModelEvent]:
@@ -54,7 +58,7 @@ class ChatAnswer:
             self._reply.done = True
         else:
             self._whole += part
-            if len(self._whole) > _WHOLE_BYTES:
+            if len(self._whole) > _MAX_WHOLE_BYTES:
                 raise ModelError("The model's endpoint answered in one piece that is over 16 MiB")
 
     def _messages(self, parser: SseParser, part: bytes | None) -> list[SseMessage]:

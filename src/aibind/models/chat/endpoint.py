@@ -1,4 +1,4 @@
-"""Where a chat completions endpoint is, what opens it, and how to speak of it without giving that away."""
+"""The address of a chat completions endpoint, its headers, and what of them may be shown."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .errors import Redactor
 __all__ = ["ChatEndpoint", "shown_redirect", "shown_url"]
 
 _PATH = "/chat/completions"
-_SECRETIVE = ("auth", "cookie", "key", "pass", "secret", "sig", "token")  # in names of headers and parameters
+_SECRETIVE = ("auth", "cookie", "key", "pass", "secret", "sig", "token")  # found in the names of headers and parameters
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
 class ChatEndpoint:
-    """Is one endpoint: ``url`` to post to, ``headers`` to send, and ``shown``, its address for people.
+    """One endpoint: the ``url`` to post to, the ``headers`` to send, and ``shown``, its address without secrets.
 
-    ``redact`` takes the API key, secret headers and the URL's secrets out of a text. Raises ValueError for
-    an address or a header that cannot be used.
+    ``redact`` removes the API key, secret headers and the URL's secrets from a text. Raises ValueError for an address
+    or a header that cannot be used.
     """
 
     def __init__(self, base_url: str, api_key: str | None, headers: Mapping[str, str]) -> None:
@@ -39,7 +39,7 @@ class ChatEndpoint:
             self.headers["authorization"] = f"Bearer {_sendable('api_key', api_key)}"
         for name, value in headers.items():
             if not _HEADER_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not a header's name")
+                raise ValueError(f"{name!r} cannot be the name of a header: use letters, digits and hyphens")
             self.headers[name.lower()] = _sendable(f"The header {name}", value)
         self.redact = Redactor(_secrets(self.headers, parts))
 
@@ -48,18 +48,18 @@ class ChatEndpoint:
 
 
 def shown_url(url: str) -> str:
-    """Write a URL without what may be secret: user, password and query."""
+    """Return a URL without what may be secret: user, password and query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path.removesuffix(_PATH), "", ""))
 
 
 def shown_redirect(url: str, location: str) -> str:
-    """Write where an answer from ``url`` redirects to, in the same way."""
+    """Return the address that an answer from ``url`` redirects to, without what may be secret."""
     try:
         return shown_url(urljoin(url, location))
     except ValueError:
-        return "an address that is no URL"
+        return "an address that is not a URL"
 
 
 def _split(base_url: str) -> SplitResult:
@@ -80,7 +80,7 @@ def _sendable(what: str, value: str) -> str:
     # Checked here, since the HTTP library would show the value in its error.
     value = value.strip()
     if not value or not (value.isascii() and value.isprintable()):
-        raise ValueError(f"{what} is empty or holds characters that cannot be sent: was it copied whole?")
+        raise ValueError(f"{what} is empty or holds characters that cannot be sent: copy it again")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What endpoints say when something went wrong, and when to ask them again."""
+"""Errors that endpoints report, without secrets, and when a request may be repeated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from ..._json import is_list, is_object
 from ...errors import ModelError
 
-__all__ = ["LogFilter", "Redactor", "endpoint_error", "is_retryable", "retry_after_s", "snippet"]
+__all__ = ["LogFilter", "Redactor", "endpoint_error", "retry_after_s", "snippet"]
 
 _MAX_CHARS = 500
 _MAX_DEPTH = 6
@@ -33,52 +33,60 @@ _PASSING = frozenset(
 
 
 class Redactor:
-    """Replaces secrets in texts that an endpoint sent, since some endpoints repeat the key that they refuse."""
+    """A function that removes secrets from a text: some endpoints repeat the key that they refuse.
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    Secrets of fewer than four characters are not removed, since they occur in ordinary words.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
 
+    def __repr__(self) -> str:
+        return f"<Redactor of {len(self._secrets)} secrets>"
+
     def __call__(self, text: str) -> str:
-        """Return ``text`` without the secrets."""
+        """Return ``text`` with ``[redacted]`` in place of every secret."""
         for secret in self._secrets:
             text = text.replace(secret, "[redacted]")
         return text
 
 
 class LogFilter(logging.Filter):
-    """Takes the secrets of a URL out of the line that the HTTP library logs for each request."""
+    """A filter that removes the secrets of a URL from the line that the HTTP library logs for each request."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
         self._redact = redact
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, without the secrets."""
+        """Accept every record, and remove the secrets from its message."""
         record.msg, record.args = self._redact(record.getMessage()), None
         return True
 
 
 def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int | None = None) -> ModelError:
-    """Make the error for what an endpoint said: parsed JSON in any of the forms in use, or text.
+    """Return the error for what an endpoint said: parsed JSON in any of the forms in use, or text.
 
     Known forms: ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}``, ``{"message"}``, ``{"detail": […]}``
-    and a list of one of these. ``status`` is the answer's, or the one that the payload itself names.
+    and a list of one of these. Without a ``status``, the one that the payload names counts.
     """
     code, named_status = _code_of(payload)
     status = named_status if status is None else status
     message = snippet(redact(_message_of(payload, 0)), _MAX_CHARS) or "no explanation was given"
-    retryable = code not in _SPENT and (is_retryable(status) if status is not None else code in _PASSING)
+    retryable = code not in _SPENT and (_is_retryable(status) if status is not None else code in _PASSING)
     code = redact(code) if code else None
     return ModelError(f"{prefix}: {message}", status=status, code=code, retryable=retryable)
 
 
-def is_retryable(status: int) -> bool:
-    """Say whether the same request may succeed later: 408, 409, 429 and every 5xx."""
+def _is_retryable(status: int) -> bool:
     return status in (408, 409, 429) or 500 <= status <= 599
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Read how long an endpoint asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date."""
+    """Return the seconds that an endpoint asks to wait, None when it does not.
+
+    It says so in ``retry-after-ms``, or in ``Retry-After`` as seconds or a date.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if re.fullmatch(r"\d{1,9}(?:\.\d*)?", value):
@@ -89,14 +97,14 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def snippet(text: str, longest: int = 120) -> str:
-    """Return the beginning of ``text`` on one line."""
-    line = " ".join(text[: 4 * longest].split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+def snippet(text: str, max_chars: int = 120) -> str:
+    """Return the beginning of ``text``, at most ``max_chars`` characters, on one line."""
+    line = " ".join(text[: 4 * max_chars].split())
+    return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
 
 
 def _message_of(value: Any, depth: int) -> str:
-    """Find the explanation in an error's JSON; validation errors name the field they are about."""
+    """Return the explanation in an error's JSON; validation errors name the field they are about."""
     if isinstance(value, str):
         return value
     if is_list(value) and depth < _MAX_DEPTH:
@@ -112,7 +120,7 @@ def _message_of(value: Any, depth: int) -> str:
 
 
 def _code_of(payload: Any) -> tuple[str | None, int | None]:
-    """Find the endpoint's own code, and an HTTP status when it names one (as OpenRouter does in mid-stream)."""
+    """Return the endpoint's own code, and the HTTP status that it names (OpenRouter does so within a stream)."""
     if is_list(payload):
         payload = payload[0] if payload else None
     if not is_object(payload):

@@ -1,4 +1,4 @@
-"""Reads the chunks of a streamed chat completion and makes model events of them; no I/O here."""
+"""A streamed chat completion as model events, read without I/O."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..._json import is_list, is_object
+from ..._text import SurrogateJoiner
 from ...errors import ModelError
 from ..model import ModelEvent, ReasoningDelta, TextDelta, Usage
+from .calls import CallJoiner
 from .errors import Redactor, endpoint_error, snippet
-from .pieces import CallJoiner, TextJoiner
 
 __all__ = ["ChatReply"]
 
@@ -20,32 +21,36 @@ _FAILED = frozenset({"error", "insufficient_system_resource", "network_error"})
 
 
 class ChatReply:
-    """Is one reply that arrives in chunks.
+    """One reply, which arrives in chunks.
 
-    Feed it the data of each message; ``done`` turns true when nothing more is expected, ``finished`` when the model
-    said why it stopped. Then :meth:`end` gives what comes last, tool calls and usage, and ``failure`` is the error to
-    raise after that, if any.
+    Feed it the data of each message. ``finished`` becomes true when the model has said why it stopped, ``done`` when
+    nothing more is expected. Then :meth:`end` returns the last events, tool calls and usage, and ``failure`` is the
+    error to raise after them, or None.
 
-    OpenAIModel's docstring tells what each way to end means. Its reason for what is a failure and what is not: whoever
-    reads text can use a part of it, whoever parses JSON or runs a tool cannot.
+    ``structured`` is whether JSON was asked for. A reply that ran into the limit of tokens is a failure when it holds
+    JSON or a tool call, of which a part is of no use, and not when it is text; see :class:`OpenAIModel` for the rest.
+    ``redact`` removes secrets from the endpoint's messages.
     """
 
-    def __init__(self, redact: Redactor, *, structured: bool = False) -> None:
+    def __init__(self, redact: Redactor | None = None, *, structured: bool = False) -> None:
         self.done = False
         self.finished = False
         self.failure: ModelError | None = None
-        self._redact = redact
+        self._redact = redact or Redactor()
         self._structured = structured
         self._reason = ""
-        self._text = TextJoiner()
-        self._reasoning = TextJoiner()
+        self._text = SurrogateJoiner()
+        self._reasoning = SurrogateJoiner()
         self._refusal: list[str] = []
         self._calls = CallJoiner()
         self._usage: Usage | None = None
-        self._seen = ""  # the first message, to say what came instead of a reply
+        self._seen = ""  # the first message
+
+    def __repr__(self) -> str:
+        return f"<ChatReply finished={self.finished} done={self.done} failure={self.failure!r}>"
 
     def feed(self, data: str, event: str = "") -> Iterator[ModelEvent]:
-        """Take one message, giving the events that it brings. Raises ModelError for an error, or for garbage."""
+        """Yield the events of one message. Raises ModelError for an error, and for data that is not a reply."""
         self._seen = self._seen or data
         if data.strip() == "[DONE]":
             self.done = True
@@ -61,7 +66,7 @@ class ChatReply:
         yield from self._take(chunk, event, data)
 
     def end(self) -> list[ModelEvent]:
-        """Return the events that come last. Raises ModelError when the reply is not whole."""
+        """Return the last events. Raises ModelError when the reply is not whole."""
         if not (self.done or self.finished):
             if not self._seen:
                 raise ModelError("The model's endpoint sent an empty answer: check base_url and the model's name")
@@ -69,7 +74,7 @@ class ChatReply:
         events: list[ModelEvent] = [
             kind(text)
             for kind, joiner in ((ReasoningDelta, self._reasoning), (TextDelta, self._text))
-            if (text := joiner.rest())
+            if (text := joiner.flush())
         ]
         self.failure = self._judge()
         if self.failure is None:
@@ -119,7 +124,7 @@ class ChatReply:
             self._reason = reason
 
     def _take_texts(self, delta: Mapping[str, Any]) -> Iterator[ModelEvent]:
-        # DeepSeek, xAI, Qwen and vLLM say reasoning_content; Groq and OpenRouter say reasoning; never both at once
+        # DeepSeek, xAI, Qwen and vLLM send reasoning_content, Groq and OpenRouter reasoning; none sends both
         for text, is_reasoning in _texts(delta.get("reasoning_content") or delta.get("reasoning"), is_reasoning=True):
             yield from self._emit(text, is_reasoning=is_reasoning)
         for text, is_reasoning in _texts(delta.get("content"), is_reasoning=False):
@@ -158,7 +163,7 @@ class ChatReply:
 
 
 def cut_off() -> ModelError:
-    """Make the error for a reply whose connection ended before the reply did."""
+    """Return the error for a reply whose connection ended before the reply did."""
     return ModelError(
         "The model's reply was cut off: the connection ended before the reply did", code="cut_off", retryable=True
     )
@@ -168,7 +173,7 @@ _BROKE_OFF = "The model's endpoint broke off with an error"
 
 
 def _texts(value: Any, *, is_reasoning: bool) -> Iterator[tuple[str, bool]]:
-    """Find the texts in a delta's content: text, or a list of parts (Mistral's reasoning models send those)."""
+    """Yield the texts in a delta's content, which is text or a list of parts (of Mistral's reasoning models)."""
     if isinstance(value, str):
         if value:
             yield value, is_reasoning

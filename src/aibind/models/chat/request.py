@@ -1,4 +1,4 @@
-"""What is sent to a chat completions endpoint: the request's body, made of plain JSON values."""
+"""The body of a request to a chat completions endpoint."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..model import Message, ModelRequest
 __all__ = ["Structured", "chat_body", "encode_body"]
 
 Structured: TypeAlias = Literal["json_schema", "json_object"]
+"""How JSON is asked for: with a schema, or as any object, with the schema in the system prompt."""
 
-_MESSAGE_KEYS = (
-    "name",
-    "tool_calls",
-    "tool_call_id",
-)  # beside role and content; endpoints refuse keys they do not know
+_MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id")
+"""Keys that are sent beside role and content; endpoints refuse keys they do not know."""
+
 _FIT = "Answer with one JSON object and nothing else."
 
 
 def chat_body(model: str, request: ModelRequest, structured: Structured = "json_schema") -> dict[str, Any]:
-    """Make the body of a streaming request.
+    """Return the body of a streaming request, as plain JSON values.
 
     The system prompt goes first. Of each message only ``role``, ``content``, ``name``, ``tool_calls`` and
-    ``tool_call_id`` are sent, since endpoints refuse keys that they do not know; an assistant's message without
-    content and calls (a turn that was stopped at once) is left out for the same reason. Tool calls may be stored as
-    chat completions has them or as ``{"id", "name", "arguments"}``. Raises ModelError for messages that cannot be sent.
+    ``tool_call_id`` are sent, since endpoints refuse keys that they do not know. An assistant's message without content
+    and calls (of a turn that was stopped at once) is left out, since endpoints refuse that too. Tool calls may be
+    stored as chat completions has them or as ``{"id", "name", "arguments"}``. Raises ModelError for messages that
+    cannot be sent.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -45,7 +45,10 @@ def chat_body(model: str, request: ModelRequest, structured: Structured = "json_
 
 
 def encode_body(body: Mapping[str, Any]) -> bytes:
-    """Write a body as JSON in UTF-8. A lone surrogate, which UTF-8 cannot carry, becomes ``?``."""
+    """Return a body as JSON in UTF-8, where a lone surrogate, which UTF-8 cannot hold, becomes ``?``.
+
+    Raises ModelError for values that JSON does not have.
+    """
     try:
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -56,7 +59,7 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
 def _messages(request: ModelRequest, structured: Structured) -> list[dict[str, Any]]:
     system = [request.system] if request.system else []
     if request.json_schema is not None and (structured == "json_object" or not request.json_schema):
-        system.append(_FIT)  # endpoints insist that the prompt says JSON when they are asked for json_object
+        system.append(_FIT)  # for json_object, endpoints require the word JSON in the prompt
         if request.json_schema:
             system.append(f"It must fit this JSON Schema:\n{json.dumps(request.json_schema, ensure_ascii=False)}")
     messages: list[dict[str, Any]] = [{"role": "system", "content": "\n\n".join(system)}] if system else []
@@ -102,5 +105,5 @@ def _response_format(schema: Mapping[str, Any], structured: Structured) -> dict[
         return {"type": "json_object"}
     title: object = schema.get("title")
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_")[:64] if isinstance(title, str) else ""
-    # Not strict: strict mode takes a dialect of JSON Schema only (all properties required, none additional).
+    # Not strict: strict mode accepts only a part of JSON Schema (all properties required, none additional).
     return {"type": "json_schema", "json_schema": {"name": name or "answer", "schema": schema, "strict": False}}

@@ -1,4 +1,4 @@
-"""An example value for a JSON Schema: what the offline model answers when structured output is asked for."""
+"""Example values for a JSON Schema: the offline model's structured output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tokens import Dice
 __all__ = ["example_value"]
 
 _MAX_DEPTH = 6
-"""Beyond this depth optional properties and list items are left out, so that a schema may refer to itself."""
+"""The depth below which optional properties and list items are left out, so that a schema may refer to itself."""
 
 _FORMATS = {
     "date": "2025-03-14",
@@ -30,11 +30,11 @@ _FORMATS = {
 
 
 def example_value(schema: Mapping[str, Any], dice: Dice, words: Sequence[str]) -> Any:
-    """Make a JSON value that fits ``schema``, its texts out of ``words``.
+    """Return a JSON value that fits ``schema``, with texts made of ``words``.
 
-    Knows ``type``, ``properties``, ``required``, ``items``, ``prefixItems``, ``enum``, ``const``, ``anyOf``, ``oneOf``,
-    ``allOf``, local ``$ref``, the common formats, and the bounds of numbers, texts and lists. It does not know
-    ``pattern``, ``not`` and conditions. An empty schema is answered with an object.
+    It honours ``type``, ``properties``, ``required``, ``items``, ``prefixItems``, ``enum``, ``const``, ``anyOf``,
+    ``oneOf``, ``allOf``, local ``$ref``, the common formats, and the bounds of numbers, texts and lists, and ignores
+    ``pattern``, ``not`` and conditions. For an empty schema the value is an object.
     """
     if not schema:
         schema = {"type": "object", "properties": {"answer": {"type": "string"}, "words": {"type": "integer"}}}
@@ -48,7 +48,9 @@ class _Maker:
         self._words = words
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
-        if not is_object(schema) or depth > 4 * _MAX_DEPTH:  # true: anything fits; too deep: nothing would
+        if (
+            not is_object(schema) or depth > 4 * _MAX_DEPTH
+        ):  # true, which anything fits, or too deep for anything to fit
             return None
         schema = self._resolve(schema)
         if "const" in schema:
@@ -69,14 +71,14 @@ class _Maker:
         return None
 
     def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Follow references and choices until a schema that says its type; what stands beside them counts too."""
-        for _ in range(32):  # a reference may lead back to itself
+        """Return a schema with its references and choices merged in; what stands beside them counts too."""
+        for _ in range(32):  # a reference may refer to itself
             merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "anyOf", "oneOf")}
             others: list[Mapping[str, Any]] = list(schema.get("allOf", ()))
             if "$ref" in schema:
                 others.append(self._target(schema["$ref"]))
             choices = schema.get("anyOf") or schema.get("oneOf")
-            if choices:  # null is the dullest of choices
+            if choices:  # a value shows more than null
                 others.append(next((choice for choice in choices if choice.get("type") != "null"), choices[0]))
             if not others:
                 return schema
@@ -105,8 +107,10 @@ class _Maker:
     def _array(self, schema: Mapping[str, Any], name: str, depth: int) -> list[Any]:
         first: Sequence[Any] = schema.get("prefixItems", ())
         items = schema.get("items", {"type": "string"})
-        least = schema.get("minItems", 0)
-        count = least if depth >= _MAX_DEPTH else max(least, min(schema.get("maxItems", 3), 2 + self._dice.below(2)))
+        min_items = schema.get("minItems", 0)
+        count = min_items
+        if depth < _MAX_DEPTH:
+            count = max(min_items, min(schema.get("maxItems", 3), 2 + self._dice.below(2)))
         made = [self.value(item, name, depth + 1) for item in first]
         if items is not False:
             made += [self.value(items, name, depth + 1) for _ in range(count - len(made))]
@@ -132,7 +136,7 @@ class _Maker:
         low = max(lows) if lows else min(0, min(highs, default=0) - 10 * step)
         first = math.ceil(low / step)
         fitting = [value for count in range(first, first + 12) if fits(value := count * step)]
-        value = self._dice.pick(fitting) if fitting else (low + min(highs, default=low)) / 2  # no multiple lies between
+        value = self._dice.pick(fitting) if fitting else (low + min(highs, default=low)) / 2  # no multiple fits
         return int(value) if whole or value == int(value) else value
 
     def _text(self, count: int) -> str:

@@ -1,4 +1,4 @@
-"""A model that needs no network and no key: for a first look, for demos and for tests."""
+"""A model that needs no network and no key, for a first look, for demos and for tests."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _SAID = re.compile(r"^user: (.+)$", re.MULTILINE)  # in a conversation that is s
 
 
 class EchoModel:
-    """Streams Markdown of its own making that refers to what the user said.
+    """An offline model, which answers with Markdown that refers to the prompt.
 
-    ``tokens_per_second`` paces the reply against the clock, so that it does not drift; 0 means no pacing. The same
-    request gets the same reply, unless ``vary`` is true: then each call throws its dice anew, so that asking again
-    gives another answer, and the n-th call of two such models still agree.
+    ``tokens_per_second`` is its pace, kept against the clock; 0 means no pacing. The same request gets the same reply,
+    unless ``vary`` is true: then asking again gives another reply, and the n-th calls of two such models still agree.
+    Raises ValueError for a pace that is negative or not finite.
 
-    A prompt that begins with a command gets something special:
+    A prompt that begins with a command gets a special reply:
 
     - ``/short``: one paragraph; ``/long 1000``: at least that many tokens (at most 100,000);
     - ``/think``: some reasoning before the reply;
@@ -41,13 +41,13 @@ class EchoModel:
       ``echo`` when none was; a conversation that ends with a tool's result is answered with that result;
     - ``/fail``: half a reply, then ModelError with the code ``echo_failure``; ``/help``: a list of these.
 
-    A system prompt that asks for a title, for a summary, or for the words that come next gets just that, so that
-    StreamHandler's endpoints make sense. With ``json_schema`` the text is JSON that fits the schema.
+    A system prompt that asks for a title, for a summary, or for the words that come next gets just that, as the
+    endpoints of StreamHandler need. With ``json_schema`` the text is JSON that fits the schema.
     """
 
     def __init__(self, *, tokens_per_second: float = 50.0, vary: bool = False) -> None:
         if not (math.isfinite(tokens_per_second) and tokens_per_second >= 0):
-            raise ValueError(f"tokens_per_second is {tokens_per_second}: give a number from 0 (no pacing) up")
+            raise ValueError(f"tokens_per_second is {tokens_per_second}: give 0 (no pacing) or a positive number")
         self._tokens_per_second = tokens_per_second
         self._vary = vary
         self._calls = 0
@@ -56,7 +56,7 @@ class EchoModel:
         return f"EchoModel(tokens_per_second={self._tokens_per_second:g}, vary={self._vary})"
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Answer ``request``, one token an event, with the usage last."""
+        """Answer ``request``, one event per token, with the usage last."""
         call, self._calls = self._calls, self._calls + 1
         dice = Dice(_seed(request, call if self._vary else 0))
         pace = TokenClock(self._tokens_per_second)
@@ -77,7 +77,7 @@ class EchoModel:
 
 
 def _plan(request: ModelRequest, dice: Dice) -> list[TextDelta | ReasoningDelta | ToolCall | ModelError]:
-    """Decide on the whole reply: whole texts (not yet tokens), calls, and perhaps an error to end with."""
+    """Return the whole reply: texts that are not split into tokens yet, calls, and perhaps an error at the end."""
     talk = _talk(request.messages)
     if request.json_schema is not None:
         return [TextDelta(_json_text(request.json_schema, talk, dice))]
@@ -106,7 +106,7 @@ def _plan(request: ModelRequest, dice: Dice) -> list[TextDelta | ReasoningDelta 
 
 
 def _task(system: str, talk: Talk, dice: Dice) -> str:
-    """Do what some system prompts ask for in place of a conversation."""
+    """Return the title, summary or continuation that the system prompt asks for; empty when it asks for none."""
     prompts = _SAID.findall(talk.prompt) or [*talk.earlier_prompts, talk.prompt]
     if _WANTS_TITLE.search(system):
         return title_of(prompts[0])

@@ -1,4 +1,4 @@
-"""What the offline model says: Markdown that refers to the conversation, put together by dice."""
+"""The offline model's texts: Markdown that refers to the conversation, chosen by dice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Anything else gets a reply of its own. 🪶"""
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Is what a reply refers to: the prompt, and what was said before it, oldest first.
+    """The conversation that a reply refers to: the prompt, and what was said before it, oldest first.
 
     ``words`` are the prompt's, without punctuation and without a command before them.
     """
@@ -39,7 +39,7 @@ class Talk:
 
     @property
     def topic(self) -> str:
-        """Return the first words of the prompt, safe inside a heading."""
+        """The first words of the prompt, safe inside a heading."""
         return title_of(" ".join(self.words), 4)
 
 
@@ -48,32 +48,32 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w+(?:['’-]\w+)*", text)
 
 
-def title_of(text: str, most: int = 6) -> str:
-    """Make a title of the first ``most`` words of ``text``."""
-    words = " ".join(words_of(text)[:most])[:60]
+def title_of(text: str, max_words: int = 6) -> str:
+    """Return a title made of the first words of ``text``."""
+    words = " ".join(words_of(text)[:max_words])[:60]
     return words[:1].upper() + words[1:] if words else "Nothing yet"
 
 
 def continuation(dice: Dice) -> str:
-    """Go on with a sentence that somebody began."""
+    """Return the end of a sentence that was begun."""
     return f" {dice.pick(_AND_SO)}."
 
 
 def summary_of(prompts: Sequence[str]) -> str:
-    """Say in one paragraph what somebody asked."""
+    """Return a paragraph about the questions that were asked."""
     topics = "; ".join(f"“{title_of(prompt)}”" for prompt in prompts[:5] if words_of(prompt)) or "nothing in particular"
     more = f" and {_count(len(prompts) - 5, 'more question')}" if len(prompts) > 5 else ""
     return f"The conversation has {_count(len(prompts), 'question')}: {topics}{more}. The offline model echoed each."
 
 
 def short_reply(talk: Talk, dice: Dice) -> str:
-    """Answer in one paragraph."""
+    """Return a reply of one paragraph."""
     opener = dice.pick(("Got it", "Heard you", "Noted", "Right"))
     return f"{opener}: **{talk.topic}**, in {_count(len(talk.words), 'word')}. {_sentence(dice)} 🪶"
 
 
 def thoughts(talk: Talk, dice: Dice) -> str:
-    """Reason about the prompt, as some models do before they answer."""
+    """Return reasoning about the prompt, as some models show before they answer."""
     longest = max(talk.words, key=len, default="silence")
     return (
         f"The user says {_count(len(talk.words), 'word')}. The longest is “{longest}”, so that may be what matters. "
@@ -81,14 +81,14 @@ def thoughts(talk: Talk, dice: Dice) -> str:
     )
 
 
-def compose(talk: Talk, dice: Dice, least_tokens: int = 0) -> str:
-    """Write a reply of some 150 to 400 tokens, or of at least ``least_tokens``; whole blocks of Markdown only."""
+def compose(talk: Talk, dice: Dice, min_tokens: int = 0) -> str:
+    """Return a reply of about 150 to 400 tokens, or of at least ``min_tokens``, in whole blocks of Markdown."""
     blocks = [_opening(talk, dice)]
     blocks += [section(talk, dice) for section in dice.sample(_SECTIONS, 2 + dice.below(2))]
     closing = dice.pick(_CLOSINGS)
     tokens = sum(len(split_tokens(block)) + 1 for block in [*blocks, closing])
     chapters = 0
-    while tokens < least_tokens:
+    while tokens < min_tokens:
         chapters += 1
         more = f"### Chapter {chapters}\n\n{_prose(talk, dice, 2 + dice.below(3))}\n\n{_prose(talk, dice, 4)}"
         tokens += len(split_tokens(more)) + 1

@@ -1,4 +1,4 @@
-"""Small tools of the offline model: tokens, dice, and a clock to keep time by."""
+"""Tokens, repeatable dice, and the pace of the offline model."""
 
 from __future__ import annotations
 
@@ -17,38 +17,41 @@ _TOKEN = re.compile(r" ?\w{1,7}| ?[^\w\s]{1,3}|\s+")
 
 
 def split_tokens(text: str) -> list[str]:
-    """Split text about as a model's tokenizer does: short words with the space before them; nothing is lost."""
+    """Return the tokens of a text, roughly as a model's tokenizer finds them: short words with the space before them.
+
+    Joined, they are the text.
+    """
     return _TOKEN.findall(text)
 
 
 class Dice:
-    """Throws the same numbers for the same seed, on every Python.
+    """A random generator that gives the same numbers for the same seed, on every Python.
 
-    ``random`` is avoided on purpose: importing it seeds a generator, and Cloudflare Workers have no randomness while
-    modules are imported. The step is Knuth's 64-bit linear congruence (MMIX).
+    It is Knuth's 64-bit linear congruential generator (MMIX). ``random`` would not do: importing it seeds a generator,
+    and Cloudflare Workers have no randomness while modules are imported.
     """
 
     def __init__(self, seed: str) -> None:
         self._state = zlib.crc32(seed.encode("utf-8", "surrogatepass"))
-        self.below(2)  # neighbouring seeds part in the first throw
+        self.below(2)  # similar seeds diverge with the first number
 
     def below(self, limit: int) -> int:
-        """Throw a whole number from 0 to ``limit - 1``."""
+        """Return a whole number from 0 to ``limit - 1``."""
         self._state = (self._state * 6364136223846793005 + 1442695040888963407) % 2**64
         return (self._state >> 33) % limit
 
     def pick(self, choices: Sequence[_T]) -> _T:
-        """Pick one of ``choices``."""
+        """Return one of ``choices``."""
         return choices[self.below(len(choices))]
 
     def sample(self, choices: Sequence[_T], count: int) -> list[_T]:
-        """Pick ``count`` different choices, in a new order."""
+        """Return ``count`` different choices in a new order; all of them when there are fewer."""
         left = list(choices)
         return [left.pop(self.below(len(left))) for _ in range(min(count, len(left)))]
 
 
 class TokenClock:
-    """Lets steps pass at ``per_second``, measured against the clock: a late step does not delay the next one.
+    """A pace of ``per_second`` steps, kept against the clock: a late step does not delay the next one.
 
     At 0 the steps are not paced, but each still lets other tasks run.
     """

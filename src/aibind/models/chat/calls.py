@@ -1,4 +1,4 @@
-"""Joins what a streamed reply brings in pieces: characters and tool calls."""
+"""Tool calls, put together from the pieces of a streamed reply."""
 
 from __future__ import annotations
 
@@ -11,35 +11,12 @@ from typing import Any
 from ..._text import join_surrogates
 from ..model import ToolCall
 
-__all__ = ["CallJoiner", "JoinedCall", "TextJoiner"]
-
-
-class TextJoiner:
-    """Joins surrogate pairs that were cut between two pieces; a surrogate that stays alone becomes U+FFFD.
-
-    JSON can carry half of such a character, UTF-8 cannot, so it would fail far from here: in the database.
-    """
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    def join(self, piece: str) -> str:
-        """Take a piece and return what can be shown of it now, which may be nothing."""
-        text = self._held + piece
-        self._held = ""
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self._held, text = text[-1], text[:-1]
-        return join_surrogates(text)
-
-    def rest(self) -> str:
-        """Return what was held back, at the end."""
-        text, self._held = self._held, ""
-        return join_surrogates(text)
+__all__ = ["CallJoiner", "JoinedCall"]
 
 
 @dataclass(slots=True)
 class JoinedCall:
-    """Is a call as far as it has come."""
+    """A call as far as it has arrived."""
 
     id: str = ""
     name: str = ""
@@ -47,10 +24,10 @@ class JoinedCall:
 
 
 class CallJoiner:
-    """Puts tool calls together from their pieces.
+    """The tool calls of one reply, joined from their pieces.
 
-    A piece belongs to the call with its index. Endpoints take liberties: Gemini's omits the index or gives every call
-    index 0, so a piece with a name and another id begins a new call as well; others repeat id and name in each piece.
+    A piece belongs to the call with its index. Endpoints deviate: Gemini's omits the index or gives every call index 0,
+    so a piece with a name and another id begins a new call too; others repeat id and name in each piece.
     """
 
     def __init__(self) -> None:
@@ -61,12 +38,12 @@ class CallJoiner:
         return bool(self.calls)
 
     def take(self, piece: Mapping[str, Any]) -> None:
-        """Take one piece. Raises TypeError or AttributeError for one of another shape."""
+        """Add one piece. Raises TypeError or AttributeError for one of another shape."""
         function: Mapping[str, Any] = piece.get("function") or {}
         identity, name, index = str(piece.get("id") or ""), str(function.get("name") or ""), piece.get("index")
         latest = self.calls[-1] if self.calls else None
         call = self._by_index.get(index) if isinstance(index, int) else latest
-        is_named = call is not None and bool(call.id or call.name)  # else its arguments came before its name
+        is_named = call is not None and bool(call.id or call.name)  # its arguments may come before its name
         if call is None or (name and is_named and (identity != call.id if identity else index is None)):
             call = JoinedCall()
             self.calls.append(call)
@@ -77,11 +54,11 @@ class CallJoiner:
         arguments = function.get("arguments")
         if isinstance(arguments, str):
             call.arguments.append(arguments)
-        elif arguments is not None:  # an object, from endpoints that do not write it as text
+        elif arguments is not None:  # some endpoints send an object instead of its text
             call.arguments.append(json.dumps(arguments, ensure_ascii=False))
 
     def whole(self) -> list[ToolCall]:
-        """Return the calls in the order they began; one without an id gets one."""
+        """Return the calls in the order in which they began; one without an id gets one."""
         return [
             ToolCall(call.id or f"call_{uuid.uuid4().hex[:24]}", call.name, join_surrogates("".join(call.arguments)))
             for call in self.calls

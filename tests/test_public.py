@@ -1,0 +1,132 @@
+"""Public names look public: in reprs and pickles, to typing, and without a private module to be seen."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pickle
+import subprocess
+import sys
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import pytest
+
+from aibind import errors
+from aibind.history import ChatHistory
+from tests.test_package import PUBLIC
+
+NAMES = [(package, name) for package, names in PUBLIC.items() for name in names.split()]
+NAMES += [("aibind.errors", name) for name in errors.__all__]
+OBJECTS = {f"{package}.{name}": getattr(importlib.import_module(package), name) for package, name in NAMES}
+CLASSES = {name: value for name, value in OBJECTS.items() if isinstance(value, type)}
+FUNCTIONS = {name: value for name, value in OBJECTS.items() if inspect.isfunction(value)}
+DATACLASSES = {name: value for name, value in CLASSES.items() if is_dataclass(value)}
+
+
+def test_there_are_some_of_each() -> None:
+    assert (len(CLASSES) > 50, len(FUNCTIONS) > 10, len(DATACLASSES) > 15) == (True, True, True)
+
+
+@pytest.mark.parametrize("name", [*CLASSES, *FUNCTIONS])
+def test_a_public_name_says_its_public_package(name: str) -> None:
+    value = OBJECTS[name]
+    home = sys.modules[value.__module__]
+    assert value.__module__ in {*PUBLIC, "aibind.errors"}
+    assert value.__qualname__ in home.__all__
+    assert getattr(home, value.__qualname__) is value
+    if isinstance(value, type):
+        assert repr(value) == f"<class '{value.__module__}.{value.__qualname__}'>"
+
+
+@pytest.mark.parametrize("name", [*CLASSES, *FUNCTIONS])
+def test_a_public_name_is_pickled_as_such(name: str) -> None:
+    data = pickle.dumps(OBJECTS[name])
+    assert pickle.loads(data) is OBJECTS[name]
+    assert OBJECTS[name].__module__.encode() in data
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_hints_of_a_public_class_are_found(name: str) -> None:
+    hints = typing.get_type_hints(CLASSES[name])
+    assert hints.keys() >= inspect.get_annotations(CLASSES[name]).keys()
+    assert not any(isinstance(hint, str) for hint in hints.values())
+    for member in vars(CLASSES[name]).values():
+        if inspect.isfunction(member) and member.__module__.startswith("aibind."):
+            typing.get_type_hints(member)
+
+
+def sample(hint: Any) -> Any:
+    """Make a value of a type."""
+    simple = {str: "text", int: 7, float: 1.5, bool: True, bytes: b"b", Any: "anything", types.NoneType: None}
+    if isinstance(hint, TypeVar) or get_origin(hint) in (Callable, importlib.import_module("collections.abc").Callable):
+        return print
+    if get_origin(hint) is Literal:
+        return get_args(hint)[-1]
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return sample(get_args(hint)[0])
+    if (origin := get_origin(hint)) is not None:
+        inner = [sample(argument) for argument in get_args(hint) if argument is not ...]
+        if len(inner) == 2:
+            return {inner[0]: inner[1]}
+        return tuple(inner) if origin is tuple else inner
+    if is_dataclass(hint):
+        return make(hint)
+    if hint is ChatHistory:  # compares by identity, so a stand-in that compares by value travels in its place
+        return "a chat"
+    return simple[hint]
+
+
+def make(kind: Any) -> Any:
+    """Make a public data class's instance, whatever its fields are."""
+    hints = typing.get_type_hints(kind)
+    return kind(**{field.name: sample(hints[field.name]) for field in fields(kind) if field.init})
+
+
+@pytest.mark.parametrize("name", DATACLASSES)
+def test_a_public_data_class_travels(name: str) -> None:
+    value = make(DATACLASSES[name])
+    copied = pickle.loads(pickle.dumps(value))
+    assert type(copied) is DATACLASSES[name]
+    assert copied == value
+    assert repr(copied) == repr(value)
+    assert repr(value).startswith(f"{DATACLASSES[name].__name__}(")
+
+
+ASK_SQLITE = """
+import asyncio
+from aibind.sqlite import wrap_sqlite3
+
+async def ask():
+    async with wrap_sqlite3(":memory:") as client:
+        print(type(client), type(await client.execute("SELECT 1")))
+
+asyncio.run(ask())
+"""
+FIND_D1 = "import sys, aibind.cloudflare as c; c.wrap_d1; print(sys.modules['aibind.cloudflare.d1'].D1Client)"
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        (ASK_SQLITE, "<class 'aibind.sqlite.SqliteDatabase'> <class 'aibind.sqlite.SqliteResult'>"),
+        (FIND_D1, "<class 'aibind.cloudflare.D1Client'>"),
+        ("import aibind; print(aibind.MemoryStreamStore)", "<class 'aibind.streams.MemoryStreamStore'>"),
+        ("from aibind import AibindError; print(AibindError)", "<class 'aibind.errors.AibindError'>"),
+        ("from aibind.server import HttpResponse; print(HttpResponse)", "<class 'aibind.streams.HttpResponse'>"),
+        ("from aibind.models import OpenAIModel; print(OpenAIModel)", "<class 'aibind.models.OpenAIModel'>"),
+    ],
+)
+def test_an_object_looks_public_in_a_fresh_process(code: str, shown: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{shown}\n"
+
+
+@pytest.mark.parametrize("package", ["aibind", "aibind.cloudflare", "aibind.sqlite"])
+def test_a_lazy_package_loads_nothing_else(package: str) -> None:
+    code = f"import sys, {package}; print(*(name for name in sys.modules if name.startswith('aibind')))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(ran.stdout.split()) == {"aibind", package, "aibind._lazy", "aibind._public"}
