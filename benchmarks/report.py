@@ -97,6 +97,8 @@ def _section(section: Section, runs: Sequence[Mapping[str, Any]]) -> list[str]:
             cells = [_cell(run, f"{place}.{figure}") for figure, _ in section.columns]
             lines.append(f"| {format_number(run['options'][section.parameter])} | {name} | {' | '.join(cells)} |")
     parts = [f"## {section.title}", _to_markdown(text), "\n".join(lines)]
+    served_by = {(run["options"]["loop"], run["options"]["http"]) for run in runs if "loop" in run["options"]}
+    parts += [f"Served by uvicorn on {loop}, with {parser} as its HTTP parser." for loop, parser in sorted(served_by)]
     busy = [run["others_busy_percent"] for run in runs if run.get("others_busy_percent") is not None]
     if busy and max(busy) > LITTLE:
         parts.append(f"Other programs took up to {max(busy):.0f} % of the machine meanwhile, which lengthens times.")

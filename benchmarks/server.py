@@ -1,10 +1,10 @@
 """A thousand followers of a hundred live replies, on one uvicorn worker.
 
 ``ours`` is :func:`aibind.server.create_app` over a :class:`~aibind.server.StreamHandler` with a SQLite file, as served
-in production, on one uvicorn worker (asyncio and h11). ``--streams`` requests start
-replies of a model in that process, which produces ``--rate`` tokens a second for each. Together with the followers that
-resume, these are ``--followers`` connections, held by one other process with bare sockets (``client_cpu_percent`` shows
-that it is not the bottleneck).
+in production: on one uvicorn worker, with the event loop and the HTTP parser that ``uvicorn main:app`` chooses.
+``--streams`` requests start replies of a model in that process, which produces ``--rate`` tokens a second for each.
+Together with the followers that resume, these are ``--followers`` connections, held by one other process with bare
+sockets (``client_cpu_percent`` shows that it is not the bottleneck).
 
 Each token carries the time at which it was due; its delay lasts until it arrives at the client, and includes the
 lateness of the model's timer (about half a millisecond). ``worst_follower_p99_ms`` is the highest p99 of a follower.
@@ -49,25 +49,28 @@ def run(options: argparse.Namespace, say: Say) -> Result:
     if options.followers < options.streams:
         raise SystemExit("--followers must be at least --streams: each stream has the one who began it")
     kinds = [kind for kind in KINDS if kind in options.only]
-    found = interleave({kind: partial(_measure, kind, options) for kind in kinds}, options.rounds, say)
+    served_by: dict[str, str] = {}
+    found = interleave({kind: partial(_measure, kind, options, served_by) for kind in kinds}, options.rounds, say)
     ours = found.pop("ours", {})
     if "memory" in found:
         ours["memory"] = found.pop("memory")
     names = ("followers", "streams", "rate", "seconds", "rounds")
-    return Result("server", {name: getattr(options, name) for name in names}, ours, found)
+    return Result("server", {name: getattr(options, name) for name in names} | served_by, ours, found)
 
 
-def _measure(kind: str, options: argparse.Namespace) -> Figures:
+def _measure(kind: str, options: argparse.Namespace, served_by: dict[str, str]) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_run_server(kind, Path(folder) / "streams.db", options))
+        return asyncio.run(_run_server(kind, Path(folder) / "streams.db", options, served_by))
 
 
-async def _run_server(kind: str, path: Path, options: argparse.Namespace) -> Figures:
+async def _run_server(kind: str, path: Path, options: argparse.Namespace, served_by: dict[str, str]) -> Figures:
     import psutil
 
     tokens = max(1, round(options.seconds * options.rate))
     async with Child(python("support.server_app", kind, path)) as server:
-        port = (await server.hear())["port"]
+        serving = await server.hear()
+        port = serving["port"]
+        served_by.update({name: serving[name] for name in ("loop", "http")})
         process = psutil.Process(server.pid)
         await asyncio.sleep(0.3)
         before = rss_mb(server.pid)

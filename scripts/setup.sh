@@ -36,4 +36,18 @@ sync() {
   UV_PYTHON_DOWNLOADS=never "$uv" sync --frozen --quiet --python .venv/bin/python "$@"
 }
 
+# together COMMAND… -- COMMAND…: runs both at once; what the second prints comes when the first has ended.
+# Fails when one of them fails.
+together() {
+  local first=() printed status=0
+  while [ "$1" != "--" ]; do first+=("$1"); shift; done
+  shift
+  printed=$(mktemp)
+  "$@" >"$printed" 2>&1 &
+  "${first[@]}" || status=$?
+  wait $! || status=$?
+  cat "$printed" && rm "$printed"
+  return $status
+}
+
 uv=$(find_uv)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.contracts import ContractTable
+from tests.support.parallel import FileScheduling, sort_items
+from tests.support.tables import ContractTable, WorkerdTable
 
 # A slow machine is no failure: without these, one pause of 200 ms would be.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,8 +16,22 @@ settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Print a table of the contracts' checks at the end."""
+    """Print the tables at the end."""
     config.pluginmanager.register(ContractTable())
+    config.pluginmanager.register(WorkerdTable())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, in each process of a shared run."""
+    if hasattr(config, "workerinput"):
+        sort_items(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
+    """Hand out whole files to the processes of a shared run."""
+    return FileScheduling(config, log)
 
 
 @pytest.fixture

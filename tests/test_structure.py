@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.parallel import FIRST, unit_of
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -104,3 +106,11 @@ def test_circles_are_found(files: Mapping[str, str], circle: bool, tmp_path: Pat
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert bool(find_circle(import_graph(find_modules(tmp_path, "p")))) == circle
+
+
+def test_what_begins_first_is_there() -> None:
+    for unit in FIRST:
+        assert (ROOT / unit).exists(), f"{unit} is gone: take it out of tests/support/parallel.py"
+        assert unit_of(f"{unit}::test") == unit or (ROOT / unit).is_dir()
+    assert unit_of("tests/workerd/test_cost.py::test_x[a::b]") == unit_of("tests/workerd/test_lives.py::test_y")
+    assert unit_of("tests/history/test_tree.py::test_x") == "tests/history/test_tree.py"

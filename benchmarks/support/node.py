@@ -23,3 +23,7 @@ class NodeServer(Child):
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__([find_node(), str(FOLDER / "server.mjs"), *([str(folder)] if folder else [])])
+
+
+if __name__ == "__main__":
+    install_node_packages()

@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from .clocked import clocked_tokens
-from .serving import serve_app
+from .serving import run_server, serve_app
 
 
 class Starter:
@@ -169,4 +169,4 @@ async def main(kind: str, path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    run_server(main(sys.argv[1], sys.argv[2]))

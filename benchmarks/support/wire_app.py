@@ -15,7 +15,7 @@ from typing import Any
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, HttpResponse, MemoryStreamStore, StreamStore
 
-from .serving import serve_app
+from .serving import run_server, serve_app
 
 Item = tuple[str, asyncio.Future[None]]
 
@@ -81,4 +81,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    run_server(main())

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ..node import CannotInstallError, install_once, install_packages, run
+from ..python import ROOT, install_command
 
 __all__ = ["HERE", "NODE_MODULES", "ROOT", "CannotInstallError", "install_node_modules", "install_worker_packages"]
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 TOOLS = ROOT / ".tools" / "workerd"
 NODE_MODULES = HERE / "node_modules"
 
@@ -33,19 +32,13 @@ def install_worker_packages() -> Path:
 
     def install() -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        run([*_pip(), "--no-deps", "--only-binary=:all:", "--target", str(folder), "-r", str(requirements)], HERE)
+        run(
+            [*install_command(), "--no-deps", "--only-binary=:all:", "--target", str(folder), "-r", str(requirements)],
+            HERE,
+        )
 
     install_once(TOOLS / "packages-stamp", requirements, "a Worker's Python packages from PyPI", install)
     return folder
-
-
-def _pip() -> list[str]:
-    if importlib.util.find_spec("pip") is not None:
-        return [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    own = ROOT / ".tools" / "uv" / "bin" / "uv"  # where scripts/setup.sh puts it
-    if uv := shutil.which("uv") or (str(own) if own.exists() else None):
-        return [uv, "pip", "install", "--quiet", "--python", sys.executable]
-    raise CannotInstallError("Neither pip nor uv is installed: install one of them")
 
 
 def main() -> None:

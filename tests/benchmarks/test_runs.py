@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,13 @@ def test_runs_and_prints_json(name: str, options: tuple[str, ...]) -> None:
     for yardstick, figures in yardsticks.items():
         assert figures <= result["yardsticks"][yardstick].keys()
     assert all(isinstance(result["ours"][key], int | float | dict) for key in ours)
+
+
+def test_the_server_is_started_as_users_start_it() -> None:
+    """With the event loop and the HTTP parser that ``uvicorn main:app`` takes here."""
+    result = json.loads(run("server", *load("server").quick, "--only", "queues", "--json").stdout.splitlines()[-1])
+    assert result["options"]["loop"] == ("uvloop" if find_spec("uvloop") else "asyncio")
+    assert result["options"]["http"] == ("httptools" if find_spec("httptools") else "h11")
 
 
 def test_a_table_without_json() -> None:

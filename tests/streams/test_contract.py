@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aibind.testing import Check, StreamStoreHarness, stream_store_checks
-from tests.support.contracts import contract_params
 from tests.support.harnesses import STORES, open_stream_harness
+from tests.support.tables import contract_params
 
 
 @pytest.mark.parametrize("backend", contract_params("streams", STORES))

@@ -35,6 +35,7 @@ from aibind.streams import (
 )
 from tests.support.faulty import FaultyClient
 from tests.support.harnesses import share_streams
+from tests.support.models import until
 from tests.support.sources import Source, read_all, text_of, tokens
 
 
@@ -177,7 +178,7 @@ async def test_stop_closes_the_source_and_keeps_the_text(backend: str, tmp_path:
         source = Source(tokens(10_000), rate=200)
         stream = await DurableStream.create(store, source.stream())
         follower = asyncio.ensure_future(read_all(stream.response().body))
-        await asyncio.sleep(0.1)
+        await until(lambda: source.given >= 5)
         await asyncio.gather(stream.stop(), stream.stop())
         assert source.closed.is_set()
         assert stream.end == StreamEnd("stopped")
@@ -195,7 +196,7 @@ async def test_a_stop_in_the_store_reaches_the_source(backend: str, rate: float,
         source = Source(tokens(10_000), rate=rate)
         stream = await DurableStream.create(store, source.stream(), flush_interval_ms=20)
         follower = asyncio.ensure_future(read_all(stream.response().body))
-        await asyncio.sleep(0.1)
+        await until(lambda: source.given)
         await store.stop(stream.id)
         await source.closed.wait()
         live = await follower
@@ -440,8 +441,9 @@ def test_a_shutdown_of_the_loop_ends_the_stream_in_its_store(tmp_path: Path, mon
     async def serve() -> str:
         client = wrap_sqlite3(path)
         await migrate(client)
-        stream = await DurableStream.create(SqliteStreamStore(client), Source(tokens(10_000), rate=200).stream())
-        await asyncio.sleep(0.1)
+        source = Source(tokens(10_000), rate=200)
+        stream = await DurableStream.create(SqliteStreamStore(client), source.stream())
+        await until(lambda: source.given >= 5)
         clients.append(client)
         return stream.id
 

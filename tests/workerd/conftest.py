@@ -1,11 +1,9 @@
-"""One workerd for each Python, started when the first test needs it; and the count of what ran where."""
+"""One workerd for each Python, started when the first test needs it."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -14,8 +12,6 @@ from testbed.workerd.bundle import PYTHONS
 from testbed.workerd.rig import Rig
 
 from .workers import open_rig
-
-_ran: Counter[tuple[str, str]] = Counter()
 
 
 @pytest.fixture(scope="session")
@@ -52,20 +48,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "rig" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(300))  # the first installs, and starts workerd and its Python
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call":
-        for name, value in report.user_properties:
-            if name == "inside workerd":
-                _ran[str(value), report.outcome] += 1
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if not _ran:
-        return
-    terminalreporter.section("inside workerd")
-    for place in sorted({place for place, _ in _ran}):
-        outcomes = ", ".join(f"{count} {outcome}" for (where, outcome), count in _ran.items() if where == place)
-        terminalreporter.line(f"{place}: {outcomes}")
-    terminalreporter.line(f"{sum(_ran.values())} tests ran inside workerd")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.workerd.rig import Rig
-from tests.support.contracts import contract_marks
+from tests.support.tables import contract_marks
 
 from .inside.catalogue import contract_of, names
 

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 CONFTEST = """
-from tests.support.contracts import ContractTable
+from tests.support.tables import ContractTable
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "contract(name, store)")
@@ -21,7 +21,7 @@ from unittest import SkipTest
 
 import pytest
 
-from tests.support.contracts import contract_marks, contract_params
+from tests.support.tables import contract_marks, contract_params
 
 @pytest.mark.parametrize("store", contract_params("streams", {"a": "First store", "b": "second store"}))
 @pytest.mark.parametrize("number", range(3))

@@ -1,4 +1,4 @@
-"""How many checks of each contract passed on each store: a table at the end of a test run."""
+"""Tables at the end of a test run: the checks of each contract by store, and what ran inside workerd."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["ContractTable", "contract_marks", "contract_params"]
+__all__ = ["ContractTable", "WorkerdTable", "contract_marks", "contract_params"]
 
 OUTCOMES = ("passed", "skipped", "failed")
 """From best to worst."""
@@ -60,3 +60,27 @@ class ContractTable:
             cells = [contract.ljust(widths[0]), store.ljust(widths[1])]
             cells += [figure.rjust(width) for figure, width in zip(figures, widths[2:], strict=True)]
             terminalreporter.line(" | ".join(cells))
+
+
+class WorkerdTable:
+    """A pytest plugin that counts the tests which note where inside workerd they ran."""
+
+    def __init__(self) -> None:
+        self._ran: Counter[tuple[str, str]] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test."""
+        if report.when == "call":
+            for name, value in report.user_properties:
+                if name == "inside workerd":
+                    self._ran[str(value), report.outcome] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the table."""
+        if not self._ran:
+            return
+        terminalreporter.section("inside workerd")
+        for place in sorted({place for place, _ in self._ran}):
+            counts = (f"{count} {outcome}" for (where, outcome), count in self._ran.items() if where == place)
+            terminalreporter.line(f"{place}: {', '.join(counts)}")
+        terminalreporter.line(f"{sum(self._ran.values())} tests ran inside workerd")

@@ -1,0 +1,48 @@
+"""Which tests may run in one process after another, and which go first, when a run is shared by two processes.
+
+``pytest -n 2`` hands out whole files, except that all tests inside workerd stay together: they share one workerd.
+Files in ``FIRST`` take longest and begin early, so that neither process is left with one of them at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+__all__ = ["FIRST", "FileScheduling", "sort_items", "unit_of"]
+
+FIRST = (
+    "tests/workerd",
+    "tests/benchmarks/test_runs.py",
+    "tests/test_structure.py",  # short: it waits behind the tests inside workerd
+    "tests/demo/test_browser.py",
+    "tests/cloudflare/test_wrangler.py",
+    "tests/demo/test_impatient.py",
+    "tests/e2e/test_recordings.py",
+    "tests/demo/test_screenshots.py",
+)
+
+
+def unit_of(nodeid: str) -> str:
+    """Return what a test is handed out with: its file, or the folder of the tests inside workerd."""
+    file = nodeid.partition("::")[0]
+    return "tests/workerd" if file.startswith("tests/workerd/") else file
+
+
+def sort_items(items: list[pytest.Item]) -> None:
+    """Put the tests that take longest first; the others keep their order."""
+    places = {unit: place for place, unit in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(unit_of(item.nodeid), len(FIRST)))
+
+
+class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out the units in the order of :func:`sort_items`."""
+
+    def __init__(self, config: Any, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
