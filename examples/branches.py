@@ -1,4 +1,4 @@
-"""A conversation in which nothing is lost: edits and second answers are branches of a tree.
+"""A conversation that loses nothing: edits and second answers are branches of a tree.
 
 python examples/branches.py
 """
@@ -39,7 +39,7 @@ def main() -> None:
     chat.prev_alternative(edited)
     show("Back to the first question", chat)
 
-    # Two tabs opened the same conversation, and each went on by itself.
+    # Two tabs opened the same conversation, and each continued it.
     one, other = ChatHistory.from_json(chat.to_json()), ChatHistory.from_json(chat.to_json())
     one.append(user("Where does it rise?"))
     other.append(user("How long is it?"))

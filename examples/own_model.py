@@ -1,4 +1,4 @@
-"""A model of your own: anything that yields text can answer, with tools and errors if it likes.
+"""A model of your own: anything that yields text can answer, and may call tools and raise errors.
 
 python examples/own_model.py
 """
@@ -9,37 +9,37 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from aibind.errors import ModelError
-from aibind.models import Model, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from aibind.models import Model, ModelEvent, ModelRequest, ToolCall, Usage
 from aibind.server import StreamHandler, Tool
 from aibind.streams import SseParser
 
 
 class WeatherModel:
-    """Asks a tool about the weather, and tells what it said. A real one would ask an endpoint."""
+    """A model that asks a tool for the temperature. A real one would call an endpoint."""
 
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        """Answer; ``messages`` ends with a question, or with what a tool gave back."""
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent | str]:
+        """Answer the last message, which is a question or a tool's result."""
         last = request.messages[-1]
         if last["role"] == "tool":
             for word in f"The thermometer says {last['content']} degrees.".split(" "):
-                yield TextDelta(word + " ")
+                yield word + " "  # or TextDelta(word + " ")
         elif not last["content"].strip():
             raise ModelError("There is nothing to answer", status=400)
         elif any(tool["name"] == "temperature" for tool in request.tools):
             yield ToolCall(id="call-1", name="temperature", arguments='{"place": "Bern"}')
         else:
-            yield TextDelta("I have no thermometer.")
+            yield "I have no thermometer."
         yield Usage(input_tokens=len(request.messages), output_tokens=1)
 
 
 async def temperature(place: str) -> int:
-    """Look at the thermometer."""
+    """Return the temperature at a place, in degrees Celsius."""
     return {"Bern": 21}[place]
 
 
 TEMPERATURE = Tool(
     "temperature",
-    "Tells the temperature at a place, in degrees Celsius",
+    "Returns the temperature at a place, in degrees Celsius",
     temperature,
     {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]},
 )
@@ -50,7 +50,7 @@ async def main() -> None:
     handler = StreamHandler(model=model, toolsets={"weather": [TEMPERATURE]})
     question = {"messages": [{"role": "user", "content": "How warm is it in Bern?"}], "toolset": "weather"}
     reply = await handler.chat(question)
-    assert not isinstance(reply.body, bytes)  # an answer that is streamed
+    assert not isinstance(reply.body, bytes)  # it is streamed
     parser = SseParser()
     async for data in reply.body:
         for message in parser.feed(data):

@@ -21,7 +21,7 @@ from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, w
 
 
 def make_model() -> Model:
-    """Ask the endpoint that the environment names, or the offline model."""
+    """Return a model at the endpoint that the environment names, or the offline model."""
     base_url, name = os.environ.get("MODEL_URL"), os.environ.get("MODEL_NAME")
     if base_url and name:
         return OpenAIModel(name, base_url=base_url, api_key=os.environ.get("MODEL_KEY"))
@@ -29,7 +29,7 @@ def make_model() -> Model:
 
 
 def make_app(database: str | Path) -> FastAPI:
-    """Put a server together."""
+    """Return the app of a server that keeps everything in one database file."""
     client = wrap_sqlite3(database)
     streams = SqliteStreamStore(client)
     conversations = SqliteConversationStore(client)
@@ -47,14 +47,14 @@ def make_app(database: str | Path) -> FastAPI:
             await streams.cleanup()
             await conversations.cleanup()
             yield
-            await handler.aclose()  # ends the replies that are under way, and keeps what there is of them
+            await handler.aclose()  # ends the replies in progress, and stores what there is of them
 
     app = FastAPI(lifespan=lifespan)
     app.mount("/__aibind__", create_app(handler))
 
     @app.get("/sessions/{session_id}")
     async def read_session(session_id: str) -> list[dict[str, object]]:
-        """Show what was said: a page asks for this when it is opened."""
+        """Return the messages of a conversation, which a page needs when it is opened."""
         return (await conversations.load(session_id)).messages
 
     return app

@@ -1,4 +1,4 @@
-"""A reply is cut in the middle, and gone on with where it was: without a server, in one file.
+"""A reply that is cut off in the middle and resumed there, without a server.
 
 python examples/stream_and_resume.py
 """
@@ -14,28 +14,28 @@ from tempfile import TemporaryDirectory
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, HttpResponse, SseParser
 
-REPLY = "The reply takes its time, as replies of a model do, and goes on whether anybody listens or not."
+REPLY = "The reply takes its time, as replies of a model do, and continues whether or not anybody listens."
 
 
 async def model() -> AsyncIterator[str]:
-    """Give a word at a time."""
+    """Yield one word at a time."""
     for word in REPLY.split():
         await asyncio.sleep(0.02)
         yield word + " "
 
 
-async def read(response: HttpResponse[AsyncGenerator[bytes]], most: int = 1_000_000) -> tuple[str, int]:
-    """Read as a browser does, at most so many messages; return the text and the id of the last of it."""
+async def read(response: HttpResponse[AsyncGenerator[bytes]], max_messages: int = 1_000_000) -> tuple[str, int]:
+    """Read as a browser does, until ``max_messages`` have arrived; return the text and the id of the last message."""
     parser = SseParser()
     text, last_id, count = "", 0, 0
-    async with aclosing(response.body) as body:  # leaving early is what a lost connection looks like
+    async with aclosing(response.body) as body:  # leaving early is like a lost connection
         async for data in body:
             for message in parser.feed(data):
                 if not message.event:
                     text, last_id, count = text + message.data, int(message.id), count + 1
                 elif message.event == "error":
                     raise RuntimeError(message.data)
-            if count >= most:
+            if count >= max_messages:
                 break
     return text, last_id
 
@@ -47,10 +47,10 @@ async def main() -> None:
             store = SqliteStreamStore(client)
 
             stream = await DurableStream.create(store, model())
-            seen, last_id = await read(stream.response(), most=5)
+            seen, last_id = await read(stream.response(), max_messages=5)
             print(f"cut off after id {last_id}: {seen!r}")
 
-            await asyncio.sleep(0.2)  # nobody listens, and the reply goes on
+            await asyncio.sleep(0.2)  # nobody listens, and the reply continues
 
             rest, _ = await read(await DurableStream.resume(store, stream.id, last_id))
             print(f"and then: {rest!r}")

@@ -1,4 +1,4 @@
-"""One process streams a reply, another follows it through the file, and stops it.
+"""A reply that one process streams, and another follows through the database file and stops.
 
 python examples/two_processes.py
 """
@@ -18,7 +18,7 @@ STREAM_ID = "counting"
 
 
 async def count() -> AsyncIterator[str]:
-    """Count for ever."""
+    """Count until the stream is stopped."""
     number = 0
     try:
         while True:

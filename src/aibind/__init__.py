@@ -1,9 +1,9 @@
 """Durable, resumable AI streams and conversations: on Cloudflare Workers, and anywhere else SQLite runs.
 
-The parts live in packages of their own: :mod:`aibind.streams`, :mod:`aibind.history`, :mod:`aibind.conversations`,
-:mod:`aibind.sqlite`, :mod:`aibind.cloudflare`, :mod:`aibind.models`, :mod:`aibind.server` and, for those who write a
-store, :mod:`aibind.testing`. The names used most are here as well, and are loaded when they are first asked for: a
-Worker pays for what it imports. Importing this needs the standard library alone.
+The packages are :mod:`aibind.streams`, :mod:`aibind.history`, :mod:`aibind.conversations`, :mod:`aibind.sqlite`,
+:mod:`aibind.cloudflare`, :mod:`aibind.models`, :mod:`aibind.server` and, for authors of stores, :mod:`aibind.testing`;
+the errors are in :mod:`aibind.errors`. The most used names are here as well, each loaded when it is first used, since a
+Worker pays for its imports at every start. Importing this needs the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m aibind`` is the command ``aibind``."""
+"""The command ``aibind``, as ``python -m aibind``."""
 
 from __future__ import annotations
 

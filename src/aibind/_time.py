@@ -11,6 +11,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -123,6 +124,7 @@ class _PyodideTimer:
         self._loop = loop
         self._callback = callback
         self._args = args
+        self._context = copy_context()  # callbacks run in the context of the call, as asyncio's do
         self._cancelled = False
         javascript: Any = import_module("js")
         self._clear: Callable[[Any], None] = javascript.clearTimeout
@@ -137,7 +139,7 @@ class _PyodideTimer:
 
     def _fire(self, *_: object) -> None:
         # By way of the loop, which sets up what its callbacks need.
-        self._loop.call_soon(self._run)
+        self._loop.call_soon(self._run, context=self._context)
         self._id = None
         self._loop.call_soon(self._release)
 

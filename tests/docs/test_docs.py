@@ -220,7 +220,7 @@ async def run(loop, delay_s):
 
 
 def test_only_one_place_makes_timers() -> None:
-    """In Pyodide, asyncio's own can fail to be made, and stay pending in JavaScript. The driver never runs there."""
+    """Asyncio's own can fail to be made in Pyodide, and stay pending there. Workers do not run the driver."""
     found = [
         f"{file.relative_to(PACKAGE)}:{line}: {call}"
         for file in PACKAGE.rglob("*.py")

@@ -13,14 +13,14 @@ from aibind.sqlite import SqliteStreamStore
 
 
 def make_app(env):
-    """Put the app together for one request: a Worker is given its bindings anew with each."""
+    """Return the app for one request: a Worker gets its bindings again with each."""
     conversations = KVConversationStore(env.CONVERSATIONS)
     handler = StreamHandler(
         model=WorkersAIModel(env.AI) if hasattr(env, "AI") else EchoModel(),
         resumable=True,
         store=SqliteStreamStore(wrap_d1(env.DB)),
         conversations=conversations,
-        keep_alive=wait_until,  # a reply goes on when its reader has gone
+        keep_alive=wait_until,  # a reply continues when its reader has gone
     )
 
     async def history(request):

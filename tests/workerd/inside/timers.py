@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from aibind._time import call_later, sleep, timeout, wait_for_event
@@ -177,3 +178,15 @@ async def timers_leave_nothing_behind(_bench: Bench) -> None:
     await use(20)
     before = await use(20)
     assert await use(500) - before < 100
+
+
+@check
+async def a_callback_runs_in_the_context_of_the_call(_bench: Bench) -> None:
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+    seen: list[str] = []
+    for delay_s in (0, 0.001):
+        name.set(f"set for {delay_s}")
+        call_later(delay_s, lambda: seen.append(name.get()))
+        name.set("changed")
+    await sleep(0.02)
+    assert seen == ["set for 0", "set for 0.001"]
