@@ -25,8 +25,8 @@ def stamp(time_us: int) -> str:
 async def clocked_tokens(count: int, rate: float, *, due: bool = False) -> AsyncIterator[str]:
     """Yield ``count`` tokens, ``rate`` a second, each with the time at which it was made.
 
-    Tokens come by the clock, as from a model elsewhere: a late reader gets several at once, without waiting, as they are in
-    the socket's buffer by then. With ``due`` a token carries the time at which it was due, so that a busy event
+    Tokens come by the clock, as from a model elsewhere: a late reader gets several at once, as they are in the socket's
+    buffer by then. With ``due`` a token carries the time at which it was due, so that a busy event
     loop cannot hide that it took the token late (that adds about half a millisecond, as asyncio's timers are rounded up
     to the next millisecond). With a rate of 0 they come as fast as they are taken.
     """
