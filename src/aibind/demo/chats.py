@@ -13,7 +13,6 @@ from ..server.turns import add_answer
 from ..streams import DurableStream
 from ..streams.store import StreamStore
 from .catalogue import Catalogue, ListedConversations, pending_stream
-from .markdown import render_text
 from .replies import StoredReplies
 
 __all__ = ["Chats"]
@@ -183,7 +182,6 @@ class Chats:
             "alternatives": {"index": chat.alternative_index(node_id), "count": chat.alternative_count(node_id)},
         }
         if role != "user":
-            view["html"] = await render_text(text)
             stream_id = node.metadata.get("streamId")
             if isinstance(stream_id, str):
                 view["details"] = await self._replies.details(stream_id)

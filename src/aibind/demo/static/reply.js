@@ -3,8 +3,8 @@ import { ApiError, failureOf } from "./api.js";
 import { readMessages } from "./sse.js";
 
 const SILENCE_MS = 40_000; // the server sends a heartbeat after 15 s
-const SHORTEST_MS = 400;
-const LONGEST_MS = 5_000;
+const MIN_WAIT_MS = 400;
+const MAX_WAIT_MS = 5_000;
 
 /**
  * Follows one stream. The handlers:
@@ -78,7 +78,7 @@ export class Reply {
       }
       response = null;
       if (!this.#ended) {
-        const wait = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
+        const wait = Math.min(MAX_WAIT_MS, MIN_WAIT_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
         this.#failures += 1;
         this.#on.cut(wait);
         await untilRetry(wait, this.#abort.signal);
@@ -114,7 +114,7 @@ export class Reply {
       try {
         this.#on.event(event, data);
       } catch (error) {
-        reportError(error); // a fault of the page is no reason to connect anew
+        reportError(error); // a fault of the page is no reason to connect again
       }
     }
   }
