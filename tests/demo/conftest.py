@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from .chat_page import ChatPage, Tab, new_context
 from .support import RATE, DemoProcess
@@ -66,3 +66,14 @@ def tab(context: BrowserContext, server: DemoProcess) -> Iterator[Tab]:
 
     yield make
     assert [fault for each in tabs for fault in each.faults] == []
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Open one page for tests of its modules alone. It may not have had an error."""
+    with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=0) as process:
+        context = new_context(browser)
+        opened = ChatPage(context.new_page(), process).open()
+        yield opened.page
+        context.close()
+        assert opened.faults == []

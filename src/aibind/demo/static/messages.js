@@ -66,12 +66,13 @@ function fillFooter(footer, element, view, actions) {
   const isUser = view.role === "user";
   const parts = [];
   const { index, count } = view.alternatives;
-  if (count > 1) {
-    parts.push(branches(view, index, count, actions));
+  const pager = count > 1 ? [branches(view, index, count, actions)] : [];
+  if (!isUser) {
+    parts.push(...pager);
   }
   parts.push(copyButton("Copy this message", () => element.source));
   if (isUser) {
-    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, view, actions), IDLE));
+    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, view, actions), IDLE), ...pager); // at the edge of the bubble
   } else {
     parts.push(iconButton("again", "Another answer", () => actions.regenerate(view.id), IDLE));
     if (view.metadata.finish === "stopped") {

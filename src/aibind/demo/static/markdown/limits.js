@@ -16,6 +16,9 @@ export const MAX_ADDED_CELLS = 256;
 /** Characters of a block of code that get colours; the rest of it stays in one colour. */
 export const MAX_COLOURED_CHARS = 16 * 1024;
 
+/** Links from a footnote back to the places that refer to it. */
+export const MAX_NOTE_BACKS = 10;
+
 /** Characters of one formula. */
 export const MAX_MATHS_CHARS = 4_000;
 

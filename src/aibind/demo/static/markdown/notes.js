@@ -1,5 +1,6 @@
 // The footnotes of a text: their numbers, in the order in which the text refers to them, and the list at its end.
 import { el } from "../dom.js";
+import { MAX_NOTE_BACKS } from "./limits.js";
 
 export class Notes {
   #place;
@@ -86,7 +87,7 @@ export class Notes {
       const number = numbers.get(label);
       item.id = `${this.#prefix}-note-${number}`;
       item.value = number;
-      const wanted = counts.get(label);
+      const wanted = Math.min(MAX_NOTE_BACKS, counts.get(label));
       while (backs.childElementCount < wanted) {
         backs.append(el("a", { class: "note-back", "aria-label": "Back to the text" }, "↩"));
       }

@@ -13,5 +13,5 @@ export function withoutPending(text) {
 
 /** Leave off the last line of code that may yet be the line that closes it. */
 export function withoutPendingFence(code) {
-  return code.replace(/(^|\n) {0,3}(?:`*|~*)[ \t]*$/, "$1");
+  return code.replace(/(^|\n)(?: {0,3}| {0,3}(?:`+|~+)[ \t]*)$/, "$1");
 }

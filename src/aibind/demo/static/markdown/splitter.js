@@ -101,7 +101,7 @@ export class Splitter {
     this.#open = this.#open.slice(length);
     this.#fence = undefined;
     this.#scanned = 0;
-    if (source.trim()) {
+    if (/[^ \t\n]/.test(source)) {
       this.#ready.push({ kind: kind === "markdown" && openingFence(source) ? "code" : kind, source });
     }
   }

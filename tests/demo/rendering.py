@@ -1,0 +1,79 @@
+"""Texts as the page shows them: rendered by its own modules, in the browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page
+
+# Both leave out what the page puts around a text: the list of footnotes while it is empty, and copy buttons.
+_RENDER = """async (texts) => {
+  const { showMarkdown } = await import("/static/markdown/view.js");
+  return Promise.all(texts.map(async (text) => {
+    const place = document.body.appendChild(document.createElement("div"));
+    const view = showMarkdown(place, text);
+    while (!view.isComplete) await new Promise((resolve) => setTimeout(resolve));
+    place.querySelectorAll(".code-head, .notes[hidden]").forEach((element) => element.remove());
+    const html = place.innerHTML;
+    const words = place.textContent;
+    place.remove();
+    return [html, words];
+  }));
+}"""
+
+RICH = r"""# A *title*
+
+Some **bold** words, ~~old~~ ones[^why], a list:
+
+- one `code`
+- two 👋🏽 👩🏽‍🚀
+  - three
+
+1. first
+2. second
+
+- [x] written
+- [ ] read
+
+| Name | Height |
+| :--- | -----: |
+| Pharos | 103 m |
+| Eddystone | 49 m |
+
+```python
+def f(x: int) -> str:
+# six
+    return "```" * x
+```
+
+> quoted
+> twice
+
+Inline $e^{i\pi} + 1 = 0$ and \(a\,b\), for $5 to $10, and
+
+$$
+\int_0^1 x^2 \, dx = \frac{1}{3}
+- 0
+$$
+
+See [the reference][ref], https://example.com/a_b and main.py.[^why][^two]
+
+[ref]: https://example.com/reference "A title"
+[^why]: Because of *this*.
+[^two]: And of that,
+
+    in two paragraphs.
+
+And this is the end
+"""
+
+
+def render(page: Page, *texts: str) -> list[str]:
+    """Return the HTML of texts."""
+    return [html for html, _ in page.evaluate(_RENDER, list(texts))]
+
+
+def words(page: Page, text: str) -> str:
+    """Return the words of a text as they are shown."""
+    shown: Any = page.evaluate(_RENDER, [text])
+    return str(shown[0][1])
