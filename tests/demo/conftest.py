@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.support.endpoint import texts
+from tests.workerd.install import CannotInstallError, install_node_modules
+
 from .chat_page import ChatPage, Tab, new_context
-from .support import RATE, DemoProcess
+from .rendering import REPLIES
+from .support import RATE, ROOT, DemoProcess
 
 CANDIDATES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = [
@@ -40,6 +48,28 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=path, args=OPTIONS)
         yield launched
         launched.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> Path:
+    """Install axe-core, which looks for accessibility faults, as the lock file says."""
+    try:
+        return install_node_modules(Path(__file__).parent, "axe-core from npm") / "axe-core" / "axe.min.js"
+    except CannotInstallError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve recorded replies, each as the model of its name."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for name, pieces in REPLIES.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(texts(*pieces)), encoding="utf-8")
+    command = [sys.executable, "-m", "tests.support.endpoint", "--recording", str(folder), "--delay-ms", "10"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield str(json.loads(process.stdout.readline())["url"])
+        process.kill()
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,22 @@ See [the reference][ref], https://example.com/a_b and main.py.[^why][^two]
 And this is the end
 """
 
+LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän" * 20
+
+REPLIES = {
+    "empty": [""],
+    "long": [
+        LONG_WORD,
+        (
+            f"\n\n`{LONG_WORD}`\n\n```\n{LONG_WORD}\n```\n\n| a | {LONG_WORD} |\n| --- | --- |\n| b | c |\n"
+            f"\n$${'x + ' * 200}x$$\n\nhttps://example.com/{LONG_WORD}"
+        ),
+    ],
+    "rtl": ["مرحبا بالعالم، ", "هذا نص طويل.\n\n", "And English. 👩‍👩‍👧‍👦 \u202ereversed\u202c \x00 e\u0301\n"],
+    "rich": [RICH[at : at + 5] for at in range(0, len(RICH), 5)],
+}
+"""What recorded models say, in pieces."""
+
 
 def render(page: Page, *texts: str) -> list[str]:
     """Return the HTML of texts."""

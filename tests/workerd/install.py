@@ -32,20 +32,21 @@ def node() -> str:
     return found
 
 
-def install_node_modules() -> Path:
-    """Install workerd, miniflare and Pyodide as the lock file says; return the folder."""
+def install_node_modules(folder: Path = HERE, what: str = "workerd and Pyodide from npm") -> Path:
+    """Install the packages of a folder's lock file, by default workerd's; return their folder."""
     node()
-    lock = HERE / "package-lock.json"
+    lock = folder / "package-lock.json"
+    modules = folder / "node_modules"
 
     def install() -> None:
         npm = shutil.which("npm")
         if npm is None:
             raise CannotInstallError("npm is not installed: it comes with Node")
         # Their install scripts would only download what the packages hold already.
-        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], HERE)
+        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
 
-    _once(NODE_MODULES / ".aibind-stamp", _digest(lock), "workerd and Pyodide from npm", install)
-    return NODE_MODULES
+    _once(modules / ".aibind-stamp", _digest(lock), what, install)
+    return modules
 
 
 def install_packages() -> Path:
