@@ -73,6 +73,14 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
+def rich_server(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
+    """Run a demo whose model answers with all that Markdown has."""
+    database = tmp_path_factory.mktemp("demo") / "chat.db"
+    with DemoProcess(database, "--base-url", endpoint, "--model", "rich") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
     with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=RATE) as process:
         yield process

@@ -6,14 +6,14 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-# Both leave out what the page puts around a text: the list of footnotes while it is empty, and copy buttons.
+# Both leave out what the page puts above code.
 _RENDER = """async (texts) => {
   const { showMarkdown } = await import("/static/markdown/view.js");
   return Promise.all(texts.map(async (text) => {
     const place = document.body.appendChild(document.createElement("div"));
     const view = showMarkdown(place, text);
     while (!view.isComplete) await new Promise((resolve) => setTimeout(resolve));
-    place.querySelectorAll(".code-head, .notes[hidden]").forEach((element) => element.remove());
+    place.querySelectorAll(".code-head").forEach((element) => element.remove());
     const html = place.innerHTML;
     const words = place.textContent;
     place.remove();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,6 @@ LOOK = """async () => {
   const shown = ({ html, failureSummary }) => [html, failureSummary];
   return violations.map(({ id, help, nodes }) => [id, help, nodes.map(shown)]);
 }"""
-
-
-@pytest.fixture(scope="module")
-def rich_server(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
-    database = tmp_path_factory.mktemp("demo") / "chat.db"
-    with DemoProcess(database, "--base-url", endpoint, "--model", "rich") as process:
-        yield process
 
 
 @pytest.mark.parametrize("colours", ["light", "dark"])

@@ -43,7 +43,7 @@ def test_a_reply_costs_one_request(tab: Tab) -> None:
     page.page.keyboard.press("Escape")
     page.wait_for_answers(2)
     url = page.server.url
-    # The list is looked at every two seconds, reply or not, and the conversation once, as the list says that it changed.
+    # The list is looked at every two seconds, reply or not, and the conversation when the list says that it changed.
     expected = {f"GET {url}/api/conversations", f"GET {url}/api/conversations/{page.session_id}"}
     assert during - expected == {f"POST {url}/__aibind__/stream"}
     assert [each for each in asked if "stream" in each][:1] == [f"POST {url}/__aibind__/stream"]

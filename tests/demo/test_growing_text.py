@@ -31,7 +31,8 @@ GROW = """async ([text, step]) => {
     look();
   }
   view.end();
-  showMarkdown(whole, text);
+  const once = showMarkdown(whole, text);
+  while (!view.isComplete || !once.isComplete) await new Promise((resolve) => setTimeout(resolve));
   const html = (element) => element.innerHTML.replaceAll(/text-\\d+-/g, "x-");
   const result = [html(place), html(whole), settled.size, disturbed];
   place.remove();

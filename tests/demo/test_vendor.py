@@ -34,6 +34,6 @@ def test_each_module_has_its_licence() -> None:
     readme = (VENDOR / "README.md").read_text(encoding="utf-8")
     for folder in (path for path in VENDOR.iterdir() if path.is_dir()):
         assert (folder / "LICENSE").stat().st_size > 500
-        for module in (path for path in folder.iterdir() if path.suffix in (".js", ".css")):
+        for module in (path for path in folder.iterdir() if not path.name.startswith("LICENSE")):
             assert f"`{folder.name}/{module.name}`" in readme
             assert "sourceMappingURL" not in module.read_text(encoding="utf-8")

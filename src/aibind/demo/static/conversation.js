@@ -272,8 +272,8 @@ export class Conversation {
       edit: (id, text) => this.edit(id, text),
       select: (id, step) => this.select(id, step).catch((error) => this.#on.failed(error)),
     };
-    const last = view.messages.length - 1;
-    const elements = view.messages.map((message, index) => this.#element(message, actions, index === last));
+    // The last ones first: they are in sight, and a long text is shown bit by bit.
+    const elements = view.messages.toReversed().map((message, index) => this.#element(message, actions, index === 0)).reverse();
     this.#shown = new Map(view.messages.map((message, index) => [message.id, elements[index]]));
     if (this.#live) {
       elements.push(this.#live.element);

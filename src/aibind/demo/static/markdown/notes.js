@@ -3,14 +3,15 @@ import { el } from "../dom.js";
 import { MAX_NOTE_BACKS } from "./limits.js";
 
 export class Notes {
-  #place;
+  #container;
+  #place = el("section", { class: "notes", "aria-label": "Footnotes" });
   #prefix;
-  #shown = "";
+  #shown = "[]";
   #known = new Map(); // elements of the list, by label; they are kept, as a note's content is in them
 
-  /** `place` is the element for the list; `prefix` begins the ids and is this text's alone in the page. */
-  constructor(place, prefix) {
-    this.#place = place;
+  /** The list comes last in `container`; `prefix` begins the ids and is this text's alone in the page. */
+  constructor(container, prefix) {
+    this.#container = container;
     this.#prefix = prefix;
   }
 
@@ -42,6 +43,11 @@ export class Notes {
       this.#number(element, numbers.get(label), counts.get(label));
     }
     this.#arrange(numbers, counts, find);
+  }
+
+  /** The list, when there is one: the text comes before it. */
+  get list() {
+    return this.#place.parentNode && this.#place;
   }
 
   /** Return the element in the list that shows a note, if there is one. */
@@ -96,10 +102,12 @@ export class Notes {
     const state = JSON.stringify(labels);
     if (state !== this.#shown) {
       this.#shown = state;
-      const items = labels.map((label) => this.#known.get(label).item);
-      this.#place.replaceChildren(...(items.length ? [el("ol", {}, ...items)] : []));
+      this.#place.replaceChildren(el("ol", {}, ...labels.map((label) => this.#known.get(label).item)));
+      this.#place.remove();
+      if (labels.length) {
+        this.#container.append(this.#place);
+      }
     }
-    this.#place.hidden = !labels.length;
   }
 }
 

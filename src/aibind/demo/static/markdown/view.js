@@ -20,6 +20,18 @@ const BATCH_CHARS = 8 * 1024;
 const HOSTS = new Set(["P", "LI", "UL", "OL", "BLOCKQUOTE", "PRE", "H1", "H2", "H3", "H4", "H5", "H6", "DIV"]);
 
 let texts = 0;
+let sliceEnd = 0;
+
+/** Return when rendering has to stop for this turn of the event loop: all texts of a conversation share the time. */
+function endOfSlice() {
+  if (!sliceEnd) {
+    sliceEnd = performance.now() + SLICE_MS;
+    setTimeout(() => {
+      sliceEnd = 0;
+    });
+  }
+  return sliceEnd;
+}
 
 export class MarkdownView {
   #container;
@@ -29,7 +41,6 @@ export class MarkdownView {
   #blocks = []; // those that are over
   #open = { refs: [], notes: [], nodes: [] };
   #code = null; // { element, shown }: the open block, when it is code
-  #anchor = el("section", { class: "notes", "aria-label": "Footnotes", hidden: true });
   #notes;
   #tail = el("span", { class: "tail" });
   #timer = null;
@@ -41,8 +52,8 @@ export class MarkdownView {
     this.text = "";
     this.#container = container;
     this.#onChange = onChange;
-    this.#notes = new Notes(this.#anchor, prefix);
-    container.replaceChildren(this.#anchor);
+    this.#notes = new Notes(container, prefix);
+    container.replaceChildren();
     this.#showTail();
   }
 
@@ -62,13 +73,15 @@ export class MarkdownView {
   flush() {
     clearTimeout(this.#timer);
     this.#timer = null;
-    this.#render();
+    this.#render(Infinity);
   }
 
-  /** No more text comes. */
+  /** No more text comes. Shows all of it now, unless that takes long. */
   end() {
     this.#state = "ending";
-    this.flush();
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#render();
   }
 
   /** Show no more of it. */
@@ -86,17 +99,21 @@ export class MarkdownView {
     }
   }
 
-  #render() {
+  #render(until = endOfSlice()) {
     const started = performance.now();
     const isEnd = this.#state === "ending";
     const again = new Set();
-    let pieces = [];
+    let isCutShort = false;
     this.#hideTail();
-    while (performance.now() - started < SLICE_MS && (pieces = this.#batch(isEnd)).length) {
+    for (;;) {
+      isCutShort = performance.now() > until;
+      const pieces = isCutShort ? [] : this.#batch(isEnd);
+      if (!pieces.length) {
+        break;
+      }
       const blocks = renderAll(pieces, this.#definitions);
       blocks.forEach((block, index) => this.#settle(pieces[index], block).forEach((each) => again.add(each)));
     }
-    const isCutShort = pieces.length > 0;
     again.forEach((block) => this.#renderAgain(block));
     if (isCutShort) {
       // There is more than fits into one slice of time.
@@ -130,7 +147,7 @@ export class MarkdownView {
 
   /** Show a block that is over, in the place where it grew. Returns the blocks that have to be rendered again. */
   #settle(piece, { fragment, ...rendered }) {
-    const block = { piece, ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#anchor) };
+    const block = { piece, ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#notes.list) };
     this.#open = { refs: [], notes: [], nodes: [] };
     this.#code = null;
     this.#blocks.push(block);
@@ -141,7 +158,7 @@ export class MarkdownView {
     const before = block.notes;
     const [{ fragment, ...rendered }] = renderAll([block.piece], this.#definitions);
     const last = block.nodes.at(-1);
-    Object.assign(block, rendered, { nodes: patch(this.#container, block.nodes, fragment, last ? last.nextSibling : this.#anchor) });
+    Object.assign(block, rendered, { nodes: patch(this.#container, block.nodes, fragment, last ? last.nextSibling : this.#notes.list) });
     this.#definitions.replaceNotes(before, block.notes);
     this.#definitions.keep(block);
   }
@@ -153,7 +170,7 @@ export class MarkdownView {
       return;
     }
     const [{ fragment, ...rendered }] = renderAll([{ kind: "markdown", source: withoutPending(open) }], this.#definitions);
-    this.#open = { ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#anchor) };
+    this.#open = { ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#notes.list) };
   }
 
   #showOpenCode(language, code) {
@@ -161,7 +178,7 @@ export class MarkdownView {
       const element = codeElement(language, code);
       const fragment = document.createDocumentFragment();
       fragment.append(element);
-      const [box] = patch(this.#container, this.#open.nodes, fragment, this.#anchor);
+      const [box] = patch(this.#container, this.#open.nodes, fragment, this.#notes.list);
       this.#open = { refs: [], notes: [], nodes: [box] };
       this.#code = { place: box.querySelector("code"), shown: code };
       return;
@@ -203,7 +220,7 @@ export class MarkdownView {
     if (host && (HOSTS.has(host.tagName) || host.tagName === "CODE") && !host.matches(".table, .maths")) {
       host.append(this.#tail);
     } else {
-      this.#container.insertBefore(el("p", { class: "growing" }, this.#tail), this.#anchor);
+      this.#container.insertBefore(el("p", { class: "growing" }, this.#tail), this.#notes.list);
     }
   }
 
