@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, expect
 
 from .chat_page import ChatPage, Tab, new_context
-from .support import until
+from .support import RATE, DemoProcess, until
 
 pytestmark = pytest.mark.browser
 
@@ -97,27 +98,14 @@ def test_the_next_conversation_has_the_focus_after_one_is_deleted(tab: Tab) -> N
     expect(row(page, "Stays below").get_by_role("link")).to_be_focused()
 
 
-def test_the_last_conversation_to_be_deleted_leaves_the_focus_on_the_button_above(tab: Tab, context: Any) -> None:
-    page = tab().open()
-    start(page, "The only one")
-    # As if there were no others: the tests share a server.
-    only = re.compile("/api/conversations$")
-
-    def alone(route: Any) -> None:
-        if route.request.method != "GET":
-            route.fallback()
-            return
-        answer = route.fetch()
-        shown = [entry for entry in answer.json()["conversations"] if entry["title"] == "The only one"]
-        route.fulfill(response=answer, json={"conversations": shown})
-
-    page.page.route(only, alone)
-    page.page.reload()
-    expect(page.page.locator("#conversation-list li")).to_have_count(1)
-    press_in_row(page, "The only one", "Delete")
-    page.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    expect(page.page.get_by_role("button", name="New conversation")).to_be_focused()
-    page.page.unroute(only)
+def test_the_last_conversation_to_be_deleted_leaves_the_focus_on_the_button_above(tab: Tab, tmp_path: Path) -> None:
+    with DemoProcess(tmp_path / "chat.db", tokens_per_second=RATE) as process:
+        page = tab(process).open()
+        start(page, "The only one")
+        press_in_row(page, "The only one", "Delete")
+        page.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        expect(page.page.get_by_role("button", name="New conversation")).to_be_focused()
+        expect(page.page.locator("#conversation-list li")).to_have_count(0)
 
 
 def test_the_field_has_the_focus_after_going_to_the_latest_message(tab: Tab) -> None:

@@ -29,7 +29,7 @@ export class Reply {
 
   /**
    * Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. The question is sent
-   * even when somebody turns to another conversation meanwhile.
+   * even when another conversation is opened meanwhile.
    */
   async ask(body) {
     let response;
@@ -125,7 +125,7 @@ export class Reply {
   }
 }
 
-/** Wait, but not when the network is back, or somebody looks at the page again. */
+/** Wait, but no longer once the network is back or the page is in sight again. */
 export function untilRetry(ms, signal) {
   return new Promise((resolve) => {
     const finish = () => {

@@ -1,4 +1,4 @@
-// Keeps the latest words in sight, unless somebody has scrolled up to read.
+// Keeps the latest words in sight, unless the reader has scrolled up.
 import { byId } from "./dom.js";
 
 const NEAR_PX = 80;

@@ -54,7 +54,7 @@ export class Sidebar {
     this.#latest = [conversations, current];
     const state = JSON.stringify([conversations, current, new Date().toDateString()]);
     if (state === this.#shown || this.#place.querySelector("input")) {
-      return; // nothing new, or somebody is typing a name
+      return; // nothing new, or a name is being typed
     }
     this.#shown = state;
     const focused = this.#place.contains(document.activeElement) ? document.activeElement : null;
