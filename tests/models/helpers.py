@@ -22,7 +22,13 @@ def model_at(endpoint: Endpoint, **options: Any) -> OpenAIModel:
 
 
 async def collect(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
-    return [event async for event in model.stream(request)]
+    """Collect the events of a model of ours, which yields no plain strings."""
+    return [the_event(event) async for event in model.stream(request)]
+
+
+def the_event(event: ModelEvent | str) -> ModelEvent:
+    assert not isinstance(event, str)
+    return event
 
 
 async def collect_until_error(model: Model, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], Exception]:
@@ -30,7 +36,7 @@ async def collect_until_error(model: Model, request: ModelRequest = HELLO) -> tu
     events: list[ModelEvent] = []
     try:
         async for event in model.stream(request):
-            events.append(event)  # noqa: PERF401 - what came before the error is wanted too
+            events.append(the_event(event))  # noqa: PERF401 - what came before the error is wanted too
     except Exception as error:
         return events, error
     raise AssertionError(f"no error after {events}")

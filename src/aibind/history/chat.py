@@ -23,6 +23,9 @@ class ChatHistory:
     def __init__(self, *, generate_id: GenerateId | None = None) -> None:
         self._tree = MessageTree(generate_id=generate_id)
 
+    def __repr__(self) -> str:
+        return f"<ChatHistory size={self.size} active_leaf_id={self._tree.active_leaf_id!r}>"
+
     @property
     def tree(self) -> MessageTree:
         """The tree that holds every message; changing it changes the conversation."""

@@ -46,6 +46,9 @@ class MessageTree:
         self._unknown = ""
         self._replaced: set[str] = set()
 
+    def __repr__(self) -> str:
+        return f"<MessageTree size={self.size} active_leaf_id={self._active_leaf_id!r}>"
+
     # --- what is there ---
 
     @property

@@ -57,7 +57,7 @@ ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCall | Usage
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """What a model is asked.
+    """A question to a model.
 
     ``messages`` is the conversation so far, oldest first, ending with what is to be answered. ``json_schema`` asks
     for structured output: JSON text that fits the schema (an empty mapping: any JSON object). ``tools`` are function
@@ -73,7 +73,7 @@ class ModelRequest:
 class Model(Protocol):
     """A language model, which answers a request with a stream of events."""
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent | str]:
         """Answer ``request``, event by event.
 
         A ``str`` is text, as a :class:`TextDelta` is. The iterator raises ModelError when the model fails; readers see

@@ -52,6 +52,9 @@ class Endpoints:
         if handler.resumable:
             self._post["stream/stop"] = handler.stop
 
+    def __repr__(self) -> str:
+        return f"<Endpoints prefix={self._prefix!r} of {self._handler!r}>"
+
     async def answer(
         self,
         method: str,

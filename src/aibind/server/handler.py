@@ -58,11 +58,13 @@ class StreamHandler:
         keep_alive: KeepAlive | None = None,
     ) -> None:
         self._models = Models(model, models)
+        self._conversations = conversations
         if max_messages is not None and max_messages < 0:
             raise ValueError(f"max_messages is {max_messages}: use 0 or more, or None for all")
         if store is not None and not resumable:
             raise ValueError("A stream store is used by resumable streams only: add resumable=True")
         store = (store or MemoryStreamStore()) if resumable else None
+        self._store = store
         self._replies: DurableReplies | None = None
         if store is not None:
             self._replies = DurableReplies(
@@ -74,6 +76,9 @@ class StreamHandler:
         self._complete_prompt = complete_prompt
         self._title_prompt = title_prompt
         self._compact_prompt = compact_prompt
+
+    def __repr__(self) -> str:
+        return f"<StreamHandler models={self._models!r} store={self._store!r} conversations={self._conversations!r}>"
 
     @property
     def resumable(self) -> bool:

@@ -32,6 +32,9 @@ class Models:
             _check("model", model)
         self._default = model if model is not None else next(iter(self._by_key.values()))
 
+    def __repr__(self) -> str:
+        return f"Models({self._by_key or self._default!r})"
+
     def pick(self, key: str | None) -> Model:
         """Return the model of a key; the default for None, and for any key when there is a single model."""
         if key is None or not self._by_key:

@@ -45,7 +45,7 @@ class SqliteConversationStore:
         self._client = client
         self._ttl_ms = ttl_ms
         self._max_bytes = max_bytes
-        self._place = f'table "{table}"'
+        self._table = table
         name = quote_identifier(table)
         self._select = f"SELECT data FROM {name} WHERE session_id = ? AND expires_at > ?"
         self._upsert = (
@@ -61,13 +61,16 @@ class SqliteConversationStore:
             f"DELETE FROM {name} WHERE session_id IN (SELECT value FROM json_each(?)) AND expires_at <= ? RETURNING 1"
         )
 
+    def __repr__(self) -> str:
+        return f"<SqliteConversationStore table={self._table!r} client={self._client!r}>"
+
     async def load(self, session_id: str) -> ChatHistory:
         """Return the conversation of a session; an empty one when the session is unknown or has expired.
 
         Raises CorruptConversationError when the row does not hold a conversation; the row is left unchanged.
         """
         rows = (await self._client.execute(self._select, (session_id, now_ms()))).rows
-        return decode_chat(session_id, rows[0]["data"], place=self._place) if rows else ChatHistory()
+        return decode_chat(session_id, rows[0]["data"], place=f'table "{self._table}"') if rows else ChatHistory()
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
         """Store the whole conversation in one statement and restart its time to live.

@@ -64,7 +64,12 @@ class SqliteStreamStore(BaseStreamStore):
         self._sql = StreamSql(chunks_table, status_table, counted=local is not None)
         self._ttl_ms = ttl_ms
         self._poll_interval_ms = poll_interval_ms
+        self._tables = chunks_table, status_table
         self._producing: set[str] = set()  # streams that this store object created and that have not ended
+
+    def __repr__(self) -> str:
+        chunks, status = self._tables
+        return f"<SqliteStreamStore chunks={chunks!r} status={status!r} client={self._client!r}>"
 
     # --- writing ---
 

@@ -50,6 +50,9 @@ class BaseStreamStore(ABC):
         self._shares_wakeups = shares_wakeups
         self._wakeups = WakeupSignals()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} lease_ms={self._lease_ms} flush_interval_ms={self._flush_pace.interval_ms:g}>"
+
     @property
     def flush_pace(self) -> Pace:
         """How often to write, after what a write costs here."""

@@ -42,6 +42,9 @@ class MemoryStreamStore(BaseStreamStore):
         self._ttl_ms = ttl_ms
         self._streams: dict[str, _Stream] = {}
 
+    def __repr__(self) -> str:
+        return f"<MemoryStreamStore streams={len(self._streams)} ttl_ms={self._ttl_ms} lease_ms={self._lease_ms}>"
+
     async def create(self, stream_id: str) -> None:
         """Begin a stream."""
         if stream_id in self._streams:

@@ -82,6 +82,9 @@ class SseParser:
         self._event = ""
         self._id = ""
 
+    def __repr__(self) -> str:
+        return f"<SseParser last_event_id={self.last_event_id!r}>"
+
     def feed(self, data: bytes) -> list[SseMessage]:
         """Parse more bytes and return the messages that they complete."""
         return self._take(self._decoder.decode(data))

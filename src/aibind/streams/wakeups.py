@@ -16,6 +16,9 @@ class WakeupSignals:
         self._events: dict[str, list[asyncio.Event]] = {}
         self._watching = 0
 
+    def __repr__(self) -> str:
+        return f"<WakeupSignals watching={self._watching}>"
+
     @property
     def watching(self) -> int:
         """The number of watches that are open, over all streams."""

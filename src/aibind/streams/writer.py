@@ -78,6 +78,9 @@ class StreamWriter:
         self._event_since: float | None = None  # when the oldest unsaved named event arrived
         self._task: asyncio.Task[None] | None = None
 
+    def __repr__(self) -> str:
+        return f"<StreamWriter {self._id!r} {self._end.state if self._end else 'active'}>"
+
     # --- the producer's side ---
 
     async def open(self) -> None:

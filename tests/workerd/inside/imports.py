@@ -7,6 +7,7 @@ import sys
 import typing
 
 from .bench import Bench, checks_once
+from .broken import javascript
 
 
 @checks_once
@@ -21,12 +22,16 @@ async def the_standard_library_is_enough(_bench: Bench) -> None:
 
 
 @checks_once
-async def public_classes_name_their_package(_bench: Bench) -> None:
-    from aibind.cloudflare import KVConversationStore
+async def public_classes_name_their_package(bench: Bench) -> None:
+    from aibind.cloudflare import KVConversationStore, WorkersAIModel, wrap_d1
     from aibind.history import TreeNode
     from aibind.models import ModelRequest
 
     assert repr(KVConversationStore) == "<class 'aibind.cloudflare.KVConversationStore'>"
+    assert repr(KVConversationStore(bench.kv)) == "<KVConversationStore prefix='aibind:conv' ttl_sec=1800>"
+    assert repr(wrap_d1(bench.db)) == "<D1Client database patience_s=5>"
+    assert repr(wrap_d1(bench.db).with_session()) == "<D1Client session patience_s=5>"
+    assert repr(WorkersAIModel(javascript(bench, "{run() {}}"), "@cf/x")) == "WorkersAIModel('@cf/x')"
     assert pickle.loads(pickle.dumps(ModelRequest([]))) == ModelRequest([])
     assert typing.get_type_hints(TreeNode)["children"] == tuple[str, ...]
     assert typing.get_type_hints(ModelRequest).keys() == {"messages", "system", "json_schema", "tools"}

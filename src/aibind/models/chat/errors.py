@@ -68,7 +68,7 @@ def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int |
     """Return the error for what an endpoint said: parsed JSON in any of the forms in use, or text.
 
     Known forms: ``{"error": {"message", "type", "code"}}``, ``{"error": "text"}``, ``{"message"}``, ``{"detail": […]}``
-    and a list of one of these. Without a ``status``, the one that the payload names counts.
+    and a list of one of these. Without ``status``, the payload may name it.
     """
     code, named_status = _code_of(payload)
     status = named_status if status is None else status

@@ -14,7 +14,7 @@ from ..model import Message, ModelRequest
 __all__ = ["Structured", "chat_body", "encode_body"]
 
 Structured: TypeAlias = Literal["json_schema", "json_object"]
-"""How JSON is asked for: with a schema, or as any object, with the schema in the system prompt."""
+"""The way to ask for JSON: by a schema, or as any object, with the schema in the system prompt."""
 
 _MESSAGE_KEYS = ("name", "tool_calls", "tool_call_id")
 """Keys that are sent beside role and content; endpoints refuse keys they do not know."""

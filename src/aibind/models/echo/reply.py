@@ -21,7 +21,7 @@ I am the offline model: I need no key and no network, and what I say is made up 
 | `/tools` | a call of the first tool that I was offered |
 | `/fail` | half a reply, then an error |
 
-Anything else gets a reply of its own. 🪶"""
+Anything else gets a longer reply. 🪶"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ def short_reply(talk: Talk, dice: Dice) -> str:
 
 def thoughts(talk: Talk, dice: Dice) -> str:
     """Return reasoning about the prompt, as some models show before they answer."""
-    longest = max(talk.words, key=len, default="silence")
+    word = max(talk.words, key=len, default="silence")
     return (
-        f"The user says {_count(len(talk.words), 'word')}. The longest is “{longest}”, so that may be what matters. "
+        f"The user says {_count(len(talk.words), 'word')}. The longest is “{word}”, so that may be what matters. "
         f"Was it said before? {_memory(talk)} {dice.pick(_HESITATIONS)} I will write some Markdown about it."
     )
 
