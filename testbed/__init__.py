@@ -1,1 +1,1 @@
-"""What the tests and the benchmarks share. It imports neither of them."""
+"""Parts that the tests and the benchmarks share. It imports neither of them."""

@@ -1,4 +1,7 @@
-"""Node and packages from npm, installed when they are first needed."""
+"""Node and packages from npm, installed when they are first needed.
+
+``python -m testbed.node FOLDER…`` installs what the folders' package-lock.json files say.
+"""
 
 from __future__ import annotations
 
@@ -70,3 +73,11 @@ def run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise CannotInstallError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    try:
+        for name in sys.argv[1:]:
+            install_packages(Path(name), f"the packages of {name}")
+    except CannotInstallError as error:
+        sys.exit(str(error))

@@ -17,6 +17,8 @@ def find_modules(folder: Path, name: str) -> dict[str, Path]:
     """Return the files of a package by the names of their modules."""
     found: dict[str, Path] = {}
     for file in sorted(folder.rglob("*.py")):
+        if "node_modules" in file.parts:
+            continue
         parts = (name, *file.relative_to(folder).with_suffix("").parts)
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
     return found

@@ -1,1 +1,1 @@
-"""What the benchmarks share: measuring, running side by side, yardsticks, printing."""
+"""Parts that the benchmarks share: measuring, running side by side, yardsticks, printing."""

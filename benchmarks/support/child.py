@@ -35,7 +35,7 @@ def run_child(command: Sequence[str], *, timeout_s: float = 600, environment: Ma
 
 
 class Child:
-    """Is a process that says and is told lines of JSON; killed at the end of the ``async with``."""
+    """A process that exchanges lines of JSON with this one; killed at the end of the ``async with``."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
@@ -43,7 +43,7 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Tell its process id."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 

@@ -13,7 +13,7 @@ _STAMP = re.compile(rb"@(\d+);")
 
 
 def now_us() -> int:
-    """Tell the time in microseconds, by the clock that all processes of this machine share since it was started."""
+    """Return the time in microseconds, by the clock that all processes of this machine share since it was started."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
@@ -25,8 +25,8 @@ def stamp(time_us: int) -> str:
 async def clocked_tokens(count: int, rate: float, *, due: bool = False) -> AsyncIterator[str]:
     """Yield ``count`` tokens, ``rate`` a second, each with the time at which it was made.
 
-    Tokens come by the clock, as from a model elsewhere: whoever is late gets several at once, without waiting, as they
-    are in the socket's buffer by then. With ``due`` a token carries the time at which it was due, so that a busy event
+    Tokens come by the clock, as from a model elsewhere: a late reader gets several at once, as they are in the socket's
+    buffer by then. With ``due`` a token carries the time at which it was due, so that a busy event
     loop cannot hide that it took the token late (that adds about half a millisecond, as asyncio's timers are rounded up
     to the next millisecond). With a rate of 0 they come as fast as they are taken.
     """

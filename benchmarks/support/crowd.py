@@ -21,7 +21,7 @@ END = b"event: done"
 
 
 class Follower:
-    """Is one connection, and what came over it when."""
+    """One connection, with the bytes that came over it and their times."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
@@ -45,7 +45,7 @@ class Follower:
 
     @property
     def stream_id(self) -> str:
-        """Tell the id of the stream."""
+        """The id of the stream."""
         for line in self.head.decode().splitlines():
             name, _, value = line.partition(":")
             if name.lower() == "x-stream-id":
@@ -63,7 +63,7 @@ class Follower:
             self.ended = True
 
     def delays(self) -> list[float]:
-        """Tell how old each token was."""
+        """Return the age of each token."""
         text = ClockedText()
         for arrived, data in self.pieces:
             text.take(data, arrived)

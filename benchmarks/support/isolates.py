@@ -17,7 +17,7 @@ from .result import Figures, Result, Say
 __all__ = ["follow_in_isolates", "import_in_isolate", "open_isolates", "prepare", "reply_in_isolate"]
 
 PYTHON = "py314"
-LONGEST_S = 1200
+MAX_ANSWER_S = 1200
 FILES = {
     "entry.py": ROOT / "benchmarks" / "support" / "isolate_entry.py",
     **{
@@ -48,12 +48,12 @@ def open_isolates(say: Say) -> Iterator[Rig]:
 
 def prepare(rig: Rig) -> None:
     """Make the tables, and let both isolates do everything once, so that nothing is imported while it is measured."""
-    rig.ask("first", "/tables", {}, timeout_s=LONGEST_S)
+    rig.ask("first", "/tables", {}, timeout_s=MAX_ANSWER_S)
     for worker in ("first", "second"):
         for kind in ("ours", "javascript"):
             warm = {"kind": kind, "tokens": 20, "rate": 100, "followers": 1, "stream_id": f"warm-{worker}-{kind}"}
-            rig.ask(worker, "/reply", warm, timeout_s=LONGEST_S)
-            rig.ask(worker, "/follow", {"kind": kind, "stream_id": f"warm-{worker}-{kind}"}, timeout_s=LONGEST_S)
+            rig.ask(worker, "/reply", warm, timeout_s=MAX_ANSWER_S)
+            rig.ask(worker, "/follow", {"kind": kind, "stream_id": f"warm-{worker}-{kind}"}, timeout_s=MAX_ANSWER_S)
 
 
 def reply_in_isolate(
@@ -62,7 +62,7 @@ def reply_in_isolate(
     """Run one reply in the first isolate, each of its calls to D1 taking ``rtt_ms`` longer; return all its figures."""
     rig.meter("first", rtt_ms)
     asked = {"kind": kind, "tokens": tokens, "rate": rate, "followers": followers, "stream_id": stream_id}
-    answer = rig.ask("first", "/reply", asked, timeout_s=LONGEST_S)
+    answer = rig.ask("first", "/reply", asked, timeout_s=MAX_ANSWER_S)
     counted = rig.meter("first", 0)
     return {
         "statements": counted["statements"],
@@ -86,10 +86,10 @@ def follow_in_isolates(options: argparse.Namespace, say: Say) -> Result:
                 stream_id = f"followed-{kind}-{number}"
                 asked = {"kind": kind, "tokens": options.tokens, "rate": options.rate, "followers": 1}
                 producing = threads.submit(
-                    rig.ask, "first", "/reply", {**asked, "stream_id": stream_id}, timeout_s=LONGEST_S
+                    rig.ask, "first", "/reply", {**asked, "stream_id": stream_id}, timeout_s=MAX_ANSWER_S
                 )
                 rig.meter("second", 0)
-                delays = rig.ask("second", "/follow", {"kind": kind, "stream_id": stream_id}, timeout_s=LONGEST_S)
+                delays = rig.ask("second", "/follow", {"kind": kind, "stream_id": stream_id}, timeout_s=MAX_ANSWER_S)
                 counted = rig.meter("second", 0)
                 producing.result()
                 if len(delays) != options.tokens:

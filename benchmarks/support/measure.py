@@ -73,7 +73,7 @@ def interleave(contenders: Mapping[str, Callable[[], Figures]], rounds: int, say
 
 
 def rss_mb(pid: int | None = None) -> float:
-    """Tell how much memory a process has resident, in megabytes (of 1,000,000 bytes)."""
+    """Return the resident memory of a process, in megabytes (of 1,000,000 bytes)."""
     import psutil
 
     return float(psutil.Process(pid).memory_info().rss) / 1e6
@@ -86,7 +86,7 @@ def reset_peak() -> None:
 
 
 def rss_peak_mb() -> float:
-    """Tell the most memory that this process had resident since it was started, or since the peak was reset."""
+    """Return the peak of this process's resident memory since its start, or since the peak was reset."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -96,7 +96,7 @@ def rss_peak_mb() -> float:
 
 
 def cpu_seconds() -> float:
-    """Tell how much processor time this process has used."""
+    """Return the processor time that this process has used, in seconds."""
     times = os.times()
     return times.user + times.system
 

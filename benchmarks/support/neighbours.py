@@ -1,4 +1,4 @@
-"""How busy the machine was with other things."""
+"""The load that other programs put on the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Neighbours:
         self._began = self._look()
 
     def busy_percent(self) -> float | None:
-        """Tell how busy others were since this was made; None where that cannot be known."""
+        """Return the share of the machine that others took since this was made; None where that cannot be known."""
         if self._began is None:
             return None
         now = self._look()

@@ -19,7 +19,7 @@ def install_node_packages() -> None:
 
 
 class NodeServer(Child):
-    """The Durable Streams server in a process of its own: in memory, or with its files in a folder."""
+    """The Durable Streams server in a separate process: in memory, or with its files in a folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__([find_node(), str(FOLDER / "server.mjs"), *([str(folder)] if folder else [])])

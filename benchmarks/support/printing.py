@@ -13,7 +13,7 @@ __all__ = ["Progress", "flatten", "format_number", "print_table", "table_lines"]
 
 
 class Progress:
-    """Says on standard error what is going on: on one line of a terminal, on lines of their own elsewhere."""
+    """Progress on standard error: one line that changes on a terminal, a line each elsewhere."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -24,10 +24,10 @@ __all__ = ["PacedModel", "follow_reply", "run_reply"]
 
 @dataclass
 class PacedModel:
-    """Gives ``tokens`` tokens, ``rate`` a second by the clock, each with the time of day at which it was made.
+    """A model of ``tokens`` tokens, ``rate`` a second by the clock, each with the time of day at which it was made.
 
-    Whoever takes tokens late gets those that are due at once, as from a socket's buffer. ``ended_at`` is when the model
-    would have ended by itself, whoever listens; ``held_s`` how long its reader took from one token to asking for the
+    A reader that is late gets those that are due at once, as from a socket's buffer. ``ended_at`` is when the model
+    would have ended without any reader; ``held_s`` how long its reader took from one token to asking for the
     next, in all.
     """
 
@@ -62,7 +62,7 @@ async def run_reply(
 ) -> dict[str, Any]:
     """Pipe a reply into a new stream with followers, and tell how long after its model it ended.
 
-    The first follower of ``ours`` is the response to whoever asked for the reply; the others resume the stream, as
+    The first follower of ``ours`` is the response to the request for the reply; the others resume the stream, as
     other requests do, over ``reader_client`` with a store of their own where it is given. All followers of
     ``javascript`` poll; its producer has nobody to wait for.
 

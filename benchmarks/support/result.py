@@ -1,4 +1,4 @@
-"""What a benchmark is, and what it found."""
+"""Benchmarks and their results."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Figures: TypeAlias = dict[str, Any]
 ``seconds`` are seconds, ``range`` holds the smallest and largest of several rounds where the value is their median."""
 
 Say: TypeAlias = Callable[[str], None]
-"""Tells whoever waits what is going on."""
+"""A function that reports progress to the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Is one run of one benchmark, with the options that it ran with.
+    """One run of one benchmark, with the options that it ran with.
 
     ``others_busy_percent`` is how much of the machine's processor time went to processes that were not part of it.
     """
@@ -47,7 +47,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Is a benchmark: what it shows, its options, and how to run it.
+    """A benchmark: what it shows, its options, and how to run it.
 
     ``sweep`` are the options, by their names on the command line, of each run that the report is made of; ``quick``
     are options small enough for a test.

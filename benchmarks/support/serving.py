@@ -32,7 +32,7 @@ async def serve_app(app: Any) -> None:
     import uvicorn
 
     open_many_files()
-    # With its protocol said, asyncio sets TCP_NODELAY on what it accepts, as it does on a socket of its own making.
+    # With its protocol said, asyncio sets TCP_NODELAY on what it accepts, as it does on a socket that it makes itself.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(2048)

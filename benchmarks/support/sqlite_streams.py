@@ -55,7 +55,7 @@ async def write_at_pace(kind: str, path: Path, options: argparse.Namespace) -> F
 
 
 class _Pace:
-    """Says when tokens are due, and notes when they were stored."""
+    """The times at which tokens are due, and at which they were stored."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.begins = 0.0

@@ -21,7 +21,7 @@ Item = tuple[str, asyncio.Future[None]]
 
 
 class WireApp:
-    """Is the ASGI app."""
+    """The ASGI app."""
 
     def __init__(self, store: StreamStore, flush_interval_ms: float) -> None:
         self._store = store

@@ -11,7 +11,7 @@ from .sqlite.schema import CHUNKS_TABLE, CONVERSATIONS_TABLE, STATUS_TABLE, migr
 __all__ = ["aibind"]
 
 # By the name that is imported.
-_DEMO_NEEDS = frozenset({"httpx2", "markdown_it", "nh3", "pygments", "rich", "starlette", "uvicorn"})
+_DEMO_NEEDS = frozenset({"httpx2", "rich", "starlette", "uvicorn"})
 
 
 # click keeps the lines of a paragraph that begins with \b as they are.

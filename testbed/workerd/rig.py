@@ -24,9 +24,11 @@ from .install import HERE, NODE_MODULES
 __all__ = ["ANSWER_S", "Rig", "RigError", "Worker"]
 
 START_S = 120
+"""Seconds to wait for workerd to start."""
 ANSWER_S = 90
-"""How long an answer may take, in seconds: a first one starts Python, and the machine may be busy."""
+"""Seconds to wait for an answer: the first one starts Python, and the machine may be busy."""
 LOG_LINES = 60
+"""Lines of the log that an error shows."""
 
 
 class RigError(Exception):
@@ -76,7 +78,7 @@ class Rig:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # a group of its own, to be killed whole
+            start_new_session=True,  # a process group, to be killed whole
             env={**os.environ, "NODE_PATH": str(NODE_MODULES), "WRANGLER_SEND_METRICS": "false"},
         )
         for stream, take in ((self._process.stdout, self._answers.put), (self._process.stderr, self._log.append)):
@@ -147,7 +149,7 @@ class Rig:
     def client(self, worker: str, *, timeout_s: float = ANSWER_S) -> httpx2.Client:
         """Make an HTTP client of a Worker.
 
-        Each request has a connection of its own: workerd measures the idle time of one by a clock that stands still
+        Each request has its own connection: workerd measures the idle time of one by a clock that stands still
         while Python is busy, and then closes it at once.
         """
         limits = httpx2.Limits(max_keepalive_connections=0)

@@ -147,7 +147,7 @@ def test_demo_greets_and_ends_without_a_word(number: signal.Signals, tmp_path: P
         ("click", "cli", ["schema"]),
         ("rich", "demo", ["demo", "--port", "0"]),
         ("starlette", "demo", ["demo", "--port", "0"]),
-        ("nh3", "demo", ["demo", "--port", "0"]),
+        ("uvicorn", "demo", ["demo", "--port", "0"]),
     ],
 )
 def test_a_missing_extra_is_named(module: str, extra: str, arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ from aibind.cloudflare import KVConversationStore, WorkersAIModel, wrap_d1
 
 
 @pytest.mark.parametrize("use", [wrap_d1, KVConversationStore, WorkersAIModel], ids=lambda use: use.__name__)
-@pytest.mark.parametrize("binding", [None, object(), "DB"], ids=repr)
+@pytest.mark.parametrize("binding", [None, object(), "DB"], ids=lambda binding: type(binding).__name__)
 def test_using_it_says_what_is_missing(use: Callable[[Any], Any], binding: object) -> None:
     with pytest.raises(
         RuntimeError, match=rf"{use.__name__} works inside a Cloudflare Worker.*no pyodide.*wrap_sqlite3"

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from testbed.node import CannotInstallError, install_packages
+from tests.support.endpoint import texts
 
 from .chat_page import ChatPage, Tab, new_context
-from .support import RATE, DemoProcess
+from .rendering import REPLIES
+from .support import RATE, ROOT, DemoProcess
 
 CANDIDATES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = [
@@ -42,6 +50,36 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
+@pytest.fixture(scope="session")
+def axe() -> Path:
+    """Install axe-core, which looks for accessibility faults, as the lock file says."""
+    try:
+        return install_packages(Path(__file__).parent, "axe-core") / "axe-core" / "axe.min.js"
+    except CannotInstallError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve recorded replies, each as the model of its name."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for name, pieces in REPLIES.items():
+        (folder / f"{name}.jsonl").write_text("\n".join(texts(*pieces)), encoding="utf-8")
+    command = [sys.executable, "-m", "tests.support.endpoint", "--recording", str(folder), "--delay-ms", "10"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield str(json.loads(process.stdout.readline())["url"])
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def rich_server(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
+    """Run a demo whose model answers with all that Markdown has."""
+    database = tmp_path_factory.mktemp("demo") / "chat.db"
+    with DemoProcess(database, "--base-url", endpoint, "--model", "rich") as process:
+        yield process
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
     with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=RATE) as process:
@@ -66,3 +104,14 @@ def tab(context: BrowserContext, server: DemoProcess) -> Iterator[Tab]:
 
     yield make
     assert [fault for each in tabs for fault in each.faults] == []
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Open one page for tests of its modules alone. It may not have had an error."""
+    with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=0) as process:
+        context = new_context(browser)
+        opened = ChatPage(context.new_page(), process).open()
+        yield opened.page
+        context.close()
+        assert opened.faults == []

@@ -32,6 +32,24 @@ def test_a_reply_streams_and_is_kept(tab: Tab) -> None:
     expect(answer.get_by_title("tokens read")).to_have_text(re.compile(r"^[\d,]+ tokens$"))
 
 
+def test_a_reply_costs_one_request(tab: Tab) -> None:
+    page = tab().open()
+    page.ask("/short Hello")
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    page.send("/long 1500 Tell me about **bold** `code` and the old radio")
+    page.wait_for_words(3000)
+    during = set(asked)
+    page.page.keyboard.press("Escape")
+    page.wait_for_answers(2)
+    url = page.server.url
+    # The list is looked at every two seconds, reply or not, and the conversation when the list says that it changed.
+    expected = {f"GET {url}/api/conversations", f"GET {url}/api/conversations/{page.session_id}"}
+    assert during - expected == {f"POST {url}/__aibind__/stream"}
+    assert [each for each in asked if "stream" in each][:1] == [f"POST {url}/__aibind__/stream"]
+    assert asked.count(f"POST {url}/__aibind__/stream") == 1
+
+
 def test_a_reload_in_mid_reply_goes_on_to_the_same_text(tab: Tab) -> None:
     page = tab().open()
     resumed: list[str] = []

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.support.endpoint import texts
-
 from .chat_page import ChatPage, Tab
-from .support import ROOT, DemoProcess, until
+from .rendering import LONG_WORD, REPLIES
+from .support import DemoProcess, until
 
 pytestmark = pytest.mark.browser
 
@@ -188,27 +184,7 @@ def test_an_address_of_nothing_leads_to_the_beginning(tab: Tab) -> None:
         expect(page.status).to_contain_text("does not exist")
 
 
-LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän" * 20
-ODD = {
-    "empty": [""],
-    "long": [
-        LONG_WORD,
-        f"\n\n`{LONG_WORD}`\n\n```\n{LONG_WORD}\n```\n\n| a | {LONG_WORD} |\n| --- | --- |\n| b | c |\n",
-    ],
-    "rtl": ["مرحبا بالعالم، ", "هذا نص طويل.\n\n", "And English. 👩‍👩‍👧‍👦 \u202ereversed\u202c \x00 e\u0301\n"],
-}
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("recordings")
-    for name, pieces in ODD.items():
-        (folder / f"{name}.jsonl").write_text("\n".join(texts(*pieces)), encoding="utf-8")
-    command = [sys.executable, "-m", "tests.support.endpoint", "--recording", str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield str(json.loads(process.stdout.readline())["url"])
-        process.kill()
+ODD = ["empty", "long", "rtl", "rich"]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -219,7 +195,7 @@ def test_odd_answers(tab: Tab, endpoint: str, name: str, tmp_path: Path) -> None
         page.send(LONG_WORD)
         for _ in range(2):  # as it came, and after a reload
             answer = page.wait_for_answers(1)
-            assert page.stored_answer() == "".join(ODD[name])
+            assert page.stored_answer() == "".join(REPLIES[name])
             assert page.page.evaluate("document.getElementById('scroller').scrollWidth <= innerWidth")
             assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             expect(page.page.locator(".notice")).to_have_count(0)

@@ -34,7 +34,14 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProces
 
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("device", SIZES)
-def test_look(browser: Browser, server: DemoProcess, slow_server: DemoProcess, device: str, colours: str) -> None:
+def test_look(
+    browser: Browser,
+    server: DemoProcess,
+    slow_server: DemoProcess,
+    rich_server: DemoProcess,
+    device: str,
+    colours: str,
+) -> None:
     width, height = SIZES[device]
     phone = device == "phone"
     context = new_context(
@@ -91,5 +98,13 @@ def test_look(browser: Browser, server: DemoProcess, slow_server: DemoProcess, d
         page.questions.last.hover()
         page.questions.last.get_by_role("button", name="Edit this message").click()
         shoot("8-editing")
+    assert page.faults == []
+    page.page.close()
+    page = ChatPage(context.new_page(), rich_server).open()
+    page.ask("Tell me everything about the lighthouse of Alexandria and its many strange stories from antiquity")
+    page.page.locator("#scroller").evaluate("place => place.scrollTop = 0")
+    shoot("9-rich-begin")
+    page.page.locator("#scroller").evaluate("place => place.scrollTop = place.scrollHeight")
+    shoot("9-rich-end")
     assert page.faults == []
     context.close()

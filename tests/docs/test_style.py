@@ -14,7 +14,9 @@ import pytest
 
 from tests.docs.support import PAGES, ROOT
 
-SOURCES = sorted((ROOT / "src").rglob("*.py"))
+SOURCES = sorted(
+    file for folder in ("src", "testbed") for file in (ROOT / folder).rglob("*.py") if "node_modules" not in file.parts
+)
 PROSE = [*PAGES, ROOT / "examples" / "worker" / "README.md"]
 
 FORBIDDEN = {

@@ -1,4 +1,4 @@
-"""Where this project answers differently from the recorded JavaScript packages, on purpose. Everything else is equal.
+"""The intended differences from the recorded JavaScript packages. Everything else is equal.
 
 Each entry names what differs and why; the fixture tests apply exactly these and nothing else.
 """
@@ -24,7 +24,7 @@ DIFFERENCES = {
     "invalid JSON is a 400": "The recorded server throws, which its framework turns into a 500.",
     "stricter trees": (
         "Text that is no tree at all raises MalformedTreeError with what is wrong, where JavaScript raises its own"
-        " SyntaxError, TypeError or Error. Trees whose nodes nobody can reach are refused as well."
+        " SyntaxError, TypeError or Error. Trees with nodes that no path reaches are refused as well."
     ),
 }
 

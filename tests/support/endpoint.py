@@ -25,7 +25,7 @@ from typing import Any, Literal, Self
 
 @dataclass(frozen=True)
 class Reply:
-    """How to answer one request.
+    """An answer to one request.
 
     ``data`` is the data of each message, one ``data:`` line each. ``split`` cuts the whole body into the pieces that
     are sent (one HTTP chunk each, where ``framing`` is chunked); without it each message is a piece. ``cut_after`` ends
@@ -77,7 +77,7 @@ class Exchange:
 
     @property
     def body(self) -> Any:
-        """Return the request's JSON."""
+        """The request's JSON."""
         return json.loads(self.raw)
 
 

@@ -1,4 +1,4 @@
-"""Follows streams from a process of its own: ``python -m tests.support.follow_process FILE``, ids on stdin.
+"""A process that follows streams: ``python -m tests.support.follow_process FILE``, ids on stdin.
 
 Prints a digest of each stream's text, in order, when all have ended.
 """

@@ -12,7 +12,7 @@ ENDLESS = tuple(f"{number} " for number in range(100_000))
 """More words than are given before a test ends what gives them, however slow the machine is."""
 
 PATIENCE_S = 60
-"""How long a test may wait for what happens at once on a machine that has time."""
+"""Seconds that a test may wait for what happens at once on an idle machine."""
 
 
 async def until(condition: Callable[[], object]) -> None:

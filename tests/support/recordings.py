@@ -44,7 +44,7 @@ def read_recording(name: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Joined:
-    """What a recording says, joined the plain way."""
+    """The contents of a recording, joined the plain way."""
 
     text: str
     reasoning: str

@@ -1,4 +1,4 @@
-"""A chat server in a process of its own, to be killed: ``python -m tests.support.server --database FILE``.
+"""A chat server in a separate process, to be killed: ``python -m tests.support.server --database FILE``.
 
 It prints its port as its first line. A prompt that is a number is answered with that many numbered words.
 """

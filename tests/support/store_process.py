@@ -1,4 +1,4 @@
-"""A stream store in a process of its own: ``python -m tests.support.store_process FILE`` takes operations on stdin.
+"""A stream store in a separate process: ``python -m tests.support.store_process FILE`` takes operations on stdin.
 
 One JSON line ``[method, args, options]`` each; the answer is one line with the result or the error's name and state.
 """

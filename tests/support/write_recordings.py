@@ -88,13 +88,13 @@ Flags 🇮🇸🇳🇵, families 👨‍👩‍👧‍👦, a name with accents:
 """
 
 
-def tokens(text: str, name: str, *, longest: int = 7) -> list[str]:
+def tokens(text: str, name: str, *, max_chars: int = 7) -> list[str]:
     """Cut a text about where a tokenizer does: a word with the space before it, and long words in pieces."""
     chance = random.Random(zlib.crc32(name.encode()))
     pieces: list[str] = []
     for word in re.findall(r" ?[^\W\d_]+| ?\d{1,3}|\s+|[^\w\s]+|_", text):
-        while len(word) > longest:
-            cut = chance.randint(2, longest)
+        while len(word) > max_chars:
+            cut = chance.randint(2, max_chars)
             pieces.append(word[:cut])
             word = word[cut:]
         pieces.append(word)
@@ -102,12 +102,12 @@ def tokens(text: str, name: str, *, longest: int = 7) -> list[str]:
     return pieces
 
 
-def in_groups(pieces: list[str], name: str, largest: int) -> list[str]:
+def in_groups(pieces: list[str], name: str, max_pieces: int) -> list[str]:
     """Join neighbouring pieces, as providers do that send a chunk every few tokens."""
     chance = random.Random(zlib.crc32(name.encode()) + 1)
     groups: list[str] = []
     while pieces:
-        count = chance.randint(1, largest)
+        count = chance.randint(1, max_pieces)
         groups.append("".join(pieces[:count]))
         pieces = pieces[count:]
     return groups
@@ -208,7 +208,7 @@ def _bare(name: str) -> Callable[[list[Json]], Json]:
 
 
 def reasoning_in_the_first_chunk() -> Iterator[Json]:
-    """No role of its own: the first chunk has reasoning; chunks without a finish reason, and usage that is dearer."""
+    """A first chunk with a role and reasoning, and chunks without a finish reason."""
     chunk = _bare("first")
     thought, said = tokens(HESITATION, "hesitation"), ["Hello", "!", " How", " can", " I", " help", "? 🙂"]
     yield chunk([{"index": 0, "delta": {"reasoning_content": thought[0], "role": "assistant"}}])
@@ -239,7 +239,7 @@ def extra_fields() -> Iterator[Json]:
     """A field of the provider's in the first and in the last chunk, with the usage twice, once inside it."""
     head = {"id": f"chatcmpl-{an_id('extra')}", "object": "chat.completion.chunk"}
     head |= {"model": "example-versatile", "system_fingerprint": "fp_0004"}
-    pieces = tokens(POEM, "poem", longest=9)
+    pieces = tokens(POEM, "poem", max_chars=9)
 
     def chunk(number: int, delta: Json, finish: str | None = None) -> Json:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

@@ -1,4 +1,4 @@
-"""Looks at the streams in the rig's D1, past every store."""
+"""Looking at the streams in the rig's D1, past every store."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ def status_of(rig: Rig, stream_id: str) -> dict[str, Any]:
     return {**rows["rows"][0], "text": "".join(chunk.partition("\x01")[2] for chunk in chunks if chunk[:1] == "\x01")}
 
 
-def wait_for_end(rig: Rig, stream_id: str, *, most_s: float = 90) -> dict[str, Any]:
+def wait_for_end(rig: Rig, stream_id: str, *, max_wait_s: float = 90) -> dict[str, Any]:
     """Wait until a stream is no longer active, and return its row and its text."""
-    deadline = time.monotonic() + most_s
+    deadline = time.monotonic() + max_wait_s
     while (status := status_of(rig, stream_id))["state"] == "active":
         assert time.monotonic() < deadline, f"Stream {stream_id} does not end: {status}"
         time.sleep(0.1)
     return status
 
 
-def wait_for_text(rig: Rig, stream_id: str, count: int, *, most_s: float = 90) -> str:
+def wait_for_text(rig: Rig, stream_id: str, count: int, *, max_wait_s: float = 90) -> str:
     """Wait until this many words are stored, and return the text."""
-    deadline = time.monotonic() + most_s
+    deadline = time.monotonic() + max_wait_s
     while len((text := status_of(rig, stream_id)["text"]).split()) < count:
         assert time.monotonic() < deadline, f"Stream {stream_id} does not go on: {text}"
         time.sleep(0.05)
     return str(text)
 
 
-def wait_until_still(rig: Rig, stream_id: str, *, for_s: float = 1.5, most_s: float = 90) -> dict[str, Any]:
+def wait_until_still(rig: Rig, stream_id: str, *, for_s: float = 1.5, max_wait_s: float = 90) -> dict[str, Any]:
     """Wait until nothing has been stored for a while, and return the row of the stream and its text."""
-    deadline = time.monotonic() + most_s
+    deadline = time.monotonic() + max_wait_s
     status, still_since = status_of(rig, stream_id), time.monotonic()
     while time.monotonic() < still_since + for_s:
         assert time.monotonic() < deadline, f"Stream {stream_id} goes on: {status}"

@@ -1,4 +1,4 @@
-"""Runs each check inside the Worker as a test of its own."""
+"""Each check inside the Worker, as a test."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_a_killed_isolate_is_found_out_within_the_lease(prepared: Rig) -> None:
 
 
 def test_requests_may_share_a_store(prepared: Rig) -> None:
-    """A Worker's requests cannot wake each other: whoever follows, and whoever stops, goes through the database."""
+    """A Worker's requests cannot wake each other: following and stopping both go through the database."""
     stream_id = f"shared-{prepared.python.name}"
     with Reader(prepared.urls["checks"], "/produce", _ask_for(stream_id, tokens=200, shared=True)) as reader:
         reader.read_until("word9")

@@ -15,7 +15,6 @@ from ..errors import AibindError, RequestError
 from ..server.responses import error_response, json_response
 from ..streams.response import Body, HttpResponse
 from .chats import MAX_MESSAGES, Chats
-from .markdown import render_part, render_text
 
 __all__ = ["Api"]
 
@@ -41,7 +40,6 @@ class Api:
             Route(one, _guarded(self.rename), methods=["PATCH"]),
             Route(one, _guarded(self.delete), methods=["DELETE"]),
             Route(one + "/select", _guarded(self.select), methods=["POST"]),
-            Route("/api/render", _guarded(self.render), methods=["POST"]),
         ]
 
     async def about(self, _: Request) -> Any:
@@ -81,15 +79,6 @@ class Api:
         session_id = request.path_params["id"]
         await self._chats.select(session_id, _text(body, "message"), body["step"])
         return await self._chats.open(session_id)
-
-    async def render(self, request: Request) -> Any:
-        """Render Markdown; with ``growing``, in a part that can no longer change and one that can."""
-        body = await _body(request)
-        text = _text(body, "text")
-        if not body.get("growing"):
-            return {"html": await render_text(text)}
-        part = render_part(text)
-        return {"settled": part.settled, "lines": part.lines, "rest": part.rest}
 
 
 def _guarded(answer: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:

@@ -11,7 +11,6 @@ from ..server import Recovery, StreamHandler
 from ..server.exchanges import last_question, pending_stream
 from ..streams.store import StreamStore
 from .catalogue import Catalogue, ListedConversations
-from .markdown import render_text
 from .replies import ReplyDetails
 
 __all__ = ["Chats"]
@@ -141,7 +140,6 @@ class Chats:
             "alternatives": {"index": chat.alternative_index(node_id), "count": chat.alternative_count(node_id)},
         }
         if role != "user":
-            view["html"] = await render_text(text)
             stream_id = node.metadata.get("streamId")
             if isinstance(stream_id, str):
                 view["details"] = await self._replies.read(stream_id)

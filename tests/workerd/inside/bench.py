@@ -1,4 +1,4 @@
-"""What a check inside the Worker has to work with."""
+"""The bindings and tables that a check inside the Worker runs on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = ("raw", "sdk", "javascript")
 
 @dataclass(slots=True)
 class Bench:
-    """Holds the bindings of one kind. ``sdk`` and ``raw`` are the Worker's env, wrapped and not."""
+    """The bindings of one kind. ``sdk`` and ``raw`` are the Worker's env, wrapped and not."""
 
     kind: str
     sdk: Any
@@ -31,12 +31,12 @@ class Bench:
 
     @property
     def db(self) -> Any:
-        """Return workerd's own D1 binding."""
+        """Workerd's D1 binding itself."""
         return self.env.NATIVE_DB
 
     @property
     def metered(self) -> Any:
-        """Return the binding that counts."""
+        """The binding that counts."""
         return self.env.DB
 
     @property
@@ -45,7 +45,7 @@ class Bench:
 
     @property
     def tables(self) -> dict[str, str]:
-        """Return the options of a stream store."""
+        """The options of a stream store."""
         chunks, status, _ = JAVASCRIPT_TABLES if self.kind == "javascript" else OUR_TABLES
         return {"chunks_table": chunks, "status_table": status}
 

@@ -72,7 +72,7 @@ def _import_time() -> Any:
 
 
 class StreamObject(DurableObject):  # type: ignore[misc]
-    """Has a table of its own, and requests that wait for each other."""
+    """A Durable Object with a table, and requests that wait for each other."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)

@@ -1,4 +1,4 @@
-"""What the JavaScript packages were recorded to write and send, byte for byte, on D1."""
+"""The recorded rows and answers of the JavaScript packages, byte for byte, on D1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _recorded(name: str) -> Any:
 
 
 class ModelBrokeError(AibindError):
-    """What a recorded source throws."""
+    """Raised when a recorded source throws."""
 
 
 async def _source(chunks: list[dict[str, str]]) -> AsyncIterator[StreamEvent]:

@@ -1,4 +1,4 @@
-"""What importing costs a Worker, whose start-up is limited to a second."""
+"""The cost of importing in a Worker, whose start-up is limited to a second."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _failing_with(bench: Bench, thrown: str, *, at_once: bool = False) -> D1Clie
 
 @checks_once
 async def a_failure_that_is_no_error_is_told(bench: Bench) -> None:
-    """Whoever awaited such a promise waited for ever."""
+    """Awaiting such a promise never ended."""
     cases: tuple[tuple[str, type[SqliteError], str], ...] = (
         ("'Network connection lost.'", SqliteTransientError, "Network connection lost."),
         ("{message: 'D1_ERROR: Network connection lost.'}", SqliteTransientError, "Network connection lost."),

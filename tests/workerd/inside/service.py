@@ -1,4 +1,4 @@
-"""What the tests outside ask the Worker for, beside checks: SQL, streams under every condition, measurements."""
+"""Requests of the tests outside, beside checks: SQL, streams under every condition, measurements."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _json(value: Any) -> Any:
 
 
 async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
-    """Say numbered words at an even pace."""
+    """Yield numbered words at an even pace."""
     began = asyncio.get_running_loop().time()
     for number in range(tokens):
         await asyncio.sleep(max(0.0, began + number / rate - asyncio.get_running_loop().time()))

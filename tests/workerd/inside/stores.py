@@ -21,7 +21,7 @@ PAUSE_S = 0.004
 
 
 class Breathing:
-    """Is a D1 client whose calls take a moment, as calls across a network do.
+    """A D1 client whose calls take a moment, as calls across a network do.
 
     The rig's D1 is in workerd's own process and answers without a pause: a loop over it would let no timer run. Nor do
     asyncio's shortest sleeps, which Pyodide makes without a timer.
@@ -44,7 +44,7 @@ class Breathing:
 
 
 class D1Streams:
-    """Stream stores on D1, each with a client of its own."""
+    """Stream stores on D1, each with its own client."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench

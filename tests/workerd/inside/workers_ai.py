@@ -1,4 +1,4 @@
-"""WorkersAIModel against a stand-in: workerd has no Workers AI of its own. It answers with real JavaScript streams."""
+"""WorkersAIModel against a stand-in: workerd has no Workers AI. It answers with real JavaScript streams."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def a_stream_may_be_of_text(bench: Bench) -> None:
 
 @check
 async def a_stream_that_is_broken_off_with_a_text_is_an_error(bench: Bench) -> None:
-    """A text, where others would throw an Error, left a reader waiting for ever."""
+    """A text, where others would throw an Error, left a reader waiting without end."""
     got: list[ModelEvent] = []
     with raises(ModelError) as raised:
         async with asyncio.timeout(10):

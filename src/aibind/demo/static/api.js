@@ -52,6 +52,5 @@ export const api = {
   rename: (id, title) => call("PATCH", path(id), { title }),
   remove: (id) => call("DELETE", path(id)),
   select: (id, message, step) => call("POST", `${path(id)}/select`, { message, step }),
-  render: (text, growing) => call("POST", "/api/render", { text, growing }),
   stop: (id) => call("POST", "/__aibind__/stream/stop", { id }),
 };

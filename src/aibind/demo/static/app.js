@@ -1,5 +1,5 @@
 // Puts the page together: the open conversation, the list, the field, and what happens elsewhere.
-import { api } from "./api.js";
+import { api, ApiError } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, icon } from "./dom.js";
@@ -15,7 +15,7 @@ for (const [id, name] of [["drawer-open", "menu"], ["drawer-close", "close"], ["
 }
 
 const status = new Status();
-const scroller = new Scroller();
+const scroller = new Scroller(() => composer.focus() || conversation.focusLast());
 let conversations = [];
 
 const conversation = new Conversation({
@@ -24,19 +24,29 @@ const conversation = new Conversation({
     scroller.follow();
   },
   grown: () => scroller.follow(),
-  created: (id) => history.pushState(null, "", `/c/${id}`),
+  created: (id) => {
+    composer.created(id);
+    history.pushState(null, "", `/c/${id}`);
+  },
   turned: () => sync.tell(),
   cut: () => status.lost("reply"),
   joined: () => status.found("reply"),
   failed: (error) => status.say(error.message, "bad"),
   sent: () => composer.sent(),
-  back: (prompt, error) => {
-    composer.text ||= prompt;
+  back: (prompt, error, id) => {
+    composer.back(prompt, id);
     status.say(`Not sent: ${error.message}.`, "bad");
   },
 });
 
-const composer = new Composer({ send, stop: () => conversation.stop().catch((error) => status.say(error.message, "bad")) });
+const composer = new Composer(
+  {
+    send,
+    stop: () => conversation.stop().catch((error) => status.say(error.message, "bad")),
+    wait: () => status.say("A reply is under way. Wait for its end, or stop it, to send your message.", "calm"),
+  },
+  idInAddress(),
+);
 
 const sidebar = new Sidebar({
   open: (id) => {
@@ -46,18 +56,31 @@ const sidebar = new Sidebar({
   },
   rename: async (id, title) => {
     conversations = conversations.map((entry) => (entry.id === id ? { ...entry, title } : entry));
-    showState();
+    showState(); // the new name is shown at once
     await api.rename(id, title).catch((error) => status.say(error.message, "bad"));
     sync.tell();
   },
   remove: async (id, title) => {
-    if (await confirmRemoval(title)) {
-      await api.remove(id).catch((error) => status.say(error.message, "bad"));
-      if (id === conversation.id) {
-        startNew();
-      }
-      sync.tell();
+    if (!(await confirmRemoval(title))) {
+      sidebar.focus(id, "Delete");
+      return;
     }
+    const next = sidebar.neighbour(id);
+    try {
+      await api.remove(id);
+    } catch (error) {
+      status.say(error.message, "bad");
+      sidebar.focus(id, "Delete");
+      return;
+    }
+    conversations = conversations.filter((entry) => entry.id !== id);
+    if (id === conversation.id) {
+      history.pushState(null, "", "/");
+      openFromAddress();
+    }
+    showState();
+    sidebar.focus(next);
+    sync.tell();
   },
 });
 
@@ -69,6 +92,7 @@ const sync = new Sync(async () => {
     // After a lost connection anything may have changed, and the notice of a reply that broke off is out of date.
     const wasLost = status.found("server");
     if (conversation.id && known && !entry) {
+      composer.gone(conversation.id);
       startNew();
       status.say("This conversation was deleted elsewhere", "bad");
     } else if (wasLost || (entry && (entry.updatedAt !== known?.updatedAt || (entry.live && entry.live !== conversation.liveId)))) {
@@ -78,6 +102,8 @@ const sync = new Sync(async () => {
   } catch (error) {
     if (error.status === 0) {
       status.lost("server");
+    } else if (!(error instanceof ApiError)) {
+      reportError(error); // a fault of the page, which is no reason to be silent about it
     }
     throw error;
   }
@@ -98,30 +124,37 @@ function startNew() {
 
 async function openFromAddress() {
   status.forget("reply");
-  const match = /^\/c\/([^/]+)$/.exec(location.pathname);
-  if (!match) {
+  const id = idInAddress();
+  composer.open(id);
+  if (id === null) {
     conversation.clear();
     scroller.toStart();
     return;
   }
   scroller.toEnd();
   try {
-    await conversation.open(idOf(match[1]));
+    await conversation.open(id);
     scroller.toEnd();
   } catch (error) {
     if (error.status === 404) {
       history.replaceState(null, "", "/");
+      composer.gone(id);
+      composer.open(null);
       conversation.clear();
       status.say(`${error.message}.`, "bad");
-    } else {
+    } else if (error instanceof ApiError) {
       status.lost("server"); // the next look that succeeds opens it
+    } else {
+      throw error;
     }
   }
 }
 
-function idOf(part) {
+/** Return the id of the conversation that the address names, or null. */
+function idInAddress() {
+  const part = /^\/c\/([^/]+)$/.exec(location.pathname)?.[1] ?? null;
   try {
-    return decodeURIComponent(part);
+    return part && decodeURIComponent(part);
   } catch {
     return part; // an address that was cut in the middle of a character: there is no such conversation
   }
@@ -134,6 +167,7 @@ function showState() {
   }
   const title = conversations.find((entry) => entry.id === id)?.title ?? view?.title ?? "New conversation";
   byId("title").textContent = title;
+  byId("title").title = title; // where it is cut off
   document.title = id ? `${title} · aibind` : "aibind demo";
   document.body.classList.toggle("busy", isBusy);
   document.querySelectorAll("[data-idle]").forEach((button) => button.setAttribute("aria-disabled", String(isBusy)));
@@ -144,6 +178,7 @@ function showState() {
   sidebar.show(conversations, id);
   if (!isBusy) {
     status.forget("reply");
+    status.unsay("calm");
   }
 }
 
@@ -164,7 +199,15 @@ document.querySelector(".brand").addEventListener("click", (event) => {
   event.preventDefault();
   startNew();
 });
-byId("earlier").addEventListener("click", () => conversation.showEarlier().catch((error) => status.say(error.message, "bad")));
+byId("earlier").addEventListener("click", async () => {
+  const first = conversation.first;
+  try {
+    await conversation.showEarlier();
+    first?.focus({ preventScroll: true }); // the button is gone, or far above
+  } catch (error) {
+    status.say(error.message, "bad");
+  }
+});
 window.addEventListener("popstate", openFromAddress);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && conversation.isBusy && !byId("confirm").open) {

@@ -1,34 +1,39 @@
 // The field at the bottom: Enter sends, Shift+Enter begins a new line, and the button stops a reply.
 import { byId, icon } from "./dom.js";
-
-const DRAFT = "aibind-draft";
-const UNSENT = "aibind-unsent"; // what was sent, until the server has it: a reload in between must not lose it
+import { drafts, NEW, unsent } from "./drafts.js";
 
 export class Composer {
   #form = byId("composer");
   #area = byId("prompt");
   #button = byId("send");
   #busy = false;
-  #restored = false; // the field holds what may have been sent
+  #conversation = NEW; // whose draft the field holds
+  #restored = null; // the conversation whose draft may have been sent already
   #on;
 
-  /** Handlers: send(text), stop(). */
-  constructor(handlers) {
+  /** Handlers: send(text), stop(), wait() a message cannot be sent yet. `here` is the conversation of the address. */
+  constructor(handlers, here) {
     this.#on = handlers;
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#submit();
+      if (this.#busy) {
+        this.#on.stop();
+      } else {
+        this.#submit();
+      }
     });
     this.#area.addEventListener("input", () => {
       if (!this.#busy) {
-        this.sent(); // what came back has been changed, or thrown away
+        this.sent(); // what came back was changed, or thrown away
       }
       this.#changed();
     });
     this.#area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
         event.preventDefault();
-        if (!this.#busy && !event.repeat) {
+        if (this.#busy) {
+          this.#on.wait();
+        } else if (!event.repeat) {
           this.#submit();
         }
       }
@@ -38,10 +43,8 @@ export class Composer {
         event.preventDefault(); // the second half of a double click on "Send" would stop the reply
       }
     });
-    const unsent = sessionStorage.getItem(UNSENT);
-    this.text = sessionStorage.getItem(DRAFT) || unsent || "";
-    this.#restored = this.text === unsent;
-    sessionStorage.removeItem(UNSENT);
+    this.#restored = unsent.restore(here ?? NEW);
+    this.open(here);
     this.busy = false;
   }
 
@@ -64,41 +67,69 @@ export class Composer {
     this.#changed();
   }
 
+  /** Show the draft of a conversation; null is the one that has no id yet. */
+  open(id) {
+    this.#conversation = id ?? NEW;
+    this.text = drafts.read(this.#conversation);
+  }
+
+  /** The conversation that is open has an id now. */
+  created(id) {
+    drafts.move(this.#conversation, id);
+    unsent.move(id);
+    this.#conversation = id;
+  }
+
+  /** A conversation is gone: what was written for it is kept for a new one. */
+  gone(id) {
+    drafts.move(id, NEW);
+  }
+
   /** The server has what was sent. */
   sent() {
-    sessionStorage.removeItem(UNSENT);
+    unsent.clear();
   }
 
-  /** This has been said already: it is no draft, although a reload came before we knew. */
+  /** The server does not want a message: put it back where it was written. */
+  back(text, id) {
+    const conversation = id ?? NEW;
+    if (conversation === this.#conversation) {
+      this.text ||= text;
+    } else if (!drafts.read(conversation)) {
+      drafts.write(conversation, text);
+    }
+  }
+
+  /** This is in the conversation already: it is no draft, although a reload came before we knew. */
   forget(text) {
-    if (this.#restored && this.text === text) {
-      this.text = "";
+    if (this.#restored === this.#conversation) {
+      this.#restored = null;
+      if (this.text === text) {
+        this.text = "";
+      }
     }
-    this.#restored = false;
   }
 
-  /** Go to the field, unless that would open a phone's keyboard unasked. */
+  /** Go to the field, unless that would open a phone's keyboard unasked. Returns whether it did. */
   focus() {
-    if (!matchMedia("(pointer: coarse)").matches) {
-      this.#area.focus({ preventScroll: true });
+    if (matchMedia("(pointer: coarse)").matches) {
+      return false;
     }
+    this.#area.focus({ preventScroll: true });
+    return true;
   }
 
   #submit() {
-    if (this.#busy) {
-      this.#on.stop();
-      return;
-    }
     const text = this.#area.value.trim();
     if (text) {
-      sessionStorage.setItem(UNSENT, text);
+      unsent.write(this.#conversation, text);
       this.text = "";
       this.#on.send(text);
     }
   }
 
   #changed() {
-    sessionStorage.setItem(DRAFT, this.#area.value);
+    drafts.write(this.#conversation, this.#area.value);
     this.#area.style.height = "auto";
     this.#area.style.height = `${this.#area.scrollHeight}px`;
     this.#button.disabled = !this.#busy && !this.#area.value.trim();

@@ -1,7 +1,7 @@
 // The conversation that is open: what it shows, its turns, and the reply that is being followed.
 import { api } from "./api.js";
 import { announce, byId, el } from "./dom.js";
-import { GrowingMarkdown } from "./markdown.js";
+import { MarkdownView } from "./markdown/view.js";
 import { assistantMessage, Extras, updateMessage, userMessage } from "./messages.js";
 import { inWords, notice } from "./notices.js";
 import { Reply } from "./reply.js";
@@ -17,7 +17,7 @@ export class Conversation {
 
   /**
    * Handlers: changed() whatever is shown, turned() a turn began or ended, grown(), cut(ms), joined(), sent() the server
-   * has the message, back(prompt, error) it does not want it.
+   * has the message, back(prompt, error, id) it does not want it.
    */
   constructor(handlers) {
     this.#on = handlers;
@@ -68,6 +68,16 @@ export class Conversation {
   async showEarlier() {
     this.#limit = (this.view?.messages.length ?? 0) + 400;
     await this.refresh();
+  }
+
+  /** The element of the first message that is shown. */
+  get first() {
+    return this.#list.querySelector(".message");
+  }
+
+  /** Go to the last message. */
+  focusLast() {
+    [...this.#list.querySelectorAll(".message")].at(-1)?.focus({ preventScroll: true });
   }
 
   // --- turns ---
@@ -129,8 +139,8 @@ export class Conversation {
     const before = this.lastQuestion?.id;
     const reply = this.#begin(question);
     const live = this.#live;
+    let { id } = this;
     try {
-      let { id } = this;
       if (!id) {
         ({ id } = await api.create());
         if (this.#live === live) {
@@ -147,14 +157,14 @@ export class Conversation {
       }
     } catch (error) {
       if (this.#live !== live) {
-        this.#on.back(prompt, error); // somebody has opened another conversation meanwhile, and would not miss it
+        this.#on.back(prompt, error, id); // another conversation was opened meanwhile
         return;
       }
       question?.remove();
       this.#endLive().remove();
       await this.refresh().catch(() => {});
       if (!prompt || this.lastQuestion?.id === before) {
-        this.#on.back(prompt, error); // else it has arrived, and only the answer to that was lost
+        this.#on.back(prompt, error, id); // else it has arrived, and only the answer to that was lost
       }
     }
   }
@@ -167,7 +177,8 @@ export class Conversation {
     element.setAttribute("aria-busy", "true");
     this.#list.append(element);
     const extras = new Extras(element);
-    const growing = new GrowingMarkdown(element.querySelector(".text"), () => this.#on.grown());
+    const growing = new MarkdownView(element.querySelector(".text"), () => this.#on.grown());
+    element.markdown = growing;
     const reply = new Reply({
       event: (name, data) => {
         if (name === "") {
@@ -216,7 +227,7 @@ export class Conversation {
   #endLive() {
     const { element, growing, extras } = this.#live;
     this.#live = null;
-    growing.close();
+    growing.end();
     extras.settle();
     element.removeAttribute("aria-busy");
     this.#on.changed();
@@ -255,13 +266,14 @@ export class Conversation {
     }
     const actions = {
       isBusy: () => this.isBusy,
+      grown: () => this.#on.grown(),
       refuse: () => this.#on.failed(new Error("Stop the reply first, or wait until it is there.")),
       regenerate: (id) => this.regenerate(id),
       edit: (id, text) => this.edit(id, text),
       select: (id, step) => this.select(id, step).catch((error) => this.#on.failed(error)),
     };
-    const last = view.messages.length - 1;
-    const elements = view.messages.map((message, index) => this.#element(message, actions, index === last));
+    // The last ones first: they are in sight, and a long text is shown bit by bit.
+    const elements = view.messages.toReversed().map((message, index) => this.#element(message, actions, index === 0)).reverse();
     this.#shown = new Map(view.messages.map((message, index) => [message.id, elements[index]]));
     if (this.#live) {
       elements.push(this.#live.element);

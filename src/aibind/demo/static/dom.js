@@ -1,4 +1,4 @@
-// Small helpers to make elements. Text goes in as text; HTML only where a caller says so, and then from our own server.
+// Small helpers to make elements. Text goes in as text.
 
 /** Make an element: el("p", { class: "note", onclick: f }, "text", child, …). */
 export function el(tag, properties = {}, ...children) {
@@ -80,10 +80,10 @@ export async function copyText(text) {
   }
 }
 
-/** Make a button that copies what `read()` returns, and shows that it did. */
+/** Make a button that copies what `read(button)` returns, and shows that it did. */
 export function copyButton(label, read) {
   const button = iconButton("copy", label, async () => {
-    await copyText(read());
+    await copyText(read(button));
     button.replaceChildren(icon("check"));
     button.classList.add("done");
     announce("Copied");

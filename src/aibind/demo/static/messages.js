@@ -1,13 +1,13 @@
 // How a message looks: its text, its reasoning and tool calls, and what can be done with it.
 import { copyButton, el, icon, iconButton } from "./dom.js";
-import { toFragment } from "./markdown.js";
-import { inWords, notice } from "./notices.js";
+import { showMarkdown } from "./markdown/view.js";
+import { inWords, notice, PRODUCER_LOST } from "./notices.js";
 
 const IDLE = { "data-idle": "" }; // the style sheet hides what is of no use while a reply is under way
 
 /** Make the element of a message of the user. */
 export function userMessage(text) {
-  const element = el("article", { class: "message user", "aria-label": "You" }, el("div", { class: "bubble", dir: "auto" }, text), el("footer", { class: "actions" }));
+  const element = el("article", { class: "message user", tabindex: "-1", "aria-label": "You" }, el("div", { class: "bubble", dir: "auto" }, text), el("footer", { class: "actions" }));
   element.source = text;
   return element;
 }
@@ -16,7 +16,7 @@ export function userMessage(text) {
 export function assistantMessage() {
   return el(
     "article",
-    { class: "message assistant", "aria-label": "Assistant" },
+    { class: "message assistant", tabindex: "-1", "aria-label": "Assistant" },
     el("div", { class: "extras before" }),
     el("div", { class: "text markdown" }),
     el("div", { class: "extras after" }),
@@ -29,7 +29,7 @@ export function updateMessage(element, view, actions, isLast) {
   element.dataset.id = view.id;
   element.source = view.content;
   if (view.role !== "user") {
-    fillAnswer(element, view);
+    fillAnswer(element, view, actions.grown);
   }
   const footer = element.querySelector(".actions");
   const signature = JSON.stringify([view.alternatives, view.metadata, view.details?.usage, isLast]);
@@ -39,14 +39,14 @@ export function updateMessage(element, view, actions, isLast) {
   }
   element.querySelector(":scope > .notice")?.remove();
   if (isLast && view.metadata.finish === "error") {
-    footer.before(notice(inWords(view.details?.error ?? "producer lost"), () => actions.regenerate(view.id)));
+    footer.before(notice(inWords(view.details?.error ?? PRODUCER_LOST), () => actions.regenerate(view.id)));
   }
 }
 
-function fillAnswer(element, view) {
-  if (element.shownHtml !== view.html) {
-    element.shownHtml = view.html;
-    element.querySelector(".text").replaceChildren(toFragment(view.html));
+function fillAnswer(element, view, onShown) {
+  if (element.markdown?.text !== view.content) {
+    element.markdown?.close();
+    element.markdown = showMarkdown(element.querySelector(".text"), view.content, onShown);
   }
   const details = view.details ?? {};
   if (!view.content.trim() && !details.tools && !element.querySelector(".empty")) {
@@ -66,12 +66,13 @@ function fillFooter(footer, element, view, actions) {
   const isUser = view.role === "user";
   const parts = [];
   const { index, count } = view.alternatives;
-  if (count > 1) {
-    parts.push(branches(view, index, count, actions));
+  const pager = count > 1 ? [branches(view, index, count, actions)] : [];
+  if (!isUser) {
+    parts.push(...pager);
   }
   parts.push(copyButton("Copy this message", () => element.source));
   if (isUser) {
-    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, view, actions), IDLE));
+    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, view, actions), IDLE), ...pager); // at the edge of the bubble
   } else {
     parts.push(iconButton("again", "Another answer", () => actions.regenerate(view.id), IDLE));
     if (view.metadata.finish === "stopped") {

@@ -1,9 +1,12 @@
 // What went wrong, in words for the person who reads it.
 import { el, icon } from "./dom.js";
 
+/** The server's error when the one that was producing a reply is gone. */
+export const PRODUCER_LOST = "producer lost";
+
 const KEPT = "What had arrived by then is kept.";
 const WORDS = new Map([
-  ["producer lost", `The server broke off in the middle of this reply. ${KEPT}`],
+  [PRODUCER_LOST, `The server broke off in the middle of this reply. ${KEPT}`],
   ["The server was shut down", `The server was shut down during this reply. ${KEPT}`],
   ["The producer was cut off", `The server was shut down during this reply. ${KEPT}`],
   ["stopped", "Stopped before the first word."],

@@ -3,8 +3,8 @@ import { ApiError, failureOf } from "./api.js";
 import { readMessages } from "./sse.js";
 
 const SILENCE_MS = 40_000; // the server sends a heartbeat after 15 s
-const SHORTEST_MS = 400;
-const LONGEST_MS = 5_000;
+const MIN_WAIT_MS = 400;
+const MAX_WAIT_MS = 5_000;
 
 /**
  * Follows one stream. The handlers:
@@ -29,7 +29,7 @@ export class Reply {
 
   /**
    * Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. The question is sent
-   * even when somebody turns to another conversation meanwhile.
+   * even when another conversation is opened meanwhile.
    */
   async ask(body) {
     let response;
@@ -78,7 +78,7 @@ export class Reply {
       }
       response = null;
       if (!this.#ended) {
-        const wait = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
+        const wait = Math.min(MAX_WAIT_MS, MIN_WAIT_MS * 2 ** this.#failures) * (0.75 + Math.random() / 2);
         this.#failures += 1;
         this.#on.cut(wait);
         await untilRetry(wait, this.#abort.signal);
@@ -114,7 +114,7 @@ export class Reply {
       try {
         this.#on.event(event, data);
       } catch (error) {
-        reportError(error); // a fault of the page is no reason to connect anew
+        reportError(error); // a fault of the page is no reason to connect again
       }
     }
   }
@@ -125,7 +125,7 @@ export class Reply {
   }
 }
 
-/** Wait, but not when the network is back, or somebody looks at the page again. */
+/** Wait, but no longer once the network is back or the page is in sight again. */
 export function untilRetry(ms, signal) {
   return new Promise((resolve) => {
     const finish = () => {

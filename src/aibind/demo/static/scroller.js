@@ -1,4 +1,4 @@
-// Keeps the latest words in sight, unless somebody has scrolled up to read.
+// Keeps the latest words in sight, unless the reader has scrolled up.
 import { byId } from "./dom.js";
 
 const NEAR_PX = 80;
@@ -10,9 +10,13 @@ export class Scroller {
   #frame = 0;
   #lastTop = 0;
 
-  constructor() {
+  /** `onEnd()` is called when the button was used, which goes away then: the focus needs another place. */
+  constructor(onEnd) {
     this.#place.addEventListener("scroll", () => this.#look(), { passive: true });
-    this.#button.addEventListener("click", () => this.toEnd());
+    this.#button.addEventListener("click", () => {
+      this.toEnd();
+      onEnd();
+    });
     // The keyboard of a phone, or another size of the window. What opens by a click stays where it was clicked.
     new ResizeObserver(() => this.follow()).observe(this.#place);
   }

@@ -10,6 +10,7 @@ export class Sidebar {
   #opener = byId("drawer-open");
   #narrow = matchMedia("(max-width: 820px)");
   #shown = "";
+  #latest = [[], null]; // what show() was called with
   #on;
 
   /** Handlers: open(id), rename(id, title), remove(id, title). */
@@ -50,12 +51,14 @@ export class Sidebar {
 
   /** Show these conversations, of which `current` is open. */
   show(conversations, current) {
+    this.#latest = [conversations, current];
     const state = JSON.stringify([conversations, current, new Date().toDateString()]);
     if (state === this.#shown || this.#place.querySelector("input")) {
-      return; // nothing new, or somebody is typing a name
+      return; // nothing new, or a name is being typed
     }
     this.#shown = state;
-    const focused = this.#place.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
+    const focused = this.#place.contains(document.activeElement) ? document.activeElement : null;
+    const row = focused?.closest("li")?.dataset.id;
     const groups = new Map();
     for (const conversation of conversations) {
       const name = groupOf(conversation.updatedAt);
@@ -67,13 +70,26 @@ export class Sidebar {
     if (!conversations.length) {
       this.#place.append(el("p", { class: "nothing" }, "What you talk about will be listed here."));
     }
-    if (focused) {
-      this.#place.querySelector(`li[data-id="${CSS.escape(focused)}"] a`)?.focus();
+    if (row) {
+      this.focus(row, focused.matches("button") ? focused.title : "");
     }
   }
 
+  /** Go to a conversation's entry, or to the button in it of this name; to the button above the list where there is none. */
+  focus(id, name = "") {
+    const row = id === null ? null : this.#place.querySelector(`li[data-id="${CSS.escape(id)}"]`);
+    (row?.querySelector(`button[title="${CSS.escape(name)}"]`) ?? row?.querySelector("a") ?? byId("new-chat")).focus();
+  }
+
+  /** Return the conversation that is listed after one, else the one before it, else null. */
+  neighbour(id) {
+    const ids = [...this.#place.querySelectorAll("li")].map((row) => row.dataset.id);
+    const index = ids.indexOf(id);
+    return ids[index + 1] ?? ids[index - 1] ?? null;
+  }
+
   #row({ id, title, live }, isCurrent) {
-    const link = el("a", { href: `/c/${encodeURIComponent(id)}`, "aria-current": isCurrent ? "page" : null }, el("span", { dir: "auto" }, title));
+    const link = el("a", { href: `/c/${encodeURIComponent(id)}`, title, "aria-current": isCurrent ? "page" : null }, el("span", { dir: "auto" }, title));
     if (live) {
       link.append(el("span", { class: "pulse", title: "A reply is under way", role: "img", "aria-label": "A reply is under way" }));
     }
@@ -95,25 +111,30 @@ export class Sidebar {
     const input = el("input", { type: "text", dir: "auto", maxlength: "120", "aria-label": "Title of the conversation" });
     input.value = title;
     let settled = false;
-    const settle = (save) => {
+    const settle = (name, keepsFocus) => {
       if (settled) {
-        return;
+        return; // taking the field away makes it lose the focus
       }
       settled = true;
-      const name = input.value.trim();
       input.remove();
       this.#shown = "";
-      this.#on.rename(id, save && name ? name : title);
+      if (name && name !== title) {
+        this.#on.rename(id, name);
+      }
+      this.show(...this.#latest);
+      if (keepsFocus) {
+        this.focus(id);
+      }
     };
     input.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && !event.isComposing) {
-        settle(true);
+        settle(input.value.trim(), true);
       } else if (event.key === "Escape") {
         event.stopPropagation();
-        settle(false);
+        settle("", true);
       }
     });
-    input.addEventListener("blur", () => settle(true));
+    input.addEventListener("blur", () => settle(input.value.trim(), false));
     row.replaceChildren(input);
     input.focus();
     input.select();

@@ -74,7 +74,7 @@ export async function readMessages(response, onMessage, silenceMs, signal) {
   try {
     for (;;) {
       const silence = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Error("The server has fallen silent")), silenceMs);
+        timer = setTimeout(() => reject(new Error("The server sends nothing any more")), silenceMs);
       });
       const { done, value } = await Promise.race([reader.read(), silence]);
       clearTimeout(timer);

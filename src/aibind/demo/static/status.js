@@ -1,7 +1,8 @@
 // The line above the message field: says that the connection is lost, and when it is back.
 import { byId } from "./dom.js";
 
-const BACK_MS = 1_800;
+const GOOD_MS = 1_800;
+const OTHER_MS = 8_000;
 
 export class Status {
   #place = byId("status");
@@ -38,8 +39,17 @@ export class Status {
     this.#timer = setTimeout(() => {
       this.#flash = null;
       this.#show();
-    }, kind === "bad" ? 8_000 : BACK_MS);
+    }, kind === "good" ? GOOD_MS : OTHER_MS);
     this.#show();
+  }
+
+  /** Take back what was said of this kind. */
+  unsay(kind) {
+    if (this.#flash?.kind === kind) {
+      clearTimeout(this.#timer);
+      this.#flash = null;
+      this.#show();
+    }
   }
 
   #show() {
@@ -48,7 +58,6 @@ export class Status {
       kind = "lost";
       text = navigator.onLine ? "The server cannot be reached. Trying again …" : "You are offline. It goes on as soon as you are back.";
     }
-    this.#place.hidden = !text;
     this.#place.className = `status ${kind}`;
     if (this.#place.textContent !== text) {
       this.#place.textContent = text;

@@ -3,7 +3,7 @@
 import { untilRetry } from "./reply.js";
 
 const LOOK_MS = 2_000;
-const LONGEST_MS = 3_000;
+const MAX_WAIT_MS = 3_000;
 
 export class Sync {
   #channel = "BroadcastChannel" in window ? new BroadcastChannel("aibind-demo") : null;
@@ -57,7 +57,7 @@ export class Sync {
         }
         wait = LOOK_MS;
       } catch {
-        wait = Math.min(LONGEST_MS, wait * 1.25);
+        wait = Math.min(MAX_WAIT_MS, wait * 1.25);
       }
       await untilRetry(wait);
     }

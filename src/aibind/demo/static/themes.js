@@ -1,4 +1,4 @@
-// Light and dark: what the system says, until somebody chooses.
+// Light and dark: as the system says, until the user chooses.
 import { byId, icon } from "./dom.js";
 
 const KEY = "aibind-theme";

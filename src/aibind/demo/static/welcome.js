@@ -17,7 +17,7 @@ const ONLINE = [
   ["Walk the branches", "Ask for another answer or edit your message, then go back with ‹ ›.", "Write a haiku about a river."],
 ];
 
-/** Fill the welcome; `send(prompt)` is called when somebody picks an example. */
+/** Fill the welcome; `send(prompt)` is called when an example is picked. */
 export function fillWelcome(offline, send) {
   const examples = (offline ? OFFLINE : ONLINE).map(([title, text, prompt]) =>
     el("li", {}, el("button", { type: "button", class: "example", "data-prompt": prompt, onclick: () => send(prompt) }, el("strong", {}, title), el("span", {}, text))),

@@ -1,0 +1,32 @@
+// Bounds on the work that one text can cause. What is over a bound is shown as plain text, so that nothing is lost and
+// no text, however odd, freezes the page.
+
+/** Characters of one block (a paragraph, a list, a table …) that are read as Markdown. */
+export const MAX_BLOCK_CHARS = 64 * 1024;
+
+/** Levels of lists, quotes and emphasis in each other; what is nested deeper is left out. */
+export const MAX_NESTING = 40;
+
+/** Cells of one table. */
+export const MAX_TABLE_CELLS = 10_000;
+
+/** Cells of one table that its rows leave out, and that rendering adds. */
+export const MAX_ADDED_CELLS = 256;
+
+/** Characters of a block of code that get colours; the rest of it stays in one colour. */
+export const MAX_COLOURED_CHARS = 16 * 1024;
+
+/** Links from a footnote back to the places that refer to it. */
+export const MAX_NOTE_BACKS = 10;
+
+/** Characters of one formula. */
+export const MAX_MATHS_CHARS = 4_000;
+
+/** Characters of a formula that defines macros, which can make much of little. */
+export const MAX_MACRO_MATHS_CHARS = 1_000;
+
+/** Characters of the MathML of one formula. */
+export const MAX_MATHML_CHARS = 200_000;
+
+/** Formulas of one block. */
+export const MAX_BLOCK_FORMULAS = 200;

@@ -1,0 +1,122 @@
+// Where a text that grows can be cut: between top-level blocks. A block is over when the next one has begun, on a line
+// that is complete; no further text changes it, so where the text is cut does not depend on how it arrived.
+import { closingLine, openingFence } from "./fences.js";
+import { MAX_BLOCK_CHARS } from "./limits.js";
+import { parser } from "./parser.js";
+
+const BLANK = /^(?:[ \t]*\n)+/;
+
+/** @typedef {{ kind: "code" | "markdown" | "plain", source: string }} Piece */
+
+export class Splitter {
+  #open = "";
+  #held = ""; // a carriage return, whose line feed may be on its way
+  #scanned = 0; // complete lines of the open text that were looked at
+  #fence = undefined; // how the open text begins, when it is code; null when it is not; undefined when that is not known
+  #ready = [];
+
+  /** The text of the block that is not over. */
+  get open() {
+    return this.#open;
+  }
+
+  /** How the open block begins when it is code, else null. */
+  get openFence() {
+    return this.#fence ?? null;
+  }
+
+  /** Take some more text. */
+  push(text) {
+    const more = this.#held + text;
+    this.#held = more.endsWith("\r") ? "\r" : "";
+    this.#open += more.slice(0, more.length - this.#held.length).replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
+  }
+
+  /**
+   * Return the next block that is over, or null. When `isEnd`, no more text comes: then what is open is over as well.
+   * @returns {Piece | null}
+   */
+  next(isEnd) {
+    if (isEnd && this.#held) {
+      this.#held = "";
+      this.#open += "\n";
+    }
+    while (!this.#ready.length && this.#cut(isEnd)) {
+      // blank lines were left out, or blocks were found
+    }
+    return this.#ready.shift() ?? null;
+  }
+
+  /** Take what is over off the beginning of the open text. Returns whether there was anything. */
+  #cut(isEnd) {
+    if (this.#fence === undefined) {
+      this.#open = this.#open.replace(BLANK, "");
+      if (!this.#open.includes("\n") && this.#open.length <= MAX_BLOCK_CHARS && !isEnd) {
+        return false;
+      }
+      this.#fence = openingFence(this.#open);
+      this.#scanned = this.#fence?.length ?? 0;
+    }
+    return this.#fence ? this.#cutCode(isEnd) : this.#cutBlocks(isEnd);
+  }
+
+  #cutCode(isEnd) {
+    const closing = closingLine(this.#open, this.#fence, this.#scanned, isEnd);
+    if (!closing && !isEnd) {
+      this.#scanned = Math.max(this.#scanned, this.#open.lastIndexOf("\n") + 1);
+      return false;
+    }
+    this.#take("code", closing ? closing[1] : this.#open.length);
+    return true;
+  }
+
+  #cutBlocks(isEnd) {
+    const text = this.#open;
+    if (!text) {
+      return false;
+    }
+    const isLarge = text.length > MAX_BLOCK_CHARS;
+    const lines = isEnd && !isLarge ? text.length : text.lastIndexOf("\n", MAX_BLOCK_CHARS - 1) + 1;
+    if (lines === this.#scanned && !isLarge && !isEnd) {
+      return false;
+    }
+    this.#scanned = lines;
+    const ends = endsOfBlocks(text.slice(0, lines));
+    if (isEnd && !isLarge) {
+      ends.push(text.length);
+    }
+    if (ends.length) {
+      ends.forEach((end, index) => this.#take("markdown", end - (ends[index - 1] ?? 0)));
+      return true;
+    }
+    if (isLarge) {
+      this.#take("plain", lines || wholeCharacters(text, MAX_BLOCK_CHARS));
+      return true;
+    }
+    return false;
+  }
+
+  #take(kind, length) {
+    const source = this.#open.slice(0, length).replace(BLANK, "");
+    this.#open = this.#open.slice(length);
+    this.#fence = undefined;
+    this.#scanned = 0;
+    if (/[^ \t\n]/.test(source)) {
+      this.#ready.push({ kind: kind === "markdown" && openingFence(source) ? "code" : kind, source });
+    }
+  }
+}
+
+/** Find where the blocks of some lines end, but for the last one. What has no element, such as a link's address, belongs to the next. */
+function endsOfBlocks(text) {
+  const tokens = [];
+  parser.block.parse(text, parser, { references: {}, footnotes: {} }, tokens);
+  const starts = [];
+  for (let at = 0; at >= 0 && at < text.length; at = text.indexOf("\n", at) + 1 || -1) {
+    starts.push(at);
+  }
+  const lastLines = tokens.filter(({ level, nesting }) => level === 0 && nesting >= 0).map(({ map }) => map[1]);
+  return lastLines.slice(0, -1).map((line) => starts[line] ?? text.length);
+}
+
+const wholeCharacters = (text, length) => (/[\ud800-\udbff]/.test(text[length - 1]) ? length - 1 : length);
