@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterable, AsyncIterator
 
-from .._text import join_surrogates
+from .._text import SurrogateJoiner
 from .events import StreamEvent, check_event_name
 
 __all__ = ["EventNormalizer", "TextNormalizer", "normalized"]
@@ -22,32 +22,30 @@ class TextNormalizer:
     """
 
     def __init__(self) -> None:
-        self._high = ""  # the first half of a pair
+        self._surrogates = SurrogateJoiner()
         self._after_cr = False
 
     def clean(self, text: str) -> str:
         """Return the normalised piece, which is empty when it held nothing but half of something."""
-        if not (self._high or self._after_cr) and (text.isascii() or not _UNFIT.search(text)) and "\r" not in text:
+        if (
+            not (self._surrogates.is_waiting or self._after_cr)
+            and (text.isascii() or not _UNFIT.search(text))
+            and "\r" not in text
+        ):
             return text
         if not text:
             return text
-        text = self._high + text
-        self._high = ""
         if self._after_cr:
             text = text.removeprefix("\n")
             self._after_cr = False
         if "\r" in text:
             self._after_cr = text.endswith("\r")
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        if text and "\ud800" <= text[-1] <= "\udbff":
-            self._high = text[-1]
-            text = text[:-1]
-        return join_surrogates(text)
+        return self._surrogates.join(text)
 
     def flush(self) -> str:
         """Return what was held back for a second half that did not arrive."""
-        rest, self._high = self._high, ""
-        return "\ufffd" if rest else ""
+        return self._surrogates.flush()
 
 
 class EventNormalizer:
