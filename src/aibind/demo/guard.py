@@ -1,8 +1,8 @@
-"""What every answer of the demo carries, and which requests are refused: the page is for its own user alone.
+"""Security of the demo: headers of every response, and refusal of requests that the page did not make.
 
-The demo has no log-in, and may hold a key that costs money. So other sites that its user visits must not be able to
-call it: neither with the user's browser (a request from another origin), nor under a name that they made point here
-(DNS rebinding, possible while the server listens on the loopback address).
+The demo has no login, and may hold a key that costs money. Other sites that its user visits must not be able to call
+it: neither from the user's browser (a request from another origin), nor by a host name that they resolve to this
+address (DNS rebinding, possible while the server listens on the loopback address).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
-# Inline styles stay forbidden: the page sets the few that formulas need one by one, in scripts. HTML becomes elements
-# in one place alone, DOMPurify, whose policy is named here.
+# Inline styles stay forbidden: a script sets the few that formulas need, one by one. Only DOMPurify, whose policy is
+# named here, turns HTML into elements.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types dompurify"
@@ -35,7 +35,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Guard:
-    """Wraps an ASGI app. ``local`` says that the server can be reached from this machine only."""
+    """An ASGI app around another one. ``local`` tells that only this machine can reach the server."""
 
     def __init__(self, app: App, *, local: bool) -> None:
         self._app = app
@@ -64,10 +64,10 @@ class Guard:
 
 
 def _is_own(method: str, headers: dict[str, str]) -> bool:
-    """Say whether a request was made by our own page, by the user's own hand, or by no browser at all."""
+    """Return whether a request comes from the demo's page, from the user, or from a program that is not a browser."""
     site = headers.get("sec-fetch-site")
     if site is not None:
-        # A link on another site may lead to the page (a navigation), but not call anything.
+        # A link on another site may open the page (a navigation), but may not call an endpoint.
         return site in ("same-origin", "none") or (method == "GET" and headers.get("sec-fetch-mode") == "navigate")
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host")

@@ -30,7 +30,7 @@ __all__ = ["Options", "run_demo"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Is what the command was given."""
+    """The options of the command."""
 
     host: str
     port: int
@@ -41,7 +41,7 @@ class Options:
 
 
 def run_demo(options: Options) -> None:
-    """Serve the demo until it is interrupted. Raises ClickException for what the user can put right."""
+    """Serve the demo until it is interrupted. Raises ClickException for a mistake that the user can correct."""
     listener = _listen(options.host, options.port)
     with listener:
         try:
@@ -66,7 +66,7 @@ async def _serve(options: Options, database: Path, listener: socket.socket) -> N
 @asynccontextmanager
 async def _model(options: Options) -> AsyncGenerator[Model]:
     if not options.base_url or not options.model:
-        # Asking again should give another answer, to have branches to walk through.
+        # The same question gets another answer, so that there are alternatives to look at.
         yield EchoModel(tokens_per_second=options.tokens_per_second, vary=True)
         return
     from ..models.openai import OpenAIModel
@@ -85,7 +85,7 @@ def _about(options: Options) -> dict[str, Any]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the port before anything else, so that a second demo does not touch the first one's database."""
+    """Bind the port before anything else, so that a second demo does not open the first one's database."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -120,7 +120,7 @@ def _shown(host: str) -> str:
 
 
 def _database(given: str | None) -> Path:
-    """Find the database: the same for the same command, wherever it is given."""
+    """Return the path of the database, which does not depend on the working directory unless it is given."""
     path = Path(given).expanduser() if given else _data_folder() / "aibind" / "demo.db"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,4 +155,4 @@ def _greet(options: Options, database: Path, listener: socket.socket) -> None:
         f"  [dim]Ctrl+C stops it. The conversations stay in the database.[/dim]\n"
     )
     if not _is_loopback(listener):
-        console.print("  [yellow]Everyone who can reach this address can use it: there is no log-in.[/yellow]\n")
+        console.print("  [yellow]Everyone who can reach this address can use it: there is no login.[/yellow]\n")

@@ -1,4 +1,4 @@
-"""uvicorn, made to end politely: replies are stored and followers told before the connections close."""
+"""A uvicorn server with a graceful shutdown: replies are stored and followers told before connections close."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["DemoServer"]
 
 
 class DemoServer(uvicorn.Server):
-    """Serves a demo on a socket that is bound already. ``on_started`` is called when it takes connections.
+    """A server of a demo on a socket that is already bound. ``on_started`` is called when it accepts connections.
 
-    To end it, call :meth:`handle_exit` from a signal handler, or set ``should_exit``.
+    To stop it, call :meth:`handle_exit` from a signal handler, or set ``should_exit``.
     """
 
     def __init__(self, demo: Demo, on_started: Callable[[], None] = lambda: None) -> None:
@@ -36,12 +36,12 @@ class DemoServer(uvicorn.Server):
         super().__init__(config)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections."""
+        """Begin to accept connections."""
         await super().startup(sockets)
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the replies, then the answers that are still being sent, then the server."""
+        """End the replies, then the responses that are still being sent, then the server."""
         await self._demo.handler.aclose()
         self._closing.set()
         await super().shutdown(sockets)
@@ -53,7 +53,7 @@ class DemoServer(uvicorn.Server):
 
 
 class _Dismissing:
-    """Tells every answer that is still being sent that its reader has gone, once ``closing`` is set."""
+    """An ASGI app whose responses under way see their client disconnect once ``closing`` is set."""
 
     def __init__(self, app: App, closing: asyncio.Event) -> None:
         self._app = app
