@@ -148,3 +148,16 @@ asyncio.run(main())
 """
     ran = installed.run("-c", code)
     assert ran.stdout == "1\n", ran.stderr
+
+
+def test_an_option_says_which_extra_it_needs(installed: Distribution) -> None:
+    code = """
+from aibind.models import EchoModel
+from aibind.server import StreamHandler, create_app
+create_app(StreamHandler(model=EchoModel()))
+create_app(StreamHandler(model=EchoModel()), cors_origins=["*"])
+"""
+    ran = installed.run("-c", code)
+    assert ran.stderr.strip().endswith(
+        'ImportError: cors_origins needs starlette: install it with pip install "aibind[server]"'
+    )

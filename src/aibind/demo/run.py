@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 import click
+import uvicorn
 from rich.console import Console
 from rich.markup import escape
 
@@ -45,7 +46,9 @@ def run_demo(options: Options) -> None:
     listener = _listen(options.host, options.port)
     with listener:
         try:
-            asyncio.run(_serve(options, _database(options.database), listener))
+            # uvloop where it is installed, as for any app that uvicorn runs.
+            with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:
+                runner.run(_serve(options, _database(options.database), listener))
         except SqliteError as error:
             raise click.ClickException(f"The database {_database(options.database)} cannot be used: {error}") from error
 

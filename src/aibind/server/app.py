@@ -37,7 +37,10 @@ def create_app(
     app: App = _AsgiApp(Endpoints(handler, prefix=prefix), max_body_bytes)
     if not cors_origins:
         return app
-    from starlette.middleware.cors import CORSMiddleware
+    try:
+        from starlette.middleware.cors import CORSMiddleware
+    except ImportError as error:
+        raise ImportError('cors_origins needs starlette: install it with pip install "aibind[server]"') from error
 
     return CORSMiddleware(
         app,
