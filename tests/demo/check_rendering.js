@@ -39,7 +39,8 @@ async (cases) => {
     once.end();
     const view = new MarkdownView(grown, () => {}, "x");
     let from = 0;
-    for (const cut of [...cuts.map((part) => Math.round(part * text.length)).sort((a, b) => a - b), text.length]) {
+    const everywhere = text.length <= 60 ? [...text].map((_, index) => index / text.length) : [];
+    for (const cut of [...cuts.concat(everywhere).map((part) => Math.round(part * text.length)).sort((a, b) => a - b), text.length]) {
       view.append(text.slice(from, cut));
       view.flush();
       from = cut;

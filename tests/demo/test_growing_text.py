@@ -50,6 +50,37 @@ def test_text_that_grows_ends_as_it_is_rendered_whole(page: Page, step: int) -> 
     assert [html for html in disturbed if "See " not in html] == []
 
 
+TRICKY = [
+    "words\n#tag and\n# a heading\n",
+    "words\n-not a list\n- a list\n1.no\n1. yes\n",
+    "$$\na\n\nwords\n\n$$\n\nend",
+    "$$\n- a\n+ b\n$$\nend",
+    "\\[\na\n\\] words\n- b\n\\]\n\nend",
+    "[a]: https://example.com\n'ti\ntle'\nwords [a]\n\n[a]",
+    "[a] [b]\n\n> [a]: https://example.com\n\n[b]: https://b.example 'x'\n\n[a]: https://late.example\n",
+    "one[^a]\n\n[^a]: note\nlazy\n\n    more[^b]\n\n[^b]: other\n[^a]: again\n\ntwo[^c]",
+    "- a[^x]\n\n  [^x]: inside\n- b\n\nc[^y](d)",
+    "|a|b|\n|-|-|\n|1|2|\nwords\n\nmore\n|a|\n|-|\n",
+    "a\n|b|\n|-|\n",
+    "- a\n\n\n- b\n\n    code\n\n* c\nlazy\n",
+    "> a\nlazy\n> - b\n\nc\n    no code\n\n    code\n\n\n    code\n",
+    "```a`b\nwords\n```\ncode\n````\n```\nend",
+    "~~~ x\n\n ~~~ \n~~~\n~~\n~~~~  \nend\n   ```\n   indented\n  less\n ```",
+    "a\r\nb\r\rc\r\n\r\n- d\r",
+    "```\n\u2028```\u2028\n```\n",
+    "word " * 14_000 + "\n\nend",
+    "- item\n" * 10_000 + "\nend",
+    "```\n" + "code\n" * 14_000 + "```\nend",
+]
+
+
+@pytest.mark.parametrize("text", TRICKY, ids=lambda text: repr(text[:24]))
+def test_where_a_text_is_cut_changes_nothing(page: Page, text: str) -> None:
+    for step in (1, 2, 5) if len(text) < 1000 else (9_973, 40_009):
+        grown, whole, _, _ = page.evaluate(GROW, [text, step])
+        assert grown == whole
+
+
 CODE = """```python
 def f(x):
     if x:

@@ -245,6 +245,7 @@ export class Conversation {
       this.#live.growing.close();
       this.#live = null;
     }
+    this.#shown.forEach((element) => element.markdown?.close());
     this.#shown.clear();
     this.#list.replaceChildren();
   }

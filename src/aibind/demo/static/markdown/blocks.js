@@ -1,6 +1,6 @@
 // One block of a text, as elements.
 import { el } from "../dom.js";
-import { colourable, colours } from "./code.js";
+import { codeHtml, colourable, colours } from "./code.js";
 import { closingLine, codeBetween, openingFence } from "./fences.js";
 import { codeBox, furnish } from "./furnish.js";
 import { parser } from "./parser.js";
@@ -23,12 +23,22 @@ import { sanitise, sanitiseAll } from "./sanitise.js";
  */
 export function renderAll(pieces, definitions) {
   const environments = pieces.map(() => definitions.environment());
-  const texts = pieces.map(({ kind, source }, index) => (kind === "markdown" ? parser.render(source, environments[index]) : ""));
+  const texts = pieces.map(({ kind, source }, index) => (kind === "markdown" ? htmlOf(source, environments[index]) : ""));
   const fragments = sanitiseAll(texts);
   return pieces.map((piece, index) => {
     const fragment = piece.kind === "markdown" ? furnish(fragments[index]) : codeOf(piece);
     return rendered(fragment, environments[index]);
   });
+}
+
+/** Return Markdown as HTML; a text that breaks the parser is shown as it is. */
+function htmlOf(source, environment) {
+  try {
+    return parser.render(source, environment);
+  } catch (error) {
+    reportError(error);
+    return codeHtml(source, "");
+  }
 }
 
 /** Make the block of code that a piece is. */
