@@ -29,7 +29,7 @@ class EventBatch:
     events: tuple[tuple[int, StreamEvent], ...]
     position: int
     end: StreamEnd | None = None
-    _shared: dict[object, Any] = field(default_factory=dict[object, Any], init=False, repr=False, compare=False)
+    shared: dict[object, Any] = field(default_factory=dict[object, Any], init=False, repr=False, compare=False)
 
     @property
     def is_idle(self) -> bool:
@@ -43,7 +43,7 @@ class EventBatch:
         equal for equal states, such as a frozen dataclass with ``__call__``.
         """
         try:
-            found: _T = self._shared[encode]
+            found: _T = self.shared[encode]
         except KeyError:
-            found = self._shared[encode] = encode(self)
+            found = self.shared[encode] = encode(self)
         return found

@@ -18,7 +18,7 @@ from .position import Position
 from .response import HttpResponse
 from .source import event_of, iterate, message_for_readers
 from .sse import HEADERS
-from .sse_body import announced, encode_shared
+from .sse_body import announced, encode_batch
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
@@ -116,7 +116,7 @@ class DurableStream:
 
         See :func:`follow`. Raises ValueError for an id out of range.
         """
-        return self._follow(Position.after(after), _as_it_is, idle_s)
+        return self._follow(Position.after(after), None, idle_s)
 
     def response(self, *, after: int | None = None) -> HttpResponse[AsyncGenerator[bytes]]:
         """Return the stream as server-sent events, beginning with its id.
@@ -124,7 +124,7 @@ class DurableStream:
         With ``after`` the body continues after the message with that id (0: from the beginning), without the stream's
         id. Each call returns a new body. Raises ValueError for an id out of range.
         """
-        body = self._follow(Position.after(after or 0), encode_shared, self._heartbeat_s)
+        body = self._follow(Position.after(after or 0), encode_batch, self._heartbeat_s)
         return _response(self.id, announced(self.id, body) if after is None else body)
 
     @property
@@ -164,12 +164,12 @@ class DurableStream:
         producer = cls.find(store, stream_id)
         if producer is not None:
             return producer.response(after=after)
-        return _response(stream_id, await _follow_store(store, stream_id, after, encode_shared, heartbeat_ms / 1000))
+        return _response(stream_id, await _follow_store(store, stream_id, after, encode_batch, heartbeat_ms / 1000))
 
     # --- followers ---
 
     def _follow(
-        self, position: Position, encode: Callable[[EventBatch], _T], idle_s: float | None
+        self, position: Position, encode: Callable[[EventBatch], _T] | None, idle_s: float | None
     ) -> AsyncGenerator[_T]:
         return follow_buffer(self._writer.buffer, self._store, self.id, position, encode, idle_s)
 
@@ -266,7 +266,7 @@ async def follow(
     producer = DurableStream.find(store, stream_id)
     if producer is not None:
         return producer.follow(after, idle_s=idle_s)
-    return await _follow_store(store, stream_id, after, _as_it_is, idle_s)
+    return await _follow_store(store, stream_id, after, None, idle_s)
 
 
 # Producers of this process, by the store that they write to: their followers need neither polling nor store.
@@ -274,15 +274,11 @@ _producers: WeakKeyDictionary[StreamStore, dict[str, DurableStream]] = WeakKeyDi
 
 
 async def _follow_store(
-    store: StreamStore, stream_id: str, after: int, encode: Callable[[EventBatch], _T], idle_s: float | None
+    store: StreamStore, stream_id: str, after: int, encode: Callable[[EventBatch], _T] | None, idle_s: float | None
 ) -> AsyncGenerator[_T]:
     position = Position.after(after)
     first = await store.read_page(stream_id, position.seq - 1)  # raises before anything is sent
     return follow_store(store, stream_id, position, first, encode, idle_s)
-
-
-def _as_it_is(batch: EventBatch) -> EventBatch:
-    return batch
 
 
 def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._closing import close_iterator
 from .._time import Timer, call_later
@@ -32,12 +32,13 @@ async def follow_buffer(
     store: StreamStore,
     stream_id: str,
     position: Position,
-    encode: Callable[[EventBatch], _T],
+    encode: Callable[[EventBatch], _T] | None,
     idle_s: float | None = None,
 ) -> AsyncGenerator[_T]:
     """Follow a producer in this process: without polling, and from the store only what the buffer has dropped.
 
-    Each batch is yielded as ``encode`` returns it. After ``idle_s`` seconds of silence an idle batch is (None: never).
+    Each batch is yielded as ``encode`` returns it, once for all followers that share the batch (None: as it is). After
+    ``idle_s`` seconds of silence an idle batch is (None: never).
     """
     idle = _IdleTimer(idle_s)
     try:
@@ -47,19 +48,21 @@ async def follow_buffer(
                 if not page.chunks:
                     raise StreamNotFoundError(stream_id)
                 for batch in _batches_of(page, position):
-                    yield encode(batch)
+                    yield _encode(encode, batch)
                 position = Position(page.chunks[-1].seq + 1)
             batch, position = buffer.read(position)
-            if not batch.is_idle:
-                yield encode(batch)
+            if batch.events or batch.end is not None:
+                # share() inline, as this runs for each token and follower.
+                encoded: Any = batch if encode is None else batch.shared.get(encode)
+                yield batch.share(encode) if encode is not None and encoded is None else encoded
                 if batch.end is not None:
                     return
                 idle.restart()
             elif not await idle.wait(buffer.waiter()):
-                yield encode(batch)
+                yield _encode(encode, batch)
                 idle.restart()
     except AibindError as error:
-        yield encode(EventBatch((), position.id, _failure(error, stream_id)))
+        yield _encode(encode, EventBatch((), position.id, _failure(error, stream_id)))
     finally:
         idle.stop()
 
@@ -69,15 +72,16 @@ async def follow_store(
     stream_id: str,
     position: Position,
     first: StreamPage,
-    encode: Callable[[EventBatch], _T],
+    encode: Callable[[EventBatch], _T] | None,
     idle_s: float | None = None,
 ) -> AsyncGenerator[_T]:
     """Follow a stream in its store, wherever its producer runs. ``first`` is the first page after ``position``.
 
-    Each batch is yielded as ``encode`` returns it. After ``idle_s`` seconds of silence an idle batch is (None: never).
+    Each batch is yielded as ``encode`` returns it, once for all followers that share the batch (None: as it is). After
+    ``idle_s`` seconds of silence an idle batch is (None: never).
     """
     for batch in _batches_of(first, position):
-        yield encode(batch)
+        yield _encode(encode, batch)
     if first.is_last:
         return
     if first.chunks:
@@ -90,12 +94,12 @@ async def follow_store(
             if reading is None:
                 reading = asyncio.ensure_future(_next_page(pages))
             if not await idle.wait(_waiter_for(reading)):
-                yield encode(EventBatch((), position.id))
+                yield _encode(encode, EventBatch((), position.id))
                 idle.restart()
                 continue
             page, reading = await reading, None
             for batch in _batches_of(page, position):
-                yield encode(batch)
+                yield _encode(encode, batch)
             if page.is_last:
                 return
             if page.chunks:
@@ -109,7 +113,11 @@ async def follow_store(
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)  # its error is of no interest any more
         await close_iterator(pages)
-    yield encode(EventBatch((), position.id, end))
+    yield _encode(encode, EventBatch((), position.id, end))
+
+
+def _encode(encode: Callable[[EventBatch], _T] | None, batch: EventBatch) -> Any:
+    return batch if encode is None else encode(batch)
 
 
 async def _next_page(pages: AsyncIterator[StreamPage]) -> StreamPage:
@@ -159,6 +167,8 @@ def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
 
 class _IdleTimer:
     """Wakes a follower that has waited too long. Its one timer moves when it fires, not at every batch."""
+
+    __slots__ = ("_idle_s", "_loop", "_since", "_timer", "_waiter")
 
     def __init__(self, idle_s: float | None) -> None:
         self._loop = asyncio.get_running_loop()

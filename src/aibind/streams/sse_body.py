@@ -9,7 +9,7 @@ from .batch import EventBatch
 from .sse import PING, encode_message
 from .store import StreamEnd
 
-__all__ = ["announced", "encode_batch", "encode_end", "encode_shared"]
+__all__ = ["announced", "encode_batch", "encode_end"]
 
 
 def encode_end(end: StreamEnd) -> bytes:
@@ -28,11 +28,6 @@ def encode_batch(batch: EventBatch) -> bytes:
     if batch.end is not None:
         messages.append(encode_end(batch.end))
     return b"".join(messages)
-
-
-def encode_shared(batch: EventBatch) -> bytes:
-    """Return a batch as encoded once for all followers at its position."""
-    return batch.share(encode_batch)
 
 
 async def announced(stream_id: str, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
