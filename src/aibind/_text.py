@@ -20,22 +20,17 @@ class SurrogateJoiner:
     """Joins surrogate pairs in a text that comes in pieces, also those that were cut between two pieces."""
 
     def __init__(self) -> None:
-        self._high = ""  # the first half of a pair, waiting for the second
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the last piece ended with the first half of a pair."""
-        return bool(self._high)
+        self.held = ""  # the first half of a pair, at the end of the last piece; a plain attribute as it is hot
 
     def join(self, piece: str) -> str:
         """Return a piece with pairs joined and lone surrogates replaced; a first half at its end is held back."""
-        text = self._high + piece
-        self._high = ""
+        text = self.held + piece
+        self.held = ""
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._high, text = text[-1], text[:-1]
+            self.held, text = text[-1], text[:-1]
         return join_surrogates(text)
 
     def flush(self) -> str:
         """Return U+FFFD for a first half that is still held back, else an empty text."""
-        rest, self._high = self._high, ""
+        rest, self.held = self.held, ""
         return join_surrogates(rest)

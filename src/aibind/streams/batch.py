@@ -14,9 +14,9 @@ __all__ = ["EventBatch"]
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each token, and freezing doubles what that takes
 class EventBatch:
-    """Consecutive events of a stream.
+    """Consecutive events of a stream. Do not change it: followers share it.
 
     ``events`` holds each event with the id of the position after it: a reader that comes back with that id continues
     with the next event. ``position`` is the id after the whole batch. ``end`` is set in the last batch only. A batch

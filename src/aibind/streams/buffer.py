@@ -41,7 +41,7 @@ class StreamBuffer:
         self._open = ""
         self._open_name = ""
         self._waiters: list[asyncio.Future[bool]] = []
-        self._batches: dict[Position, tuple[EventBatch, Position]] = {}  # shared by followers at one position
+        self._batches: dict[Position, tuple[EventBatch | None, Position]] = {}  # shared by followers at one position
 
     # --- the producer's side ---
 
@@ -133,10 +133,10 @@ class StreamBuffer:
         """Whether the buffer still holds what follows ``position``; what it dropped is in the store."""
         return position.seq >= self._first
 
-    def read(self, position: Position) -> tuple[EventBatch, Position]:
+    def read(self, position: Position) -> tuple[EventBatch | None, Position]:
         """Return what follows ``position``, about 64 Ki characters at most, and the position after it.
 
-        The batch is idle when there is nothing to read yet, and carries the end when it reaches it. Call this only for
+        The batch is None when there is nothing to read yet, and carries the end when it reaches it. Call this only for
         a position that the buffer :meth:`reaches`.
         """
         found = self._batches.get(position)
@@ -144,7 +144,7 @@ class StreamBuffer:
             found = self._batches[position] = self._build(position)
         return found
 
-    def _build(self, position: Position) -> tuple[EventBatch, Position]:
+    def _build(self, position: Position) -> tuple[EventBatch | None, Position]:
         seq, offset = position
         events: list[tuple[int, StreamEvent]] = []
         size = 0
@@ -157,12 +157,14 @@ class StreamBuffer:
                 events.append((seq, event))
                 size += len(event.data)
             seq, offset = seq + 1, 0
-        if seq == self.next_seq and offset < len(self._open) and not self.store_first:
-            event = StreamEvent(self._open_name, self._open[offset:] if offset else self._open)
-            offset = len(self._open)
-            events.append((Position(seq, offset).id, event))
-        reached = Position(seq, offset)
-        return EventBatch(tuple(events), reached.id, self.end if seq > visible else None), reached
+        if seq <= visible or offset >= len(self._open) or self.store_first:
+            reached = Position(seq, offset)
+            end = self.end if seq > visible else None
+            return EventBatch(tuple(events), reached.id, end) if events or end is not None else None, reached
+        reached = Position(seq, len(self._open))
+        last_id = reached.id
+        events.append((last_id, StreamEvent(self._open_name, self._open[offset:] if offset else self._open)))
+        return EventBatch(tuple(events), last_id), reached  # with an open chunk there is no end yet
 
     def _wake(self) -> None:
         self._batches.clear()

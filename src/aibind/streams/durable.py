@@ -16,7 +16,7 @@ from .following import follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
-from .source import event_of, iterate, message_for_readers
+from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
 from .sse_body import announced, encode_batch
 from .store import StreamEnd, StreamStore
@@ -205,11 +205,17 @@ class DurableStream:
             async for item in events:
                 if self._cut is not None:  # a source that ignores its cancellation
                     return self._uncancelled(self._cut)
-                event = normalizer.clean(event_of(item))
+                if not isinstance(item, str | StreamEvent):
+                    raise wrong_item(item)
+                event = normalizer.clean(StreamEvent("", item) if isinstance(item, str) else item)
                 if event is not None:
-                    await self._deliver(event, on_event)
+                    if on_event is not None:
+                        on_event(event)
+                    await self._writer.write(event)
             for event in normalizer.flush():
-                await self._deliver(event, on_event)
+                if on_event is not None:
+                    on_event(event)
+                await self._writer.write(event)
         except asyncio.CancelledError:
             if self._abandoned:
                 raise
@@ -219,11 +225,6 @@ class DurableStream:
         except Exception as error:
             return StreamEnd("error", message_for_readers(error))
         return StreamEnd("done")
-
-    async def _deliver(self, event: StreamEvent, on_event: EventHook | None) -> None:
-        if on_event is not None:
-            on_event(event)
-        await self._writer.write(event)
 
     def _uncancelled(self, end: StreamEnd) -> StreamEnd:
         task = asyncio.current_task()

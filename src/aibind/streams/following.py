@@ -47,19 +47,21 @@ async def follow_buffer(
                 page = await store.read_page(stream_id, position.seq - 1)
                 if not page.chunks:
                     raise StreamNotFoundError(stream_id)
-                for batch in _batches_of(page, position):
-                    yield _encode(encode, batch)
+                for stored in _batches_of(page, position):
+                    yield _encode(encode, stored)
                 position = Position(page.chunks[-1].seq + 1)
             batch, position = buffer.read(position)
-            if batch.events or batch.end is not None:
+            if batch is not None:
                 # share() inline, as this runs for each token and follower.
-                encoded: Any = batch if encode is None else batch.shared.get(encode)
-                yield batch.share(encode) if encode is not None and encoded is None else encoded
+                encoded: Any = batch
+                if encode is not None and (encoded := batch.shared.get(encode)) is None:
+                    encoded = batch.shared[encode] = encode(batch)
+                yield encoded
                 if batch.end is not None:
                     return
                 idle.restart()
             elif not await idle.wait(buffer.waiter()):
-                yield _encode(encode, batch)
+                yield _encode(encode, EventBatch((), position.id))
                 idle.restart()
     except AibindError as error:
         yield _encode(encode, EventBatch((), position.id, _failure(error, stream_id)))

@@ -27,10 +27,8 @@ class TextNormalizer:
 
     def clean(self, text: str) -> str:
         """Return the normalised piece, which is empty when it held nothing but half of something."""
-        if (
-            not (self._surrogates.is_waiting or self._after_cr)
-            and (text.isascii() or not _UNFIT.search(text))
-            and "\r" not in text
+        if not (self._surrogates.held or self._after_cr) and (
+            "\r" not in text if text.isascii() else not _UNFIT.search(text)
         ):
             return text
         if not text:

@@ -10,7 +10,7 @@ from .._kinds import kind_of
 from ..errors import AibindError, SqliteError, TransientError
 from .events import StreamEvent
 
-__all__ = ["event_of", "iterate", "message_for_readers"]
+__all__ = ["iterate", "message_for_readers", "wrong_item"]
 
 FAILED = "The reply failed"
 """The error that readers see when a source raises an exception that is not meant for them."""
@@ -37,13 +37,9 @@ def iterate(source: AsyncIterable[StreamEvent | str]) -> AsyncIterator[StreamEve
     )
 
 
-def event_of(item: StreamEvent | str) -> StreamEvent:
-    """Return an item as an event. Raises TypeError that names what was given when it is neither text nor an event."""
-    if isinstance(item, StreamEvent):
-        return item
-    if isinstance(item, str):
-        return StreamEvent("", item)
-    raise TypeError(
+def wrong_item(item: object) -> TypeError:
+    """Return the error that names what a source yielded in place of text or an event."""
+    return TypeError(
         f"The source yielded {type(item).__module__}.{type(item).__qualname__}, but must yield str or StreamEvent: "
         "convert it, for example to the text that it holds"
     )

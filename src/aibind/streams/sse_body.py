@@ -22,11 +22,15 @@ def encode_end(end: StreamEnd) -> bytes:
 
 def encode_batch(batch: EventBatch) -> bytes:
     """Encode a batch: a message an event, then the end. An idle batch is a comment."""
+    events, end = batch.events, batch.end
+    if len(events) == 1 and end is None:  # a live token
+        id_, event = events[0]
+        return encode_message(event.data, id=id_, event=event.event)
     if batch.is_idle:
         return PING
-    messages = [encode_message(event.data, id=id_, event=event.event) for id_, event in batch.events]
-    if batch.end is not None:
-        messages.append(encode_end(batch.end))
+    messages = [encode_message(event.data, id=id_, event=event.event) for id_, event in events]
+    if end is not None:
+        messages.append(encode_end(end))
     return b"".join(messages)
 
 
