@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.workerd.install import CannotInstallError, install_node_modules
 from tests.cloudflare.test_wrangler import run_wrangler
 
 ROOT = Path(__file__).parents[2]
@@ -106,13 +105,8 @@ def test_it_is_resolved_and_imported_from_the_copy(vendored: Path) -> None:
     assert ran.stdout == f"{vendored / 'aibind' / '__init__.py'} 2\n"
 
 
+@pytest.mark.usefixtures("node_modules")
 def test_wrangler_would_deploy_the_copy(copied: Path, vendored: Path) -> None:
-    try:
-        install_node_modules()
-    except CannotInstallError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
     output = run_wrangler(copied, "deploy", "--dry-run", "--outdir", "out")
     assert all(f"env.{name}" in output for name in ("DB", "CONVERSATIONS", "AI"))
     assert "Vendored Modules" in output

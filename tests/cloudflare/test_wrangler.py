@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from aibind.sqlite import schema_sql
-from testbed.workerd.install import CannotInstallError, install_node_modules
+from testbed.workerd.install import install_node_modules
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "worker"
 PACKAGED = {file.name: file.read_text() for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir()}
@@ -50,13 +50,7 @@ class Wrangler:
 
 
 @pytest.fixture
-def wrangler(tmp_path: Path) -> Wrangler:
-    try:
-        install_node_modules()
-    except CannotInstallError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
+def wrangler(tmp_path: Path, node_modules: None) -> Wrangler:
     return Wrangler(tmp_path)
 
 

@@ -79,8 +79,8 @@ async def follow_store(
 ) -> AsyncGenerator[_T]:
     """Follow a stream in its store, wherever its producer runs. ``first`` is the first page after ``position``.
 
-    Each batch is yielded as ``encode`` returns it, once for all followers that share the batch (None: as it is). After
-    ``idle_s`` seconds of silence an idle batch is (None: never).
+    Each batch is yielded as ``encode`` returns it (None: as it is). After ``idle_s`` seconds of silence an idle batch
+    is (None: never).
     """
     for batch in _batches_of(first, position):
         yield _encode(encode, batch)
