@@ -6,7 +6,15 @@ from importlib.metadata import version
 
 import click
 
-from .sqlite.schema import CHUNKS_TABLE, CONVERSATIONS_TABLE, STATUS_TABLE, migrations, schema_sql
+from .sqlite.schema import (
+    CHUNKS_TABLE,
+    CONVERSATIONS_TABLE,
+    MESSAGES_TABLE,
+    SESSIONS_TABLE,
+    STATUS_TABLE,
+    migrations,
+    schema_sql,
+)
 
 __all__ = ["aibind"]
 
@@ -93,20 +101,16 @@ def demo(
     show_default=True,
     help="The name of the table of conversations.",
 )
+@click.option("--sessions-table", default=SESSIONS_TABLE, show_default=True, help="The name of the table of sessions.")
+@click.option("--messages-table", default=MESSAGES_TABLE, show_default=True, help="The name of the table of messages.")
 @click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
-def schema(chunks_table: str, status_table: str, conversations_table: str, as_migrations: bool) -> None:
+def schema(as_migrations: bool, **names: str) -> None:
     """Print the SQL that creates the tables. It can be applied again and again."""
     try:
         if not as_migrations:
-            click.echo(
-                schema_sql(
-                    chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table
-                ).rstrip()
-            )
+            click.echo(schema_sql(**names).rstrip())
             return
-        steps = migrations(
-            chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table
-        )
+        steps = migrations(**names)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     click.echo("\n\n".join(f"-- {step.name}.sql\n{step.sql.rstrip()}" for step in steps))

@@ -58,16 +58,24 @@ def test_schema_makes_the_tables() -> None:
     database = sqlite3.connect(":memory:")
     database.executescript(shown.stdout)
     rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
-    assert rows == [("aibind_conversations",), ("aibind_stream_chunks",), ("aibind_stream_status",)]
+    assert [name.removeprefix("aibind_") for (name,) in rows] == [
+        "conversations",
+        "messages",
+        "sessions",
+        "stream_chunks",
+        "stream_status",
+    ]
     database.close()
 
 
 def test_schema_with_other_names_and_as_migrations() -> None:
-    shown = run("schema", "--chunks-table", "c", "--status-table", "s", "--conversations-table", "v", "--migrations")
-    assert re.findall(r'TABLE IF NOT EXISTS "(\w+)"', shown.stdout) == ["c", "s", "v"]
+    names = {"chunks": "c", "status": "s", "conversations": "v", "sessions": "t", "messages": "m"}
+    shown = run("schema", *(f"--{table}-table={name}" for table, name in names.items()), "--migrations")
+    assert re.findall(r'TABLE IF NOT EXISTS "(\w+)"', shown.stdout) == list(names.values())
     assert re.findall(r"^-- (\d{4}_\w+\.sql)$", shown.stdout, re.MULTILINE) == [
         "0001_streams.sql",
         "0002_conversations.sql",
+        "0003_messages.sql",
     ]
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from aibind.testing import Check, CheckSkipped, ConversationStoreHarness, conversation_store_checks
-from tests.support.harnesses import STORES, MemoryConversations, open_conversation_harness
+from tests.support.harnesses import (
+    MESSAGE_STORES,
+    STORES,
+    MemoryConversations,
+    open_conversation_harness,
+    open_message_harness,
+)
 from tests.support.tables import contract_params
 
 
@@ -18,6 +24,13 @@ from tests.support.tables import contract_params
 @pytest.mark.parametrize("check", conversation_store_checks(), ids=lambda check: check.name)
 async def test_conversation_store(check: Check[ConversationStoreHarness], backend: str, tmp_path: Path) -> None:
     async with open_conversation_harness(backend, tmp_path) as harness:
+        await check.run(harness)
+
+
+@pytest.mark.parametrize("backend", contract_params("conversations", MESSAGE_STORES))
+@pytest.mark.parametrize("check", conversation_store_checks(), ids=lambda check: check.name)
+async def test_message_store(check: Check[ConversationStoreHarness], backend: str, tmp_path: Path) -> None:
+    async with open_message_harness(backend, tmp_path) as harness:
         await check.run(harness)
 
 

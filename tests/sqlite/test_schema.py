@@ -40,8 +40,15 @@ expires_at INTEGER NOT NULL
 """
 
 TABLES = ["aibind_stream_chunks", "aibind_stream_status", "aibind_conversations"]
-NAMES = ["0001_streams", "0002_conversations"]
-MINE = {"chunks_table": "my_chunks", "status_table": "my_status", "conversations_table": "my_chats"}
+OUR_TABLES = ["aibind_sessions", "aibind_messages"]
+NAMES = ["0001_streams", "0002_conversations", "0003_messages"]
+MINE = {
+    "chunks_table": "my_chunks",
+    "status_table": "my_status",
+    "conversations_table": "my_chats",
+    "sessions_table": "my_sessions",
+    "messages_table": "my_messages",
+}
 
 
 def shape(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
@@ -71,8 +78,9 @@ def test_a_chunk_costs_one_row() -> None:
     connection.executescript(schema_sql())
     roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
     # A conversation has the index of its key beside it, as a large row is better off with a rowid.
-    assert roots == {"aibind_stream_chunks": 1, "aibind_stream_status": 1, "aibind_conversations": 2}
-    for table in ("aibind_stream_chunks", "aibind_stream_status"):
+    in_one = ["aibind_stream_chunks", "aibind_stream_status", *OUR_TABLES]
+    assert roots == {"aibind_conversations": 2, **dict.fromkeys(in_one, 1)}
+    for table in in_one:
         with pytest.raises(sqlite3.OperationalError, match="no such column"):
             connection.execute(f"SELECT rowid FROM {table}")
     connection.close()
@@ -81,8 +89,8 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2]
-    assert [len(step.statements) for step in found] == [2, 1]
+    assert [step.number for step in found] == [1, 2, 3]
+    assert [len(step.statements) for step in found] == [2, 1, 2]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     for step in found:
@@ -193,6 +201,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
     assert [(row["name"], row["tables"]) for row in rows] == [
         ("0001_streams", "aibind_stream_chunks aibind_stream_status"),
         ("0002_conversations", "aibind_conversations"),
+        ("0003_messages", "aibind_sessions aibind_messages"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 
@@ -202,7 +211,7 @@ async def test_migrate_tables_of_other_names_as_well(client: SqliteDatabase) -> 
     assert await migrate(client, **MINE) == NAMES
     assert await migrate(client, **MINE) == []
     assert await migrate(client, conversations_table="more_chats") == ["0002_conversations"]
-    for table in (*TABLES, *MINE.values(), "more_chats"):
+    for table in (*TABLES, *OUR_TABLES, *MINE.values(), "more_chats"):
         assert (await client.execute(f"SELECT * FROM {table}")).rows == []
 
 

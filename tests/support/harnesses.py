@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aibind.conversations import MemoryConversationStore
@@ -12,6 +12,7 @@ from aibind.sqlite import (
     SqliteClient,
     SqliteConversationStore,
     SqliteDatabase,
+    SqliteMessageStore,
     SqliteStreamStore,
     migrate,
     wrap_sqlite3,
@@ -32,6 +33,15 @@ STORES = {
 }
 """The stores by the names of their tests' parameters, as the table at the end of a test run calls them."""
 
+MESSAGE_STORES = {
+    "file": "SQLite messages, file",
+    "memory-database": "SQLite messages, in memory",
+    "inline": "SQLite messages, without threads",
+    "custom-tables": "SQLite messages, tables of other names",
+    "remote": "SQLite messages, as if across a network",
+}
+"""The databases of message stores, likewise. The JavaScript packages have no table for messages."""
+
 
 @dataclass(slots=True)
 class Database:
@@ -42,6 +52,7 @@ class Database:
     remote: bool
     streams: dict[str, str]
     conversations: str = "aibind_conversations"
+    messages: dict[str, str] = field(default_factory=dict[str, str])
 
     def connect(self) -> SqliteClient:
         """Connect as each process would: with a client for each store of a file."""
@@ -65,7 +76,8 @@ async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
         elif backend == "custom-tables":
             database.streams = {"chunks_table": "my_chunks", "status_table": "My_Status"}
             database.conversations = "chats_of_mine"
-            await migrate(client, conversations_table=database.conversations, **database.streams)
+            database.messages = {"sessions_table": "my_sessions", "messages_table": "my_messages"}
+            await migrate(client, conversations_table=database.conversations, **database.streams, **database.messages)
         else:
             await migrate(client)
         yield database
@@ -133,6 +145,18 @@ class SqliteConversations:
         return SqliteConversationStore(self._database.connect(), table=self._database.conversations, ttl_ms=ttl_ms)
 
 
+class SqliteMessages:
+    """Message stores over one database."""
+
+    min_ttl_ms = 1
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def open(self, *, ttl_ms: int | None = 1_800_000) -> SqliteMessageStore:
+        return SqliteMessageStore(self._database.connect(), ttl_ms=ttl_ms, **self._database.messages)
+
+
 @asynccontextmanager
 async def open_stream_harness(backend: str, folder: Path) -> AsyncIterator[StreamStoreHarness]:
     """Make the harness of a backend for the checks of stream stores."""
@@ -141,6 +165,13 @@ async def open_stream_harness(backend: str, folder: Path) -> AsyncIterator[Strea
         return
     async with open_database(backend, folder) as database:
         yield SqliteStreams(database)
+
+
+@asynccontextmanager
+async def open_message_harness(backend: str, folder: Path) -> AsyncIterator[SqliteMessages]:
+    """Make the harness of a backend for the checks of message stores."""
+    async with open_database(backend, folder) as database:
+        yield SqliteMessages(database)
 
 
 @asynccontextmanager

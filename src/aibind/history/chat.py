@@ -128,6 +128,11 @@ class ChatHistory:
     @classmethod
     def from_json(cls, text: str, *, generate_id: GenerateId | None = None) -> Self:
         """Restore a conversation from its JSON. Raises MalformedTreeError as :meth:`MessageTree.from_json` does."""
+        return cls.from_tree(MessageTree.from_json(text, generate_id=generate_id))
+
+    @classmethod
+    def from_tree(cls, tree: MessageTree) -> Self:
+        """Return the conversation whose messages are in a tree; changing one changes the other."""
         chat = cls()
-        chat._tree = MessageTree.from_json(text, generate_id=generate_id)
+        chat._tree = tree
         return chat

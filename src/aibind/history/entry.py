@@ -39,6 +39,11 @@ class Entry:
         self.tail = tail
 
     @property
+    def text(self) -> str:
+        """The node as JSON, a member of the saved tree's ``nodes``, without its children."""
+        return self.head + self.tail
+
+    @property
     def message(self) -> Message:
         """The message, decoded."""
         # Quotation marks inside a JSON string are escaped, so no id can contain this mark.

@@ -8,7 +8,7 @@ undecoded. A node that does not match is decoded, checked and encoded again, wit
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..errors import HistoryError, MalformedTreeError
 from .entry import Entry, entry_from_data, is_id_list
 from .json import decode_at, encode, quote
 
-__all__ = ["SavedTree", "read_tree"]
+__all__ = ["SavedTree", "read_nodes", "read_tree"]
 
 # _PLAIN: characters that need no escape in a JSON string; ids and dates of the known shape hold no others. _STRING: a
 # string escaped exactly as JSON.stringify does it, except that it has no lone surrogates.
@@ -48,6 +48,11 @@ def read_tree(text: str) -> SavedTree:
     if not isinstance(text, str):
         raise MalformedTreeError(f"MessageTree: a saved tree is a str, not {type(text).__name__}")
     return _Reader(text).tree()
+
+
+def read_nodes(texts: Iterable[str]) -> dict[str, Entry]:
+    """Read nodes that were saved one by one. Raises MalformedTreeError as :func:`read_tree` does."""
+    return _Reader(f"{{{','.join(texts)}}}").nodes()
 
 
 class _Reader:

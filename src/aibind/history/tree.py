@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Self, TypeAlias
 from uuid import uuid4
 
 from ..errors import HistoryError, MalformedTreeError, NodeNotFoundError
+from .changes import ChangeLog, TreeChanges
 from .entry import Entry, new_entry
 from .json import decode_at, encode, encode_object
 from .links import check_links, walk
 from .merge import missing_from
 from .node import Siblings, TreeNode, TreePath
-from .reader import read_tree
+from .reader import read_nodes, read_tree
 from .writer import write_tree
 
 __all__ = ["GenerateId", "MessageTree"]
@@ -45,6 +48,7 @@ class MessageTree:
         self._active_leaf_id: str | None = None
         self._unknown = ""
         self._replaced: set[str] = set()
+        self._log = ChangeLog()
 
     def __repr__(self) -> str:
         return f"<MessageTree size={self.size} active_leaf_id={self._active_leaf_id!r}>"
@@ -166,6 +170,7 @@ class MessageTree:
         parent_id = self._entry(node_id).parent_id
         for entry in list(walk(self._entries, (node_id,))):
             del self._entries[entry.id]
+            self._log.remove(entry.id)
         siblings = self._children_of(parent_id)
         siblings.remove(node_id)
         if self._active_leaf_id is not None and self._active_leaf_id not in self._entries:
@@ -173,6 +178,8 @@ class MessageTree:
 
     def clear(self) -> None:
         """Remove every message."""
+        for node_id in self._entries:
+            self._log.remove(node_id)
         self._entries.clear()
         self._root_ids.clear()
         self._active_leaf_id = None
@@ -187,6 +194,7 @@ class MessageTree:
         entry = self._entries.pop(node_id)
         self._replaced.update(self._entries)
         self._entries, self._root_ids = {node_id: entry}, [node_id]
+        self._log.compact(node_id)
         return node_id
 
     # --- merging ---
@@ -207,6 +215,8 @@ class MessageTree:
         if self.is_empty and other._active_leaf_id in missing:
             self._active_leaf_id = other._active_leaf_id
         self._entries.update(missing)
+        for node_id in missing:
+            self._log.add(node_id)
         self._root_ids += [root_id for root_id in other._root_ids if root_id in missing]
         for entry in other._entries.values():
             added = [child_id for child_id in entry.children if child_id in missing]
@@ -251,6 +261,62 @@ class MessageTree:
             raise MalformedTreeError(f"MessageTree: {error}") from error
         return cls.from_json(text, generate_id=generate_id)
 
+    # --- for stores ---
+
+    @property
+    def unknown(self) -> str:
+        """The JSON text of the saved tree's members that this version does not know, each after a comma."""
+        return self._unknown
+
+    def unsaved(self, origin: object, *, whole: bool = False) -> TreeChanges:
+        """Return what a session of a store lacks of the tree, since it was loaded from there or saved there.
+
+        ``origin`` identifies the session and its store, and is compared by value. To any other one all nodes are new,
+        and with ``whole`` to this one too.
+        """
+        changes = self._log.since(origin, self._entries, self._active_leaf_id)
+        return replace(changes, added=tuple(self._entries.values())) if whole else changes
+
+    def mark_saved(self, origin: object, changes: TreeChanges, mark: int = 0) -> None:
+        """Note that a session has ``changes``. What was changed since :meth:`unsaved` returned them is still unsaved.
+
+        ``mark`` is any number that the store wants back in :attr:`TreeChanges.mark`.
+        """
+        self._log.saved(origin, changes, mark)
+
+    @classmethod
+    def restore(
+        cls,
+        nodes: Iterable[tuple[str, int]],
+        active_leaf_id: str | None,
+        unknown: str = "",
+        *,
+        origin: object,
+        mark: int = 0,
+    ) -> Self:
+        """Return the tree of nodes that a store kept one by one, of which ``origin`` has all.
+
+        ``nodes`` are, in the tree's order, the texts that :attr:`Entry.text` returns, each with a number that orders
+        siblings. Raises MalformedTreeError as :meth:`from_json` does.
+        """
+        texts: list[str] = []
+        places: list[int] = []
+        for text, place in nodes:
+            texts.append(text)
+            places.append(place)
+        tree = cls()
+        tree._entries = read_nodes(texts)
+        for entry, _ in sorted(zip(tree._entries.values(), places, strict=True), key=itemgetter(1)):
+            if entry.parent_id is None:
+                tree._root_ids.append(entry.id)
+            elif entry.parent_id in tree._entries:
+                tree._entries[entry.parent_id].children.append(entry.id)
+        check_links(tree._entries, tree._root_ids, active_leaf_id)
+        tree._active_leaf_id = active_leaf_id
+        tree._unknown = unknown
+        tree._log.start(origin, active_leaf_id, mark)
+        return tree
+
     # --- helpers ---
 
     def _entry(self, node_id: str) -> Entry:
@@ -273,6 +339,7 @@ class MessageTree:
             raise HistoryError(f'MessageTree: generate_id returned "{node_id}" again: every id must be new')
         self._entries[node_id] = new_entry(node_id, parent_id, message_json, metadata_json)
         self._children_of(parent_id).append(node_id)
+        self._log.add(node_id)
         return node_id
 
     def _activate(self, node_id: str) -> str:

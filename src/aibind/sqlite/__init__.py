@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .client import SqliteClient, SqliteResult, SqliteRow, SqliteValue, Statement, WatchableSqliteClient
     from .conversation_store import SqliteConversationStore
     from .driver import SqliteDatabase, wrap_sqlite3
+    from .message_store import SqliteMessageStore
     from .schema import Migration, migrate, migrations, schema_sql
     from .stream_store import SqliteStreamStore
 
@@ -21,6 +22,7 @@ __all__ = [
     "SqliteClient",
     "SqliteConversationStore",
     "SqliteDatabase",
+    "SqliteMessageStore",
     "SqliteResult",
     "SqliteRow",
     "SqliteStreamStore",
@@ -38,6 +40,7 @@ __getattr__ = load_on_demand(
     {
         "client": "WatchableSqliteClient SqliteClient SqliteResult SqliteRow SqliteValue Statement",
         "conversation_store": "SqliteConversationStore",
+        "message_store": "SqliteMessageStore",
         "driver": "SqliteDatabase wrap_sqlite3",
         "schema": "Migration migrate migrations schema_sql",
         "stream_store": "SqliteStreamStore",

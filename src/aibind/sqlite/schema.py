@@ -18,7 +18,9 @@ from .client import SqliteClient, Statement
 __all__ = [
     "CHUNKS_TABLE",
     "CONVERSATIONS_TABLE",
+    "MESSAGES_TABLE",
     "MIGRATIONS_TABLE",
+    "SESSIONS_TABLE",
     "STATUS_TABLE",
     "Migration",
     "migrate",
@@ -30,6 +32,8 @@ __all__ = [
 CHUNKS_TABLE = "aibind_stream_chunks"
 STATUS_TABLE = "aibind_stream_status"
 CONVERSATIONS_TABLE = "aibind_conversations"
+SESSIONS_TABLE = "aibind_sessions"
+MESSAGES_TABLE = "aibind_messages"
 MIGRATIONS_TABLE = "aibind_migrations"
 """The table in which :func:`migrate` records what it applied."""
 
@@ -77,9 +81,17 @@ def migrations(
     chunks_table: str = CHUNKS_TABLE,
     status_table: str = STATUS_TABLE,
     conversations_table: str = CONVERSATIONS_TABLE,
+    sessions_table: str = SESSIONS_TABLE,
+    messages_table: str = MESSAGES_TABLE,
 ) -> list[Migration]:
     """Return the migrations, in order, for tables of these names. Raises ValueError for invalid or repeated names."""
-    names = {CHUNKS_TABLE: chunks_table, STATUS_TABLE: status_table, CONVERSATIONS_TABLE: conversations_table}
+    names = {
+        CHUNKS_TABLE: chunks_table,
+        STATUS_TABLE: status_table,
+        CONVERSATIONS_TABLE: conversations_table,
+        SESSIONS_TABLE: sessions_table,
+        MESSAGES_TABLE: messages_table,
+    }
     quoted = {table: quote_identifier(name) for table, name in names.items()}
     if len({name.lower() for name in (*names.values(), MIGRATIONS_TABLE)}) <= len(names):
         raise ValueError(f"The names of the tables must differ, and none may be {MIGRATIONS_TABLE}: {names}")
@@ -105,9 +117,17 @@ def schema_sql(
     chunks_table: str = CHUNKS_TABLE,
     status_table: str = STATUS_TABLE,
     conversations_table: str = CONVERSATIONS_TABLE,
+    sessions_table: str = SESSIONS_TABLE,
+    messages_table: str = MESSAGES_TABLE,
 ) -> str:
     """Return the whole schema as one SQL script. Raises ValueError for invalid or repeated names."""
-    steps = migrations(chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table)
+    steps = migrations(
+        chunks_table=chunks_table,
+        status_table=status_table,
+        conversations_table=conversations_table,
+        sessions_table=sessions_table,
+        messages_table=messages_table,
+    )
     return "\n".join(step.sql for step in steps)
 
 
@@ -117,6 +137,8 @@ async def migrate(
     chunks_table: str = CHUNKS_TABLE,
     status_table: str = STATUS_TABLE,
     conversations_table: str = CONVERSATIONS_TABLE,
+    sessions_table: str = SESSIONS_TABLE,
+    messages_table: str = MESSAGES_TABLE,
 ) -> list[str]:
     """Apply the migrations that the database has not had yet, and return their names.
 
@@ -124,7 +146,13 @@ async def migrate(
     that it is applied once. Each set of table names is migrated separately. Raises ValueError for invalid or repeated
     names.
     """
-    steps = migrations(chunks_table=chunks_table, status_table=status_table, conversations_table=conversations_table)
+    steps = migrations(
+        chunks_table=chunks_table,
+        status_table=status_table,
+        conversations_table=conversations_table,
+        sessions_table=sessions_table,
+        messages_table=messages_table,
+    )
     select = Statement(f'SELECT name, tables FROM "{MIGRATIONS_TABLE}"')
     create = Statement(
         f'CREATE TABLE IF NOT EXISTS "{MIGRATIONS_TABLE}" '

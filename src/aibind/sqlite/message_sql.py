@@ -1,0 +1,190 @@
+"""The SQL statements of the message store, each atomic by itself, with their arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .client import SqliteValue, Statement
+from .schema import quote_identifier
+
+__all__ = ["MAX_PART_CHARS", "MessageRow", "MessageSql", "SessionChange"]
+
+MAX_PART_CHARS = 250_000
+"""Characters in one row or JSON parameter: a value on D1 holds at most 2 MB, and a character takes up to 8 bytes."""
+
+MAX_SWEPT_SESSIONS = 100
+"""Sessions that one statement removes, so that it stays within a database's time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """A row of a message. ``seq`` and ``place`` count from the first message of the same save."""
+
+    id: str
+    part: int
+    seq: int
+    place: int
+    parent_id: str | None
+    replaces: str | None
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChange:
+    """The changes that a save makes to a session's row.
+
+    ``required`` are the ids of stored messages that the new ones are below; without them nothing is changed.
+    """
+
+    session_id: str
+    owner: str | None
+    active_leaf_id: str | None
+    moves: bool
+    added: int
+    floor_seq: int
+    unknown: str
+    now: int
+    expires_at: int | None
+    required: Sequence[str]
+
+
+class MessageSql:
+    """The statements for two tables. Raises ValueError for a table name that is not a plain identifier."""
+
+    def __init__(self, sessions_table: str, messages_table: str) -> None:
+        sessions, messages = quote_identifier(sessions_table), quote_identifier(messages_table)
+        lacking = (
+            f"EXISTS (SELECT 1 FROM json_each(?2) r WHERE NOT EXISTS"
+            f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = r.value AND part = 0))"
+        )
+        self._save = (
+            f"INSERT INTO {sessions} AS s (session_id, owner, active_leaf_id, next_seq, floor_seq, revision, unknown,"
+            " created_at, updated_at, expires_at)"
+            f" SELECT ?1, ?3, ?4, ?6, ?7, 1, ?8, ?9, ?9, ?10 WHERE NOT {lacking}"
+            " ON CONFLICT (session_id) DO UPDATE SET"
+            " active_leaf_id = CASE WHEN ?5 THEN excluded.active_leaf_id ELSE s.active_leaf_id END,"
+            " next_seq = s.next_seq + ?6, floor_seq = max(s.floor_seq, ?7), revision = s.revision + 1,"
+            " unknown = excluded.unknown, updated_at = max(excluded.updated_at, s.updated_at + 1),"
+            " expires_at = excluded.expires_at RETURNING next_seq"
+        )
+        insert = f"INSERT INTO {messages} (session_id, id, part, seq, place, parent_id, replaces, data) SELECT ?1,"
+        self._insert_one = (
+            f"{insert} ?4, ?5, next_seq - ?3 + ?6, next_seq - ?3 + ?7, ?8, ?9, ?10"
+            f" FROM {sessions} WHERE session_id = ?1 AND NOT {lacking} ON CONFLICT DO NOTHING"
+        )
+        columns = ", ".join(
+            f"next_seq - ?3 + json_extract(j.value, '$[{number}]')"
+            if number in (2, 3)
+            else f"json_extract(j.value, '$[{number}]')"
+            for number in range(7)
+        )
+        self._insert = (
+            f"{insert} {columns} FROM json_each(?4) j, {sessions}"
+            f" WHERE session_id = ?1 AND NOT {lacking} ON CONFLICT DO NOTHING"
+        )
+        # A message that another client continued from stays, with those above it.
+        self._remove = (
+            f"WITH RECURSIVE gone (id) AS (SELECT value FROM json_each(?2)), kept (id) AS ("
+            f"SELECT m.parent_id FROM {messages} m WHERE m.session_id = ?1 AND m.part = 0"
+            " AND m.id NOT IN (SELECT id FROM gone) AND m.parent_id IN (SELECT id FROM gone)"
+            f" UNION SELECT m.parent_id FROM kept JOIN {messages} m"
+            " ON m.session_id = ?1 AND m.id = kept.id AND m.part = 0 WHERE m.parent_id IS NOT NULL)"
+            f" DELETE FROM {messages} WHERE session_id = ?1 AND id IN (SELECT id FROM gone)"
+            " AND id NOT IN (SELECT id FROM kept)"
+        )
+        self._session = (
+            f"SELECT active_leaf_id, next_seq, floor_seq, unknown FROM {sessions}"
+            " WHERE session_id = ? AND (expires_at IS NULL OR expires_at > ?)"
+        )
+        fields = "m.id, m.part, m.seq, m.place, m.parent_id, m.data"
+        self._page = (
+            f"SELECT {fields} FROM {messages} m WHERE m.session_id = ?1 AND (m.id, m.part) > (?2, ?3) AND m.seq >="
+            f" (SELECT floor_seq FROM {sessions} WHERE session_id = ?1) ORDER BY m.id, m.part LIMIT ?4"
+        )
+        self._above = (
+            f"WITH RECURSIVE above (id) AS (SELECT value FROM json_each(?2) UNION SELECT m.parent_id FROM above"
+            f" JOIN {messages} m ON m.session_id = ?1 AND m.id = above.id AND m.part = 0 WHERE m.parent_id IS NOT NULL)"
+            f" SELECT {fields} FROM above JOIN {messages} m ON m.session_id = ?1 AND m.id = above.id"
+        )
+        self._delete = (
+            f"DELETE FROM {messages} WHERE session_id = ?",
+            f"DELETE FROM {sessions} WHERE session_id = ? RETURNING 1",
+        )
+        expired = (
+            f"SELECT session_id FROM {sessions} WHERE expires_at <= ? ORDER BY session_id LIMIT {MAX_SWEPT_SESSIONS}"
+        )
+        self._remove_expired = (
+            f"DELETE FROM {messages} WHERE session_id IN ({expired})",
+            f"DELETE FROM {sessions} WHERE session_id IN ({expired}) RETURNING 1",
+        )
+
+    def save(self, change: SessionChange, rows: Sequence[MessageRow], removed: Sequence[str]) -> list[Statement]:
+        """Change a session's row and insert messages; the first statement returns a row unless a message is missing."""
+        session_id, required = change.session_id, json.dumps(change.required)
+        statements = [
+            Statement(
+                self._save,
+                (
+                    session_id,
+                    required,
+                    change.owner,
+                    change.active_leaf_id,
+                    change.moves,
+                    change.added,
+                    change.floor_seq,
+                    change.unknown,
+                    change.now,
+                    change.expires_at,
+                ),
+            )
+        ]
+        for run in _runs(rows):
+            place: tuple[SqliteValue, ...] = (session_id, required, change.added)
+            if len(run) == 1:
+                statements.append(Statement(self._insert_one, (*place, *_fields(run[0]))))
+            else:
+                values = json.dumps([_fields(row) for row in run], ensure_ascii=False, separators=(",", ":"))
+                statements.append(Statement(self._insert, (*place, values)))
+        if removed:
+            statements.append(Statement(self._remove, (session_id, json.dumps(removed))))
+        return statements
+
+    def load(self, session_id: str, now: int, limit: int) -> list[Statement]:
+        """Select a session's row, unless it has expired, and the first page of its messages."""
+        return [Statement(self._session, (session_id, now)), self.page(session_id, "", -1, limit)]
+
+    def page(self, session_id: str, after_id: str, after_part: int, limit: int) -> Statement:
+        """Select the messages past a row, in the order of their ids."""
+        return Statement(self._page, (session_id, after_id, after_part, limit))
+
+    def above(self, session_id: str, ids: Sequence[str]) -> Statement:
+        """Select messages and all messages above them."""
+        return Statement(self._above, (session_id, json.dumps(ids)))
+
+    def delete(self, session_id: str) -> list[Statement]:
+        """Delete a session with its messages."""
+        return [Statement(sql, (session_id,)) for sql in self._delete]
+
+    def remove_expired(self, now: int) -> list[Statement]:
+        """Delete sessions that have expired, returning a row for each."""
+        return [Statement(sql, (now,)) for sql in self._remove_expired]
+
+
+def _fields(row: MessageRow) -> tuple[str, int, int, int, str | None, str | None, str]:
+    return row.id, row.part, row.seq, row.place, row.parent_id, row.replaces, row.data
+
+
+def _runs(rows: Sequence[MessageRow]) -> list[list[MessageRow]]:
+    """Split rows into runs of which each fits one parameter."""
+    runs: list[list[MessageRow]] = []
+    size = 0
+    for row in rows:
+        length = len(row.data) + len(row.id) + 100
+        if not runs or size + length > MAX_PART_CHARS:
+            runs.append([])
+            size = 0
+        runs[-1].append(row)
+        size += length
+    return runs

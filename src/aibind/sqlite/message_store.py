@@ -1,0 +1,243 @@
+"""Conversations in SQLite, a row for each message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import cast
+
+from .._time import now_ms
+from ..errors import CorruptConversationError, MalformedTreeError
+from ..history import ChatHistory, MessageTree
+from ..history.changes import TreeChanges
+from ..history.entry import Entry
+from ..history.json import decode_at, quote
+from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
+from .message_sql import MAX_PART_CHARS, MAX_SWEPT_SESSIONS, MessageRow, MessageSql, SessionChange
+from .schema import MESSAGES_TABLE, SESSIONS_TABLE
+
+__all__ = ["SqliteMessageStore"]
+
+_REMOTE_PAGE_ROWS = 500
+"""Rows of messages in one answer of a remote database, which limits the size of an answer."""
+
+_LOCAL_PAGE_ROWS = 1_000_000
+
+_MAX_READS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """A session in the tables of a database: what a chat was loaded from or saved to."""
+
+    client: SqliteClient
+    tables: tuple[str, str]
+    session_id: str
+
+
+class SqliteMessageStore:
+    """A conversation store that keeps a row for each message and one for each session.
+
+    Messages never change, so a save inserts those that are new and moves the end of the current path, in one
+    transaction. Several processes may therefore save one conversation at the same time without losing a turn: what each
+    of them added is there, as alternatives where they continued from the same message, and the current path is that of
+    the last save that moved it. A chat remembers what it was loaded with (see :meth:`MessageTree.unsaved`), so that a
+    turn costs the same statements, rows and bytes in a conversation of any length. A chat that was loaded from another
+    store, or made from JSON, is saved whole the first time.
+
+    Removing a message deletes its row, unless another process continued from it meanwhile. ``ChatHistory.compact``
+    keeps the rows of the messages that the summary replaces, which are no longer loaded.
+
+    ``ttl_ms`` is the time to live after the last save, in milliseconds; None, the default, keeps conversations until
+    they are deleted. An expired conversation reads as absent until :meth:`cleanup` removes it; a save before that adds
+    to it. The tables are made by :func:`aibind.sqlite.migrate`.
+
+    Raises ValueError for an invalid table name and a ``ttl_ms`` that is not positive. Every method also raises the
+    ``Sqlite…`` errors of its client.
+    """
+
+    def __init__(
+        self,
+        client: SqliteClient,
+        *,
+        sessions_table: str = SESSIONS_TABLE,
+        messages_table: str = MESSAGES_TABLE,
+        ttl_ms: int | None = None,
+    ) -> None:
+        if ttl_ms is not None and not ttl_ms > 0:
+            raise ValueError(f"ttl_ms must be positive, or None to keep conversations, not {ttl_ms}")
+        self._client = client
+        self._tables = sessions_table, messages_table
+        self._sql = MessageSql(sessions_table, messages_table)
+        self._ttl_ms = ttl_ms
+        self._page_rows = _LOCAL_PAGE_ROWS if isinstance(client, WatchableSqliteClient) else _REMOTE_PAGE_ROWS
+
+    def __repr__(self) -> str:
+        sessions, messages = self._tables
+        return f"<SqliteMessageStore sessions={sessions!r} messages={messages!r} client={self._client!r}>"
+
+    async def load(self, session_id: str) -> ChatHistory:
+        """Return the conversation of a session; an empty one when the session is unknown or has expired.
+
+        Raises CorruptConversationError when its rows are not those of a conversation; they are left unchanged.
+        """
+        for attempt in range(_MAX_READS):
+            try:
+                return await self._load(session_id)
+            except MalformedTreeError as error:
+                # Rows that were removed while pages were read can leave others without what was above them.
+                if attempt == _MAX_READS - 1:
+                    raise CorruptConversationError(
+                        f'Conversation "{session_id}" in table "{self._tables[1]}" cannot be read: {error}. '
+                        "It was left as it is: repair it, or delete it to start over",
+                        session_id,
+                    ) from error
+        raise AssertionError("the loop above returns or raises")
+
+    async def save(self, session_id: str, chat: ChatHistory, *, owner: str | None = None) -> None:
+        """Store what the chat has and the session lacks, in one transaction, and restart the time to live.
+
+        ``owner`` is recorded when the session is new.
+        """
+        tree = chat.tree
+        origin = _Origin(self._client, self._tables, session_id)
+        changes = tree.unsaved(origin)
+        if changes.is_empty and changes.mark and self._ttl_ms is None:
+            return
+        next_seq = await self._save(session_id, tree, changes, owner)
+        if next_seq is None:
+            # What the new messages are below was removed by another process: it comes back, since they need it.
+            changes = tree.unsaved(origin, whole=True)
+            next_seq = await self._save(session_id, tree, changes, owner)
+        # Messages that others added in between are not among those that a summary of this chat would replace.
+        is_alone = next_seq == changes.mark + len(changes.added)
+        tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
+
+    async def delete(self, session_id: str) -> None:
+        """Delete a conversation; an unknown one is not an error."""
+        await self._client.batch(self._sql.delete(session_id))
+
+    async def cleanup(self) -> int:
+        """Remove the conversations that have expired and return their number."""
+        now = now_ms()
+        removed = 0
+        while True:
+            count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
+            removed += count
+            if count < MAX_SWEPT_SESSIONS:
+                return removed
+
+    # --- loading ---
+
+    async def _load(self, session_id: str) -> ChatHistory:
+        sessions, page = await self._client.batch(self._sql.load(session_id, now_ms(), self._page_rows))
+        if not sessions.rows:
+            return ChatHistory()
+        rows = list(page.rows)
+        while len(page.rows) == self._page_rows:
+            last = page.rows[-1]
+            page = await self._execute(
+                self._sql.page(session_id, cast("str", last["id"]), cast("int", last["part"]), self._page_rows)
+            )
+            rows += page.rows
+        session = sessions.rows[0]
+        leaf = cast("str | None", session["active_leaf_id"])
+        rows += await self._above(session_id, rows, leaf)
+        tree = MessageTree.restore(
+            _nodes(rows),
+            None if leaf is None else _id_of(leaf),
+            cast("str", session["unknown"]),
+            origin=_Origin(self._client, self._tables, session_id),
+            mark=cast("int", session["next_seq"]),
+        )
+        return ChatHistory.from_tree(tree)
+
+    async def _above(self, session_id: str, rows: Sequence[SqliteRow], leaf: str | None) -> list[SqliteRow]:
+        """Return the rows that others need above them and that a summary has replaced."""
+        found = {cast("str", row["id"]) for row in rows}
+        needed = {cast("str", row["parent_id"]) for row in rows if row["parent_id"] is not None}
+        if leaf is not None:
+            needed.add(leaf)
+        missing = sorted(needed - found)
+        if not missing:
+            return []
+        above = (await self._execute(self._sql.above(session_id, missing))).rows
+        return [row for row in above if row["id"] not in found]
+
+    # --- saving ---
+
+    async def _save(self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None) -> int | None:
+        """Store changes, and return the next seq; None, and nothing is stored, when what they are below is missing."""
+        added = {entry.id for entry in changes.added}
+        required = {entry.parent_id for entry in changes.added if entry.parent_id is not None} - added
+        leaf = changes.active_leaf_id
+        moves = leaf != changes.stored_leaf_id or bool(changes.removed)
+        if moves and leaf is not None and leaf not in added:
+            required.add(leaf)
+        now = now_ms()
+        change = SessionChange(
+            session_id=session_id,
+            owner=owner,
+            active_leaf_id=None if leaf is None else _key_of(leaf),
+            moves=moves,
+            added=len(changes.added),
+            floor_seq=changes.mark if changes.compacted else 0,
+            unknown=tree.unknown,
+            now=now,
+            expires_at=None if self._ttl_ms is None else now + self._ttl_ms,
+            required=sorted(map(_key_of, required)),
+        )
+        removed = [_key_of(node_id) for node_id in changes.removed]
+        results = await self._client.batch(self._sql.save(change, _rows(tree, changes), removed))
+        return cast("int", results[0].rows[0]["next_seq"]) if results[0].rows else None
+
+    async def _execute(self, statement: Statement) -> SqliteResult:
+        return await self._client.execute(statement.sql, statement.args)
+
+
+def _rows(tree: MessageTree, changes: TreeChanges) -> list[MessageRow]:
+    places = _places(tree, changes.added)
+    replaces = changes.stored_leaf_id if changes.compacted else None
+    rows: list[MessageRow] = []
+    for seq, entry in enumerate(changes.added):
+        text = entry.text
+        parent = None if entry.parent_id is None else _key_of(entry.parent_id)
+        stands_for = None if replaces is None or entry.parent_id is not None else _key_of(replaces)
+        for part, start in enumerate(range(0, len(text), MAX_PART_CHARS)):
+            data = text[start : start + MAX_PART_CHARS]
+            rows.append(MessageRow(_key_of(entry.id), part, seq, places.get(entry.id, seq), parent, stands_for, data))
+    return rows
+
+
+def _places(tree: MessageTree, added: Sequence[Entry]) -> dict[str, int]:
+    """Return the places of the new messages whose siblings are in another order than the messages of the tree."""
+    seqs: dict[str | None, dict[str, int]] = {}
+    for seq, entry in enumerate(added):
+        seqs.setdefault(entry.parent_id, {})[entry.id] = seq
+    places: dict[str, int] = {}
+    for siblings in seqs.values():
+        if len(siblings) > 1:
+            in_order = [node_id for node_id in tree.get_sibling_ids(next(iter(siblings))) if node_id in siblings]
+            places.update(zip(in_order, sorted(siblings.values()), strict=True))
+    return places
+
+
+def _nodes(rows: list[SqliteRow]) -> Iterator[tuple[str, int]]:
+    """Yield the texts of messages and their places, in the order of the tree, with the parts of each put together."""
+    rows.sort(key=lambda row: (row["seq"], row["part"]))
+    for _, parts in groupby(rows, key=itemgetter("id")):
+        first, *others = parts
+        text = "".join(cast("str", row["data"]) for row in (first, *others))
+        yield text, cast("int", first["place"])
+
+
+def _key_of(node_id: str) -> str:
+    """Return a message's id as the table has it: escaped, since SQLite has no NUL in JSON and no lone surrogates."""
+    return quote(node_id)[1:-1]
+
+
+def _id_of(key: str) -> str:
+    node_id: str = decode_at(f'"{key}"', 0)[0]
+    return node_id
