@@ -128,6 +128,7 @@ async def make_each() -> AsyncIterator[object]:
         yield aibind.sqlite.SqliteStreamStore(client, chunks_table="my_chunks")
         conversations = aibind.sqlite.SqliteConversationStore(client, table="my_conversations")
         yield conversations
+        yield aibind.sqlite.SqliteMessageStore(client, messages_table="my_messages")
         handler = aibind.server.StreamHandler(
             models={"fast": aibind.models.EchoModel()}, resumable=True, conversations=conversations
         )

@@ -258,7 +258,8 @@ async def test_a_failed_save_leaves_the_state_before(tmp_path: Path) -> None:
         before = (await store.load("s")).to_json()
         chat.append(ask("x" * 600_000))
         await client.execute(
-            "CREATE TRIGGER fail BEFORE INSERT ON aibind_messages WHEN NEW.part = 2 BEGIN SELECT RAISE(ABORT, 'no'); END"
+            "CREATE TRIGGER fail BEFORE INSERT ON aibind_messages WHEN NEW.part = 2"
+            " BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         with pytest.raises(SqliteError):
             await store.save("s", chat)

@@ -13,6 +13,8 @@ from testbed.javascript import JAVASCRIPT_TABLES, javascript_sql
 
 OUR_TABLES = ("aibind_stream_chunks", "aibind_stream_status", "aibind_conversations")
 
+MESSAGE_TABLES = ("aibind_sessions", "aibind_messages")
+
 KINDS = ("raw", "sdk", "javascript")
 """Bindings as Cloudflare gives them; as the SDK wraps them; raw, over the tables of the JavaScript packages."""
 
@@ -64,9 +66,9 @@ class Bench:
             await migrate(client)
         if JAVASCRIPT_TABLES[0] not in names:
             await client.batch([Statement(sql) for sql in javascript_sql(*JAVASCRIPT_TABLES)])
-        known = {*OUR_TABLES, *JAVASCRIPT_TABLES, "aibind_migrations"}
+        known = {*OUR_TABLES, *MESSAGE_TABLES, *JAVASCRIPT_TABLES, "aibind_migrations"}
         await client.batch(
-            [Statement(f'DELETE FROM "{name}"') for name in (*OUR_TABLES, *JAVASCRIPT_TABLES)]
+            [Statement(f'DELETE FROM "{name}"') for name in (*OUR_TABLES, *MESSAGE_TABLES, *JAVASCRIPT_TABLES)]
             + [Statement(f'DROP TABLE "{name}"') for name in names - known if not name.startswith("sqlite_")]
         )
 

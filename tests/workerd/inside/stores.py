@@ -11,6 +11,7 @@ from aibind.cloudflare import KVConversationStore, wrap_d1
 from aibind.conversations import ConversationStore
 from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statement
 from aibind.sqlite.conversation_store import SqliteConversationStore
+from aibind.sqlite.message_store import SqliteMessageStore
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams.store import StreamStore
 from aibind.testing import Check, conversation_store_checks, stream_store_checks
@@ -66,6 +67,18 @@ class D1Conversations:
         return SqliteConversationStore(wrap_d1(self._bench.db), table=self._bench.conversations, ttl_ms=ttl_ms)
 
 
+class D1Messages:
+    """Message stores on D1."""
+
+    min_ttl_ms = 1
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
+        return SqliteMessageStore(wrap_d1(self._bench.db), ttl_ms=ttl_ms)
+
+
 class KVConversations:
     """Conversation stores in KV, under a prefix that only this harness uses."""
 
@@ -96,5 +109,6 @@ class Suite:
 SUITES = (
     Suite("streams_on_d1", "streams", "D1", stream_store_checks(), D1Streams),
     Suite("conversations_on_d1", "conversations", "D1", conversation_store_checks(), D1Conversations),
+    Suite("messages_on_d1", "conversations", "D1 messages", conversation_store_checks(), D1Messages, KINDS[:2]),
     Suite("conversations_in_kv", "conversations", "KV", conversation_store_checks(), KVConversations, KINDS[:2]),
 )
