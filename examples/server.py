@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from aibind.models import EchoModel, Model, OpenAIModel
 from aibind.server import StreamHandler, create_app
-from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 
 
 def make_model() -> Model:
@@ -32,7 +32,7 @@ def make_app(database: str | Path) -> FastAPI:
     """Return the app of a server that keeps everything in one database file."""
     client = wrap_sqlite3(database)
     streams = SqliteStreamStore(client)
-    conversations = SqliteConversationStore(client)
+    conversations = SqliteMessageStore(client)
     handler = StreamHandler(
         model=make_model(),
         resumable=True,

@@ -16,10 +16,9 @@ from aibind.demo.assembly import Demo, open_demo
 from aibind.demo.catalogue import Catalogue, ListedConversations
 from aibind.demo.chats import Chats
 from aibind.demo.serving import DemoServer
-from aibind.history import ChatHistory
 from aibind.models import EchoModel
 from aibind.server import StreamHandler
-from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import SseParser
 
 
@@ -195,10 +194,10 @@ async def leave_behind(database: Path, session_id: str, stream_id: str, text: st
         await streams.create(stream_id)
         if text:
             await streams.append(stream_id, "\x01" + text)
-        (row,) = (await sqlite.execute("SELECT data FROM aibind_conversations")).rows
-        chat = ChatHistory.from_json(str(row["data"]))
+        conversations = SqliteMessageStore(sqlite)
+        chat = await conversations.load(session_id)
         chat.append({"role": "user", "content": "And then?"}, {"streamId": stream_id})
-        await sqlite.execute("UPDATE aibind_conversations SET data = ?", [chat.to_json()])
+        await conversations.save(session_id, chat)
         await sqlite.execute("UPDATE aibind_demo_conversations SET pending = ?", [stream_id])
 
 
@@ -218,7 +217,7 @@ async def test_the_answer_of_a_killed_server_is_put_in_its_place(tmp_path: Path)
 async def test_answers_of_killed_servers_are_saved_before_their_streams_are_swept(tmp_path: Path) -> None:
     await leave_behind(tmp_path / "chat.db", "s", "lost", "As far as it")
     async with wrap_sqlite3(tmp_path / "chat.db") as sqlite:
-        stored = SqliteConversationStore(sqlite)
+        stored = SqliteMessageStore(sqlite)
         catalogue = Catalogue(sqlite)
         conversations = ListedConversations(stored, catalogue)
         streams = SqliteStreamStore(sqlite)
@@ -234,7 +233,7 @@ async def test_a_conversation_that_was_left_at_a_question_is_opened_at_its_newes
         await ask(client, "s", prompt="/short Tell me")
         before = (await view(client, "s"))["messages"]
         async with wrap_sqlite3(tmp_path / "chat.db") as sqlite:
-            conversations = SqliteConversationStore(sqlite)
+            conversations = SqliteMessageStore(sqlite)
             chat = await conversations.load("s")
             chat.tree.set_active_leaf(chat.node_ids[0])
             await conversations.save("s", chat)

@@ -15,8 +15,8 @@ from .._time import sleep
 from ..errors import AibindError
 from ..models import Model
 from ..server import StreamHandler
-from ..sqlite.conversation_store import SqliteConversationStore
 from ..sqlite.driver import wrap_sqlite3
+from ..sqlite.message_store import SqliteMessageStore
 from ..sqlite.schema import migrate
 from ..sqlite.stream_store import SqliteStreamStore
 from .app import build_app
@@ -57,7 +57,7 @@ async def open_demo(
         await migrate(client)
         catalogue = Catalogue(client)
         await catalogue.create_table()
-        stored = SqliteConversationStore(client, ttl_ms=KEEP_MS)
+        stored = SqliteMessageStore(client, ttl_ms=KEEP_MS)
         conversations = ListedConversations(stored, catalogue)
         streams = SqliteStreamStore(client, ttl_ms=KEEP_MS, lease_ms=LEASE_MS)
         handler = StreamHandler(
