@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from aibind.errors import StreamNotActiveError, StreamNotFoundError
 from aibind.sqlite import SqliteClient, SqliteStreamStore, Statement, wrap_sqlite3
+from aibind.sqlite.client import SqliteResult, SqliteValue
 from aibind.streams import DurableStream
 from aibind.streams.store import StreamEnd
 from testbed.counting import CountingClient
@@ -175,6 +176,57 @@ async def test_the_first_notice_of_a_stop_by_javascript_moves_the_expiry_once(
         for again in NOTICES:
             await again(store)
         assert await read_row(client, "s") == row
+
+
+@pytest.mark.parametrize("with_append", [True, False])
+@in_virtual_time
+async def test_a_stop_by_javascript_after_a_renewal_is_noticed(with_append: bool, tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as client:
+        await make_tables(client)
+        store = SqliteStreamStore(client)
+        await store.create("s")
+        await asyncio.sleep(20)
+        if with_append:
+            await store.append_many("s", ["\x01a"], first_seq=1, renew=True)
+        else:
+            await store.append_many("s", ["\x01a"])
+            assert await store.renew("s")
+        await stop_from_javascript(client, "s")
+        await asyncio.sleep(1)
+        await append(store)
+        row = await read_row(client, "s")
+        assert row["total_chunks"] == 1
+        assert row["expires_at"] == pytest.approx(now_ms() + 300_000, abs=2)
+
+
+class DistantClient(CountingClient):
+    """Takes a tenth of a second to reach the database."""
+
+    async def execute(self, sql: str, args: Sequence[SqliteValue] = ()) -> SqliteResult:
+        await asyncio.sleep(0.1)
+        return await super().execute(sql, args)
+
+
+@in_virtual_time
+async def test_two_notices_at_once_of_a_stop_by_javascript_agree(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as client:
+        await make_tables(client)
+        store = SqliteStreamStore(DistantClient(client))
+        await store.create("s")
+        await store.append_many("s", ["\x01a"])
+        await stop_from_javascript(client, "s")
+        await asyncio.sleep(LEASE_S + 5)
+
+        async def look_later() -> object:
+            await asyncio.sleep(0.05)
+            return await store.get_status("s")
+
+        first, second = await asyncio.gather(store.get_status("s"), look_later())
+        assert first is not None
+        assert first == second
+        assert first.total_chunks == 1
+        row = await read_row(client, "s")
+        assert row["expires_at"] == first.expires_at
 
 
 @pytest.mark.parametrize("chunks", [0, 1])

@@ -153,18 +153,19 @@ class SqliteStreamStore(BaseStreamStore):
         self._has_ended(stream_id)
         return status
 
-    async def _keep(self, stream_id: str, status: StreamStatus) -> StreamStatus:
+    async def _keep(self, stream_id: str, status: StreamStatus) -> StreamStatus | None:
         """Let a stream of this store object that has ended elsewhere be resumed for its time to live.
 
         JavaScript's stop leaves the row as the producer wrote it last: with the lease, and without the count.
         """
         lease = self._leases.get(stream_id)
+        found: StreamStatus | None = status
         if lease is not None and status.total_chunks == 0 and status.expires_at <= lease:
             kept = (await self._execute(self._sql.keep(stream_id, now_ms() + self._ttl_ms, lease))).rows
-            if kept:
-                status = _status(kept[0], stored=0)
+            # No row: another call was first, or the stream has been removed.
+            found = _status(kept[0], stored=0) if kept else await self._read_status(stream_id)
         self._has_ended(stream_id)
-        return status
+        return found
 
     async def _refuse(self, stream_id: str) -> None:
         status = await self._get_end(stream_id)
@@ -217,13 +218,14 @@ class SqliteStreamStore(BaseStreamStore):
 
         A second one follows when this store object produces the stream and learns that JavaScript stopped it.
         """
-        rows = (await self._execute(self._sql.status(stream_id))).rows
-        if not rows:
-            return None
-        status = _status(rows[0], stored=0)
-        if stream_id in self._leases and not status.is_active:
+        status = await self._read_status(stream_id)
+        if status is not None and not status.is_active and stream_id in self._leases:
             status = await self._keep(stream_id, status)
-        return None if _is_expired(status) else status
+        return None if status is None or _is_expired(status) else status
+
+    async def _read_status(self, stream_id: str) -> StreamStatus | None:
+        rows = (await self._execute(self._sql.status(stream_id))).rows
+        return _status(rows[0], stored=0) if rows else None
 
     # --- cleaning up ---
 
