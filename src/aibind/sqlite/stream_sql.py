@@ -49,6 +49,11 @@ class StreamSql:
             f" total_chunks = coalesce((SELECT max(seq) FROM {chunks} WHERE id = ?), 0)"
             f" WHERE id = ? AND state = 'active' RETURNING id"
         )
+        self._keep = (
+            f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
+            f" WHERE id = ? AND state <> 'active' AND total_chunks = 0 AND expires_at <= min(?, ?)"
+            f" RETURNING state, error, total_chunks, expires_at"
+        )
         self._read = (
             f"SELECT s.state, s.error, s.total_chunks, s.expires_at, c.seq, c.data FROM {status} s"
             f" LEFT JOIN {chunks} c ON c.id = s.id AND c.seq > ? WHERE s.id = ? ORDER BY c.seq LIMIT {MAX_PAGE_CHUNKS}"
@@ -59,8 +64,10 @@ class StreamSql:
             f" FROM {status} s WHERE s.id = ?"
         )
         self._silent = (
-            f"SELECT s.id, {stored} AS stored FROM {status} s"
-            f" WHERE s.state = 'active' AND s.expires_at <= ? LIMIT {MAX_SWEPT_STREAMS}"
+            f"SELECT s.id, s.total_chunks, s.expires_at, {stored} AS stored FROM {status} s"
+            # Those of JavaScript last, which may have to stay: they must not keep others from being swept.
+            f" WHERE s.state = 'active' AND s.expires_at <= ?"
+            f" ORDER BY s.total_chunks > 0, s.expires_at LIMIT {MAX_SWEPT_STREAMS}"
         )
         expired = (
             f"SELECT id FROM {status} WHERE state <> 'active' AND expires_at <= ? ORDER BY id LIMIT {MAX_SWEPT_STREAMS}"
@@ -115,6 +122,14 @@ class StreamSql:
         """End an active stream, returning its row."""
         return Statement(self._finish, (state, error, expires_at, stream_id, stream_id))
 
+    def keep(self, stream_id: str, expires_at: int, lease: int) -> Statement:
+        """Do for a stream that JavaScript stopped what our end does, returning its row.
+
+        ``lease`` is the ``expires_at`` that the producer wrote last. It does nothing where an end of ours, or this
+        statement, has moved that.
+        """
+        return Statement(self._keep, (expires_at, stream_id, lease, expires_at))
+
     def read(self, stream_id: str, after_seq: int) -> Statement:
         """Select the state and a page of chunks.
 
@@ -127,7 +142,7 @@ class StreamSql:
         return Statement(self._status, (stream_id,))
 
     def silent(self, now: int) -> Statement:
-        """Select active streams whose lease has run out, with the number of their chunks."""
+        """Select active streams past their ``expires_at``, with the chunks that are counted and those stored."""
         return Statement(self._silent, (now,))
 
     def remove_silent(self, now: int, seen: Iterable[tuple[str, int]]) -> list[Statement]:

@@ -29,6 +29,9 @@ REMOTE_PACE = Pace(250, 2000)
 LOCAL_PACE = Pace(5)
 """A write takes a few microseconds in a group commit, and readers in other processes wait for it."""
 
+JAVASCRIPT_SILENCE_MS = 3_600_000
+"""Milliseconds past its time to live after which one look shows that an active JavaScript stream is abandoned."""
+
 
 class SqliteStreamStore(BaseStreamStore):
     """Streams in two tables, which the JavaScript packages read and write as well.
@@ -65,7 +68,8 @@ class SqliteStreamStore(BaseStreamStore):
         self._ttl_ms = ttl_ms
         self._poll_interval_ms = poll_interval_ms
         self._tables = chunks_table, status_table
-        self._producing: set[str] = set()  # streams that this store object created and that have not ended
+        self._leases: dict[str, int] = {}  # of the streams that this store object created and that have not ended
+        self._silent: dict[str, tuple[int, float]] = {}  # JavaScript streams: chunks, and since when there are no more
 
     def __repr__(self) -> str:
         chunks, status = self._tables
@@ -75,11 +79,12 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def create(self, stream_id: str) -> None:
         """Begin a stream: one statement."""
+        expires_at = now_ms() + self._lease_ms
         try:
-            await self._execute(self._sql.create(stream_id, now_ms() + self._lease_ms))
+            await self._execute(self._sql.create(stream_id, expires_at))
         except SqliteConstraintError as error:
             raise StreamExistsError(stream_id) from error
-        self._producing.add(stream_id)
+        self._leases[stream_id] = expires_at
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -87,7 +92,7 @@ class SqliteStreamStore(BaseStreamStore):
         """Store chunks and return their seqs: one statement, with ``renew`` a batch of two."""
         statements = self._sql.append(stream_id, chunks, first_seq)
         if renew:
-            statements.append(self._sql.renew(stream_id, now_ms() + self._lease_ms))
+            statements.append(self._renewal(stream_id))
         try:
             results = await self._run(statements)
         except SqliteConstraintError as error:
@@ -108,10 +113,9 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def renew(self, stream_id: str) -> bool:
         """Restart the producer's lease: one statement."""
-        if (await self._execute(self._sql.renew(stream_id, now_ms() + self._lease_ms))).rows:
+        if (await self._execute(self._renewal(stream_id))).rows:
             return True
-        self._has_ended(stream_id)
-        if await self.get_status(stream_id) is None:
+        if await self._get_end(stream_id) is None:
             raise StreamNotFoundError(stream_id)
         return False
 
@@ -124,21 +128,47 @@ class SqliteStreamStore(BaseStreamStore):
             last = (await self._run([*self._sql.append(stream_id, chunks, first_seq), ending]))[-1]
         except SqliteConstraintError as error:
             raise StreamConflictError(stream_id, first_seq or 0) from error
-        self._has_ended(stream_id)
         if last.rows:
+            self._has_ended(stream_id)
             return end
-        status = await self.get_status(stream_id)
+        status = await self._get_end(stream_id)
         if status is None or status.end is None:  # active again: removed, and created by another producer
             raise StreamNotFoundError(stream_id)
         return status.end
 
+    def _renewal(self, stream_id: str) -> Statement:
+        expires_at = now_ms() + self._lease_ms
+        if stream_id in self._leases:
+            self._leases[stream_id] = expires_at  # before the write, whose answer may be lost
+        return self._sql.renew(stream_id, expires_at)
+
     def _has_ended(self, stream_id: str) -> None:
-        self._producing.discard(stream_id)
+        self._leases.pop(stream_id, None)
         self.wake_readers(stream_id)
 
-    async def _refuse(self, stream_id: str) -> None:
-        self._has_ended(stream_id)
+    async def _get_end(self, stream_id: str) -> StreamStatus | None:
+        """Return the status of a stream that refused a write."""
+        self.wake_readers(stream_id)
         status = await self.get_status(stream_id)
+        self._has_ended(stream_id)
+        return status
+
+    async def _keep(self, stream_id: str, status: StreamStatus) -> StreamStatus | None:
+        """Let a stream of this store object that has ended elsewhere be resumed for its time to live.
+
+        JavaScript's stop leaves the row as the producer wrote it last: with the lease, and without the count.
+        """
+        lease = self._leases.get(stream_id)
+        found: StreamStatus | None = status
+        if lease is not None and status.total_chunks == 0 and status.expires_at <= lease:
+            kept = (await self._execute(self._sql.keep(stream_id, now_ms() + self._ttl_ms, lease))).rows
+            # No row: another call was first, or the stream has been removed.
+            found = _status(kept[0], stored=0) if kept else await self._read_status(stream_id)
+        self._has_ended(stream_id)
+        return found
+
+    async def _refuse(self, stream_id: str) -> None:
+        status = await self._get_end(stream_id)
         if status is None:
             raise StreamNotFoundError(stream_id)
         raise StreamNotActiveError(stream_id, status.state)
@@ -160,7 +190,7 @@ class SqliteStreamStore(BaseStreamStore):
         return StreamPoller(
             read_page,
             wakeup,
-            is_own=lambda: self._shares_wakeups and stream_id in self._producing,
+            is_own=lambda: self._shares_wakeups and stream_id in self._leases,
             local=self._local,
             readers=lambda: self._wakeups.watching,
             poll_interval_s=self._poll_interval_ms / 1000,
@@ -184,33 +214,68 @@ class SqliteStreamStore(BaseStreamStore):
         return StreamPage(status, chunks, has_more=len(chunks) == MAX_PAGE_CHUNKS)
 
     async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Return the current state of a stream, or None if it is unknown: one statement."""
+        """Return the current state of a stream, or None if it is unknown: one statement.
+
+        A second one follows when this store object produces the stream and learns that JavaScript stopped it.
+        """
+        status = await self._read_status(stream_id)
+        if status is not None and not status.is_active and stream_id in self._leases:
+            status = await self._keep(stream_id, status)
+        return None if status is None or _is_expired(status) else status
+
+    async def _read_status(self, stream_id: str) -> StreamStatus | None:
         rows = (await self._execute(self._sql.status(stream_id))).rows
-        if not rows:
-            return None
-        status = _status(rows[0], stored=0)
-        return None if _is_expired(status) else status
+        return _status(rows[0], stored=0) if rows else None
 
     # --- cleaning up ---
 
     async def cleanup(self) -> int:
         """Remove streams that have expired, ended or abandoned, and return how many.
 
-        The producer of an active stream gets a tenth of a lease to show progress first. Call it from a cron trigger or
-        a periodic task.
+        Call it from a cron trigger or a periodic task. These are removed:
+
+        * a stream that has ended and whose time to live is over;
+        * an active stream whose lease has run out, if it gets no chunk during a tenth of a lease more, for which this
+          call waits;
+        * an active stream that JavaScript writes, which has no lease, once its time to live is over: if an earlier call
+          on this store object, at least ``lease_ms`` ago, saw it with as many chunks; or, since a cron trigger may make
+          a store for each call, if it expired more than an hour ago, and more than ``ttl_ms`` ago. In either case it
+          too gets a tenth of a lease more.
+
+        JavaScript counts chunks in the status row as it writes them, which tells its active streams from ours. One that
+        has no chunk yet is treated as ours.
         """
         now = now_ms()
         removed = 0
-        silent = (await self._execute(self._sql.silent(now))).rows
+        silent = self._choose_silent((await self._execute(self._sql.silent(now))).rows, now)
         if silent:
             await sleep(self.grace_s)
-            seen = [(cast("str", row["id"]), cast("int", row["stored"])) for row in silent]
-            removed = len((await self._client.batch(self._sql.remove_silent(now, seen)))[-1].rows)
+            removed = len((await self._client.batch(self._sql.remove_silent(now, silent)))[-1].rows)
         while True:
             count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
             removed += count
             if count < MAX_SWEPT_STREAMS:
                 return removed
+
+    def _choose_silent(self, rows: Sequence[SqliteRow], now: int) -> list[tuple[str, int]]:
+        """Return which active streams past their ``expires_at`` may be abandoned, with the number of their chunks."""
+        clock = asyncio.get_running_loop().time()
+        long_ago = now - max(self._ttl_ms, JAVASCRIPT_SILENCE_MS)
+        chosen: list[tuple[str, int]] = []
+        javascript: dict[str, tuple[int, float]] = {}
+        for row in rows:
+            stream_id, stored = cast("str", row["id"]), cast("int", row["stored"])
+            if cast("int", row["total_chunks"]) > 0:
+                count, since = self._silent.get(stream_id, (stored, clock))
+                if count != stored:
+                    since = clock
+                javascript[stream_id] = stored, since
+                silent_ms = (clock - since) * 1000
+                if silent_ms < self._lease_ms and cast("int", row["expires_at"]) > long_ago:
+                    continue
+            chosen.append((stream_id, stored))
+        self._silent = javascript
+        return chosen
 
     # --- the client ---
 

@@ -191,7 +191,7 @@ async def expired_streams_of_javascript_are_removed(bench: Bench) -> None:
         await javascript.create(stream_id, ttl_ms)
         await javascript.append(stream_id, "\x01a")
         await javascript.end(stream_id, "done")
-    await javascript.create("abandoned", -1000)
+    await javascript.create("abandoned", -2 * 3_600_000)
     await javascript.append("abandoned", "\x01a")
     assert await store.cleanup() == 2
     left = await javascript.rows(f"SELECT DISTINCT id FROM {CHUNKS} UNION SELECT id FROM {STATUS}")
