@@ -318,3 +318,50 @@ async def test_a_time_to_live_is_positive(ttl_ms: int) -> None:
     async with wrap_sqlite3(":memory:") as client:
         with pytest.raises(ValueError, match="ttl_ms"):
             SqliteMessageStore(client, ttl_ms=ttl_ms)
+
+
+async def test_sessions_are_listed_by_owner_newest_first_and_by_pages(tmp_path: Path) -> None:
+    async with open_message_harness("file", tmp_path) as harness:
+        store, other = await harness.open(ttl_ms=None), await harness.open(ttl_ms=None)
+        chat = ChatHistory()
+        chat.append(ask("one"))
+        for number in range(7):
+            await store.save(f"s{number}", chat, owner="ada" if number % 2 else None)
+        found = await other.list_sessions()
+        assert [session.session_id for session in found] == [
+            session.session_id
+            for session in sorted(found, key=lambda one: (one.updated_at, one.session_id), reverse=True)
+        ]
+        assert len(found) == 7
+        assert {session.session_id for session in await other.list_sessions(owner="ada")} == {"s1", "s3", "s5"}
+        assert await other.list_sessions(owner="nobody") == []
+        pages = [await other.list_sessions(limit=3)]
+        while pages[-1]:
+            pages.append(await other.list_sessions(limit=3, before=pages[-1][-1]))
+        assert [len(page) for page in pages] == [3, 3, 1, 0]
+        assert [session for page in pages for session in page] == found
+        with pytest.raises(ValueError, match="limit"):
+            await store.list_sessions(limit=0)
+
+
+async def test_a_title_an_owner_and_a_revision(tmp_path: Path) -> None:
+    async with open_message_harness("file", tmp_path) as harness:
+        store = await harness.open(ttl_ms=None)
+        assert not await store.rename("s", "unknown")
+        chat = ChatHistory()
+        chat.append(ask("one"))
+        await store.save("s", chat, owner="ada")
+        (first,) = await store.list_sessions()
+        assert (first.title, first.owner, first.revision, first.expires_at) == (None, "ada", 1, None)
+        assert await store.rename("s", "Rivers")
+        chat.append(ask("two"))
+        await store.save("s", chat, owner="somebody else")
+        (second,) = await store.list_sessions()
+        assert (second.title, second.owner, second.revision) == ("Rivers", "ada", 3)
+        assert second.created_at == first.created_at
+        assert second.updated_at > first.updated_at
+        short = await harness.open(ttl_ms=1)
+        await short.save("gone", ChatHistory())
+        await asyncio.sleep(0.01)
+        assert not await store.rename("gone", "x")
+        assert [session.session_id for session in await store.list_sessions()] == ["s"]

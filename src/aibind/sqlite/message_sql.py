@@ -112,6 +112,16 @@ class MessageSql:
             f"DELETE FROM {messages} WHERE session_id = ?",
             f"DELETE FROM {sessions} WHERE session_id = ? RETURNING 1",
         )
+        self._rename = (
+            f"UPDATE {sessions} SET title = ?, revision = revision + 1"
+            " WHERE session_id = ? AND (expires_at IS NULL OR expires_at > ?) RETURNING 1"
+        )
+        self._sessions = (
+            "SELECT session_id, owner, title, revision, created_at, updated_at, expires_at"
+            f" FROM {sessions} WHERE (expires_at IS NULL OR expires_at > ?1) AND (?2 IS NULL OR owner = ?2)"
+            " AND (?3 IS NULL OR (updated_at, session_id) < (?3, ?4))"
+            " ORDER BY updated_at DESC, session_id DESC LIMIT ?5"
+        )
         expired = (
             f"SELECT session_id FROM {sessions} WHERE expires_at <= ? ORDER BY session_id LIMIT {MAX_SWEPT_SESSIONS}"
         )
@@ -162,6 +172,14 @@ class MessageSql:
     def above(self, session_id: str, ids: Sequence[str]) -> Statement:
         """Select messages and all messages above them."""
         return Statement(self._above, (session_id, json.dumps(ids)))
+
+    def rename(self, session_id: str, title: str | None, now: int) -> Statement:
+        """Change the title of a session that has not expired, returning a row."""
+        return Statement(self._rename, (title, session_id, now))
+
+    def sessions(self, now: int, owner: str | None, before: tuple[int, str] | None, limit: int) -> Statement:
+        """Select sessions that have not expired, newest first, past the time and id of another."""
+        return Statement(self._sessions, (now, owner, *(before or (None, None)), limit))
 
     def delete(self, session_id: str) -> list[Statement]:
         """Delete a session with its messages."""

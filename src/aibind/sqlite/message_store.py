@@ -18,7 +18,7 @@ from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableS
 from .message_sql import MAX_PART_CHARS, MAX_SWEPT_SESSIONS, MessageRow, MessageSql, SessionChange
 from .schema import MESSAGES_TABLE, SESSIONS_TABLE
 
-__all__ = ["SqliteMessageStore"]
+__all__ = ["SessionInfo", "SqliteMessageStore"]
 
 _REMOTE_PAGE_ROWS = 500
 """Rows of messages in one answer of a remote database, which limits the size of an answer."""
@@ -35,6 +35,23 @@ class _Origin:
     client: SqliteClient
     tables: tuple[str, str]
     session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """A session, without its messages.
+
+    ``revision`` grows with every change. Times are in milliseconds since the epoch; ``updated_at`` is that of the last
+    save, and grows with each. ``expires_at`` is None for a session that is kept until it is deleted.
+    """
+
+    session_id: str
+    owner: str | None
+    title: str | None
+    revision: int
+    created_at: int
+    updated_at: int
+    expires_at: int | None
 
 
 class SqliteMessageStore:
@@ -114,6 +131,24 @@ class SqliteMessageStore:
         # Messages that others added in between are not among those that a summary of this chat would replace.
         is_alone = next_seq == changes.mark + len(changes.added)
         tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
+
+    async def list_sessions(
+        self, *, owner: str | None = None, limit: int = 50, before: SessionInfo | None = None
+    ) -> list[SessionInfo]:
+        """Return the sessions of an ``owner`` (None: all sessions), most recently saved first.
+
+        For the next page, pass the last session of the page before as ``before``. Raises ValueError for a ``limit``
+        below 1.
+        """
+        if limit < 1:
+            raise ValueError(f"limit is {limit}: give 1 or more")
+        place = (before.updated_at, before.session_id) if before is not None else None
+        rows = (await self._execute(self._sql.sessions(now_ms(), owner, place, limit))).rows
+        return [SessionInfo(**row) for row in rows]  # type: ignore[arg-type]
+
+    async def rename(self, session_id: str, title: str | None) -> bool:
+        """Change the title of a session, and return False when it is unknown or has expired."""
+        return bool((await self._execute(self._sql.rename(session_id, title, now_ms()))).rows)
 
     async def delete(self, session_id: str) -> None:
         """Delete a conversation; an unknown one is not an error."""
