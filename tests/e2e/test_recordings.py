@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from aibind.sqlite import SqliteConversationStore, wrap_sqlite3
+from aibind.sqlite import SqliteMessageStore, wrap_sqlite3
 from aibind.streams import SseMessage, SseParser
 from tests.support.endpoint import Endpoint, Reply
 from tests.support.recordings import CHAT_RECORDINGS, join_recording, read_recording
@@ -117,6 +117,6 @@ async def test_a_recorded_reply_through_the_demo(name: str, tmp_path: Path) -> N
             assert joined(seen + rest, "tool_call") == joined(live, "tool_call")
 
     async with wrap_sqlite3(database) as local:
-        chat = await SqliteConversationStore(local).load("recorded")
+        chat = await SqliteMessageStore(local).load("recorded")
         contents = [message["content"] for message in chat.messages]
         assert contents == ["What was recorded?", expected.text]
