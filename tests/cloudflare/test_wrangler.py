@@ -85,7 +85,8 @@ def test_wrangler_would_deploy_the_example(wrangler: Wrangler) -> None:
 
 def _check_tables(wrangler: Wrangler) -> None:
     rows = wrangler.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'aibind%' ORDER BY name")
-    assert [row["name"] for row in rows] == ["aibind_conversations", "aibind_stream_chunks", "aibind_stream_status"]
+    names = ["conversations", "messages", "sessions", "stream_chunks", "stream_status"]
+    assert [row["name"] for row in rows] == [f"aibind_{name}" for name in names]
     wrangler.d1(
         "execute", "aibind-chat", "--command", "INSERT INTO aibind_stream_status (id, expires_at) VALUES ('s', 1)"
     )
