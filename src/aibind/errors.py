@@ -23,6 +23,7 @@
     │   ├── SqliteTooLargeError       over a limit: row, statement, number of parameters
     │   └── SqliteTypeError           a value that the database cannot hold (also a TypeError)
     ├── ConversationError             has .session_id
+    │   ├── ConversationConflictError others kept saving the conversation first
     │   ├── CorruptConversationError  stored, but not readable; nothing was overwritten
     │   └── ConversationTooLargeError does not fit the store's limits
     ├── ModelError                    the model or its endpoint failed; has .status, .code and .retryable
@@ -41,6 +42,7 @@ from typing import Any, TypeVar
 __all__ = [
     "PRODUCER_LOST",
     "AibindError",
+    "ConversationConflictError",
     "ConversationError",
     "ConversationTooLargeError",
     "CorruptConversationError",
@@ -219,6 +221,16 @@ class ConversationError(AibindError):
 
 class CorruptConversationError(ConversationError):
     """Raised when a stored conversation cannot be read. It was left unchanged."""
+
+
+class ConversationConflictError(ConversationError):
+    """Raised when other writers keep saving the same conversation first. Nothing was written."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f'Conversation "{session_id}" was saved by others at every attempt. Nothing was written: save it again',
+            session_id,
+        )
 
 
 class ConversationTooLargeError(ConversationError):

@@ -208,6 +208,7 @@ async def test_the_size_of_a_row(tmp_path: Path) -> None:
         fits, over = chat_of("ü" * ((2_000_000 - empty) // 2)), chat_of("ü" * ((2_000_000 - empty) // 2 + 1))
         assert 1_999_999 <= len(fits.to_json().encode()) <= 2_000_000
         for chat in (small, fits):
+            await remote.delete("s")  # a save over another conversation would merge the two
             await remote.save("s", chat)
             assert (await remote.load("s")).to_json() == chat.to_json()
         with pytest.raises(
@@ -216,6 +217,7 @@ async def test_the_size_of_a_row(tmp_path: Path) -> None:
             await remote.save("s", over)
         assert caught.value.session_id == "s"
         assert (await remote.load("s")).to_json() == fits.to_json()
+        await local.delete("s")
         await local.save("s", over)
         assert (await remote.load("s")).to_json() == over.to_json()
         with pytest.raises(ConversationTooLargeError):
