@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._time import sleep
+from .._time import now_ms, sleep
 from ..errors import AibindError
 from ..models import Model
 from ..server import StreamHandler
@@ -20,19 +20,20 @@ from ..sqlite.message_store import SqliteMessageStore
 from ..sqlite.schema import migrate
 from ..sqlite.stream_store import SqliteStreamStore
 from .app import build_app
-from .catalogue import Catalogue, ListedConversations
-from .chats import Chats
 from .guard import App
 
-__all__ = ["Demo", "open_demo"]
+__all__ = ["Demo", "open_demo", "recover_answers"]
 
-KEEP_MS = 30 * 24 * 60 * 60 * 1000
-"""Milliseconds that a conversation is kept after its last message, and a stream, which has the reasoning: 30 days."""
+STREAM_TTL_MS = 24 * 60 * 60 * 1000
+"""Milliseconds that a finished stream is kept: a page that was away for a day resumes it. Its conversation has it all."""
 
 LEASE_MS = 4_000
 """A short lease, since the database is a local file: the page learns after 4 s that a server was killed."""
 
 SWEEP_INTERVAL_S = 600.0
+
+MAX_STREAMS = 10_000
+"""The limit of the streams that are looked through for answers that a killed server did not save."""
 
 MAX_MESSAGES = 100
 """The limit of the messages that the model sees before the question."""
@@ -55,34 +56,39 @@ async def open_demo(
     """Open the database and assemble the demo on it; close everything at the end. Raises SqliteError for a bad file."""
     async with wrap_sqlite3(database) as client:
         await migrate(client)
-        catalogue = Catalogue(client)
-        await catalogue.create_table()
-        stored = SqliteMessageStore(client, ttl_ms=KEEP_MS)
-        conversations = ListedConversations(stored, catalogue)
-        streams = SqliteStreamStore(client, ttl_ms=KEEP_MS, lease_ms=LEASE_MS)
+        streams = SqliteStreamStore(client, ttl_ms=STREAM_TTL_MS, lease_ms=LEASE_MS)
         handler = StreamHandler(
             model=model,
             resumable=True,
             store=streams,
-            conversations=conversations,
+            conversations=SqliteMessageStore(client),  # without a time to live: kept until they are deleted
             max_messages=MAX_MESSAGES,
         )
-        chats = Chats(handler, streams, conversations, catalogue)
 
         async def sweep() -> None:
-            await chats.recover()  # before what was recovered is swept
-            await stored.cleanup()
+            await recover_answers(handler, streams)  # before their streams are swept
             await streams.cleanup()
-            await catalogue.prune(KEEP_MS)
 
         sweeping = asyncio.create_task(_sweep_regularly(sweep))
         try:
-            yield Demo(build_app(handler, chats, about, local=local), handler)
+            yield Demo(build_app(handler, about, local=local), handler)
         finally:
             sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await sweeping
             await handler.aclose()
+
+
+async def recover_answers(handler: StreamHandler, streams: SqliteStreamStore) -> None:
+    """Recover the answers of killed servers: those of streams whose lease has run out."""
+    now = now_ms()
+    for stream in await streams.list_streams(limit=MAX_STREAMS):
+        status = stream.status
+        if status.is_active and status.expires_at <= now and status.session_id is not None:
+            try:
+                await handler.recover(status.session_id)
+            except AibindError:
+                logger.exception("The answer in conversation %s could not be recovered", status.session_id)
 
 
 async def _sweep_regularly(sweep: Callable[[], Awaitable[None]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 from ..errors import RequestError
 from ..streams.response import Body, HttpResponse
@@ -45,9 +46,9 @@ def create_app(
     return CORSMiddleware(
         app,
         allow_origins=list(cors_origins),
-        allow_methods=["GET", "POST"],
-        allow_headers=["Content-Type", "Last-Event-ID", "Authorization"],
-        expose_headers=["X-Stream-Id"],
+        allow_methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Content-Type", "Last-Event-ID", "Authorization", "If-Match", "If-None-Match"],
+        expose_headers=["X-Stream-Id", "ETag", "Content-Disposition"],
     )
 
 
@@ -67,7 +68,7 @@ class _AsgiApp:
         try:
             response = await self._endpoints.answer(
                 scope["method"],
-                scope["path"],
+                _raw_path(scope),
                 scope["query_string"].decode("latin-1"),
                 headers,
                 lambda: self._read_body(headers, receive),
@@ -92,6 +93,17 @@ class _AsgiApp:
                 return bytes(body)
 
 
+def _raw_path(scope: Scope) -> str:
+    """Return the path as the request had it, percent-encoded.
+
+    Of ``raw_path``, which is optional in ASGI, only a path that is the decoded one is of use: some frameworks cut the
+    latter at a mount. Without it the path is taken as it is, which is how the server of Workers passes it: encoded.
+    """
+    raw = bytes(scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
+    path: str = scope["path"]
+    return raw if unquote(raw) == path else path
+
+
 def _too_large(limit: int) -> RequestError:
     return RequestError(f"The body is larger than {limit} bytes", 413)
 
@@ -99,7 +111,8 @@ def _too_large(limit: int) -> RequestError:
 async def _send(response: HttpResponse[Body], receive: Receive, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers.items()]
     if isinstance(response.body, bytes):
-        headers.append((b"content-length", str(len(response.body)).encode()))
+        if response.status not in (204, 304):  # neither has a body: RFC 9110, section 8.6
+            headers.append((b"content-length", str(len(response.body)).encode()))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from .._json import load_json
 from ..errors import (
@@ -18,6 +18,7 @@ from ..errors import (
 from ..streams.response import Body, HttpResponse
 from .handler import StreamHandler
 from .responses import error_response, text_response
+from .session_routes import answer_session
 
 __all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "ClientGoneError", "Endpoints"]
 
@@ -65,8 +66,9 @@ class Endpoints:
     ) -> HttpResponse[Body]:
         """Return the response to a request, whatever goes wrong.
 
-        ``headers`` has lower-case names, and ``query`` is the raw query string. ``read_body`` is called only for an
-        endpoint that takes a body. Raises only what ``read_body`` raises as ClientGoneError.
+        ``path`` is percent-encoded, as in the request's line, so that a session id may hold a slash. ``headers`` has
+        lower-case names, and ``query`` is the raw query string. ``read_body`` is called only for an endpoint that takes
+        a body. Raises only what ``read_body`` raises as ClientGoneError.
         """
         try:
             return await self._answer(method, path, query, headers, read_body)
@@ -98,7 +100,13 @@ class Endpoints:
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
     ) -> HttpResponse[Body]:
-        name = path.removeprefix(self._prefix + "/") if path.startswith(self._prefix + "/") else ""
+        segments = self._below_prefix(path)
+        if segments[:1] == ["sessions"]:
+            found = await answer_session(
+                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode
+            )
+            return found or _not_found()
+        name = unquote("/".join(segments))
         if method == "POST" and name in self._post:
             return await self._post[name](_decode(await read_body()))
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
@@ -106,7 +114,17 @@ class Endpoints:
             after = fields.get("after", [None])[0]
             # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
             return await self._handler.resume(fields.get("id", [None])[0], headers.get("last-event-id") or after)
-        return text_response("Not Found", 404, content_type="text/plain;charset=UTF-8")
+        return _not_found()
+
+    def _below_prefix(self, path: str) -> list[str]:
+        """Return the segments of a path that follow the prefix, still encoded; none of a path elsewhere."""
+        segments = path.split("/")
+        count = self._prefix.count("/") + 1
+        return segments[count:] if unquote("/".join(segments[:count])) == self._prefix else []
+
+
+def _not_found() -> HttpResponse[Body]:
+    return text_response("Not Found", 404, content_type="text/plain;charset=UTF-8")
 
 
 def _decode(body: bytes) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
 from ..models.model import Message, Model, ModelRequest
@@ -19,6 +20,7 @@ from .recovery import Recovery
 from .replies import DurableReplies, start_plain_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
+from .session_endpoints import SessionEndpoints
 from .sessions import Session, Sessions, Turn
 from .tools import Tool, run_rounds
 
@@ -83,6 +85,20 @@ class StreamHandler:
     def resumable(self) -> bool:
         """Whether replies are durable streams."""
         return self._replies is not None
+
+    @property
+    def sessions(self) -> SessionEndpoints:
+        """The endpoints of stored sessions.
+
+        Raises RequestError, with status 501, when the conversations are in no SessionStore.
+        """
+        if self._sessions is None or not isinstance(self._conversations, SessionStore):
+            raise RequestError(
+                "This server does not list sessions: give its StreamHandler a SqliteMessageStore for conversations="
+                ' (one in memory is SqliteMessageStore(wrap_sqlite3(":memory:")))',
+                501,
+            )
+        return SessionEndpoints(self._conversations, self._sessions, self._store, self._replies)
 
     # --- stored conversations ---
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
+from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import ConversationConflictError
 from ..history import ChatHistory
@@ -18,6 +19,7 @@ from ..streams.store import StreamEnd, StreamStore
 from .exchanges import add_answer, is_answered, is_kept, place_question
 from .recovery import Recovery, recover_answer
 from .requests import StreamBody
+from .session_titles import save_titled
 
 __all__ = ["Session", "Sessions", "Turn"]
 
@@ -41,7 +43,7 @@ class Session:
         streams: StreamStore | None,
         max_messages: int | None,
     ) -> None:
-        self._id = session_id
+        self.id = session_id
         self._conversations = conversations
         self._streams = streams
         self._max_messages = ALL_MESSAGES if max_messages is None else max_messages
@@ -73,7 +75,7 @@ class Session:
             if target := body.edit or body.regenerate:
                 # Of an answer its question is needed as well, and of either what is above.
                 limit = self._max_messages + 2
-                chat = await self._conversations.load(self._id, limit=limit, leaf_id=target)
+                chat = await self._conversations.load(self.id, limit=limit, leaf_id=target)
             changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
         question_id = place_question(chat, body, stream_id)
@@ -81,10 +83,13 @@ class Session:
         messages = _told(path.messages)
         return Turn(self, chat, question_id, stream_id, messages, is_new=not body.regenerate, changes=changes)
 
-    async def recover(self) -> Recovery:
-        """Add the lost answer to the last question, and return what became of the question."""
+    async def recover(self, limit: int | None = None) -> Recovery:
+        """Add the lost answer to the last question, and return what became of the question.
+
+        Of the conversation the last ``limit`` messages are loaded (None: all).
+        """
         async with self._lock:
-            recovery = await self._recover(None)
+            recovery = await self._recover(limit)
         if self._live:
             return replace(recovery, live_stream=self._live[-1], unanswered=None, error=None)
         return recovery
@@ -92,9 +97,9 @@ class Session:
     async def compact(self, summary: str) -> None:
         """Replace the stored conversation by its summary."""
         async with self.changing():
-            chat = await self._conversations.load(self._id, limit=1)
+            chat = await self._conversations.load(self.id, limit=1)
             chat.compact({"role": "system", "content": summary})
-            await self._conversations.save(self._id, chat)
+            await self._conversations.save(self.id, chat)
 
     # --- for turns ---
 
@@ -111,29 +116,31 @@ class Session:
         """Save the conversation with a new question; ``changes`` is how many changes it was loaded with."""
         async with self.changing():
             if self._changes != changes and not chat.is_partial:
-                chat.merge(await self._conversations.load(self._id))
-            await self._conversations.save(self._id, chat)
+                chat.merge(await self._conversations.load(self.id))
+            await save_titled(self._conversations, self.id, chat)
 
     async def save_answer(
         self, chat: ChatHistory, question_id: str, text: str, end: StreamEnd, stream_id: str | None
     ) -> None:
         """Save the conversation with an answer, unless another process has recovered it from its stream."""
         async with self.changing():
-            stored = await self._conversations.load(self._id, limit=1, leaf_id=question_id)
+            stored = await self._conversations.load(self.id, limit=1, leaf_id=question_id)
             if question_id in stored.tree:
                 if is_answered(stored, question_id, stream_id):
                     return  # and its current path stays, which may go on below the answer
                 chat = stored
+            elif isinstance(self._conversations, SessionStore):
+                return  # the session was deleted, perhaps by another process: the answer must not bring it back
             add_answer(chat, question_id, text, end, stream_id)
             try:
-                await self._conversations.save(self._id, chat)
+                await self._conversations.save(self.id, chat)
             except ConversationConflictError:
                 if question_id in stored.tree:
                     raise
                 logger.info("The answer to a question that was removed meanwhile is not kept")
 
     async def _recover(self, limit: int | None) -> Recovery:
-        recovery = await recover_answer(self._id, self._conversations, self._streams, self._live, limit=limit)
+        recovery = await recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
         if recovery.recovered:
             self._changes += 1
         return recovery
@@ -165,6 +172,11 @@ class Turn:
         self._question_id = question_id
         self._is_new = is_new
         self._changes = changes
+
+    @property
+    def session_id(self) -> str:
+        """The id of the conversation."""
+        return self._session.id
 
     def go_live(self) -> None:
         """List the turn's stream as live."""

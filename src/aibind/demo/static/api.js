@@ -20,21 +20,26 @@ export async function failureOf(response) {
   return new ApiError(message || `The server answered ${response.status}`, response.status);
 }
 
-async function call(method, path, body) {
+async function call(method, path, body, headers = {}) {
   let response;
   try {
     response = await fetch(path, {
       method,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      headers: body === undefined ? headers : { ...headers, "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
+      cache: "no-store", // tags are compared here, so that the page knows whether anything is new
       signal: AbortSignal.timeout(20_000),
     });
   } catch {
     throw new ApiError("The server cannot be reached", 0);
   }
-  if (!response.ok) {
+  if (!response.ok && response.status !== 304) {
     throw await failureOf(response);
   }
+  return response;
+}
+
+async function json(response) {
   try {
     return await response.json();
   } catch {
@@ -42,15 +47,35 @@ async function call(method, path, body) {
   }
 }
 
-const path = (id) => `/api/conversations/${encodeURIComponent(id)}`;
+const SESSIONS = "/__aibind__/sessions";
+const MAX_LISTED = 200;
+const PAGE_MESSAGES = 50;
+const path = (id) => `${SESSIONS}/${encodeURIComponent(id)}`;
 
 export const api = {
-  about: () => call("GET", "/api/about"),
-  list: () => call("GET", "/api/conversations"),
-  create: () => call("POST", "/api/conversations", {}),
-  open: (id, limit) => call("GET", path(id) + (limit ? `?limit=${limit}` : "")),
+  about: async () => json(await call("GET", "/api/about")),
+
+  /** Return the newest conversations, each with the id of the reply that is under way in it. */
+  list: async () => (await json(await call("GET", `${SESSIONS}?limit=${MAX_LISTED}&live=true`))).sessions,
+
+  /** Return an id for a new conversation, which begins to exist with its first message. */
+  newId() {
+    // Not randomUUID(), which a page has only over HTTPS or on this machine.
+    return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  },
+
+  /**
+   * Return the last messages of a conversation, or those above the message `before`. With the `tag` of an earlier
+   * answer it is null when nothing has changed since.
+   */
+  async open(id, { before = null, tag = null } = {}) {
+    const query = new URLSearchParams({ limit: PAGE_MESSAGES, ...(before === null ? {} : { before }) });
+    const response = await call("GET", `${path(id)}?${query}`, undefined, tag === null ? {} : { "If-None-Match": tag });
+    return response.status === 304 ? null : { ...(await json(response)), tag: response.headers.get("ETag") };
+  },
+
   rename: (id, title) => call("PATCH", path(id), { title }),
+  select: (id, activeLeafId) => call("PATCH", path(id), { activeLeafId }),
   remove: (id) => call("DELETE", path(id)),
-  select: (id, message, step) => call("POST", `${path(id)}/select`, { message, step }),
   stop: (id) => call("POST", "/__aibind__/stream/stop", { id }),
 };

@@ -4,7 +4,7 @@ import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, icon } from "./dom.js";
 import { Scroller } from "./scroller.js";
-import { Sidebar } from "./sidebar.js";
+import { Sidebar, UNTITLED } from "./sidebar.js";
 import { Status } from "./status.js";
 import { Sync } from "./sync.js";
 import { watchTheme } from "./themes.js";
@@ -86,17 +86,14 @@ const sidebar = new Sidebar({
 
 const sync = new Sync(async () => {
   try {
-    ({ conversations } = await api.list());
+    conversations = await api.list();
     const entry = conversations.find(({ id }) => id === conversation.id);
     const known = conversation.view;
     // After a lost connection anything may have changed, and the notice of a reply that broke off is out of date.
     const wasLost = status.found("server");
-    if (conversation.id && known && !entry) {
-      composer.gone(conversation.id);
-      startNew();
-      status.say("This conversation was deleted elsewhere", "bad");
-    } else if (wasLost || (entry && (entry.updatedAt !== known?.updatedAt || (entry.live && entry.live !== conversation.liveId)))) {
-      await conversation.refresh();
+    const isElsewhere = conversation.id !== null && known !== null && !entry; // deleted, or too old for the list
+    if (isElsewhere || wasLost || (entry && (entry.revision !== known?.revision || (entry.liveStream && entry.liveStream !== conversation.liveId)))) {
+      await refreshOrLeave();
     }
     showState();
   } catch (error) {
@@ -108,6 +105,23 @@ const sync = new Sync(async () => {
     throw error;
   }
 });
+
+async function refreshOrLeave() {
+  const { id } = conversation;
+  try {
+    await conversation.refresh();
+  } catch (error) {
+    if (error.status !== 404 || id !== conversation.id) {
+      throw error;
+    }
+    if (conversation.view === null) {
+      return; // its first message is still on its way
+    }
+    composer.gone(id);
+    startNew();
+    status.say("This conversation was deleted elsewhere", "bad");
+  }
+}
 
 function send(text) {
   scroller.toEnd();
@@ -165,15 +179,14 @@ function showState() {
   if (view) {
     composer.forget(conversation.lastQuestion?.content);
   }
-  const title = conversations.find((entry) => entry.id === id)?.title ?? view?.title ?? "New conversation";
+  const title = conversations.find((entry) => entry.id === id)?.title ?? view?.title ?? UNTITLED;
   byId("title").textContent = title;
   byId("title").title = title; // where it is cut off
   document.title = id ? `${title} · aibind` : "aibind demo";
   document.body.classList.toggle("busy", isBusy);
   document.querySelectorAll("[data-idle]").forEach((button) => button.setAttribute("aria-disabled", String(isBusy)));
   byId("welcome").hidden = id !== null || isBusy;
-  byId("earlier").hidden = !view?.earlier;
-  byId("earlier").textContent = view?.earlier === 1 ? "Show the earlier message" : `Show ${view?.earlier.toLocaleString()} earlier messages`;
+  byId("earlier").hidden = !view?.before;
   composer.busy = isBusy;
   sidebar.show(conversations, id);
   if (!isBusy) {
@@ -199,15 +212,21 @@ document.querySelector(".brand").addEventListener("click", (event) => {
   event.preventDefault();
   startNew();
 });
-byId("earlier").addEventListener("click", async () => {
-  const first = conversation.first;
+/** Load what is above, and keep what is read where it is. */
+async function showEarlier() {
   try {
-    await conversation.showEarlier();
-    first?.focus({ preventScroll: true }); // the button is gone, or far above
+    await scroller.hold(() => conversation.showEarlier());
   } catch (error) {
     status.say(error.message, "bad");
   }
+}
+
+byId("earlier").addEventListener("click", async () => {
+  const first = conversation.first;
+  await showEarlier();
+  first?.focus({ preventScroll: true }); // the button is gone, or far above
 });
+scroller.whenNear(byId("earlier"), showEarlier);
 window.addEventListener("popstate", openFromAddress);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && conversation.isBusy && !byId("confirm").open) {

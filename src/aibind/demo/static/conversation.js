@@ -3,15 +3,16 @@ import { api } from "./api.js";
 import { announce, byId, el } from "./dom.js";
 import { MarkdownView } from "./markdown/view.js";
 import { assistantMessage, Extras, updateMessage, userMessage } from "./messages.js";
-import { inWords, notice } from "./notices.js";
+import { inWords, notice, reasonInWords } from "./notices.js";
 import { Reply } from "./reply.js";
+import { turnsOf } from "./turns.js";
 
 export class Conversation {
   #list = byId("messages");
   #shown = new Map(); // elements by the id of their message
   #live = null; // { reply, element, question, growing, extras, stopped }
   #request = 0;
-  #limit = 0;
+  #paging = null; // the older messages that are on their way
   #failure = null; // an error that left no trace in the conversation
   #on;
 
@@ -22,7 +23,7 @@ export class Conversation {
   constructor(handlers) {
     this.#on = handlers;
     this.id = null;
-    this.view = null;
+    this.view = null; // what the server said last, with all messages that were loaded, and the turns that they are
   }
 
   get isBusy() {
@@ -35,7 +36,7 @@ export class Conversation {
   }
 
   get lastQuestion() {
-    return this.view?.messages.findLast((message) => message.role === "user");
+    return this.view?.turns.findLast((turn) => turn.role === "user");
   }
 
   /** Show nothing, for a new conversation. */
@@ -52,22 +53,50 @@ export class Conversation {
     await this.refresh();
   }
 
-  /** Ask the server how the conversation is now, and show it. */
-  async refresh() {
+  /**
+   * Ask the server how the conversation is now, and show it. Older messages that were loaded stay, since what is above
+   * a message never changes; on another branch they are loaded again as far as the message `through`.
+   */
+  async refresh(through = null) {
     const { id } = this;
     if (!id) {
       return;
     }
     const request = ++this.#request;
-    const view = await api.open(id, this.#limit);
-    if (request === this.#request && id === this.id) {
-      this.#show(view);
+    const isStale = () => request !== this.#request || id !== this.id;
+    const page = await api.open(id, { tag: this.view?.tag ?? null });
+    if (isStale()) {
+      return;
     }
+    let view = page === null ? this.view : joined(this.view, page);
+    while (through !== null && view.before !== null && !view.messages.some((message) => message.id === through)) {
+      view = withOlder(view, await api.open(id, { before: view.before }));
+      if (isStale()) {
+        return;
+      }
+    }
+    this.#show(view);
   }
 
+  /** Show the messages above the first one, if there are any. Returns whether there were. */
   async showEarlier() {
-    this.#limit = (this.view?.messages.length ?? 0) + 400;
-    await this.refresh();
+    const { id, view } = this;
+    if (!id || !view?.before || this.#paging?.before === view.before) {
+      return false;
+    }
+    const paging = (this.#paging = { before: view.before });
+    try {
+      const page = await api.open(id, { before: view.before });
+      if (id !== this.id || this.view?.before !== view.before) {
+        return false; // another conversation or branch was opened meanwhile
+      }
+      this.#show(withOlder(this.view, page));
+      return true;
+    } finally {
+      if (this.#paging === paging) {
+        this.#paging = null;
+      }
+    }
   }
 
   /** The element of the first message that is shown. */
@@ -105,17 +134,19 @@ export class Conversation {
     if (this.isBusy) {
       return;
     }
-    if (this.view?.messages.find((message) => message.id === id)?.role !== "user") {
+    if (this.view?.turns.find((turn) => turn.id === id)?.role !== "user") {
       this.#cutFrom(id);
     }
     await this.#turn({ regenerate: id }, null, "");
   }
 
-  async select(id, step) {
+  /** Go to another version of a message. */
+  async select(id) {
     if (this.isBusy) {
       return;
     }
-    this.#show(await api.select(this.id, id, step));
+    await api.select(this.id, id);
+    await this.refresh(id);
     this.#on.turned();
   }
 
@@ -142,11 +173,9 @@ export class Conversation {
     let { id } = this;
     try {
       if (!id) {
-        ({ id } = await api.create());
-        if (this.#live === live) {
-          this.id = id;
-          this.#on.created(id);
-        }
+        id = api.newId();
+        this.id = id;
+        this.#on.created(id);
       }
       announce("The assistant is answering");
       await reply.ask({ ...body, sessionId: id });
@@ -237,7 +266,7 @@ export class Conversation {
   /** Turn to something else. The reply goes on without us. */
   #leave() {
     this.#request += 1;
-    this.#limit = 0;
+    this.#paging = null;
     this.#failure = null;
     this.view = null;
     if (this.#live) {
@@ -256,10 +285,11 @@ export class Conversation {
     if (this.#live?.reply.id === null) {
       return; // the server has not seen our turn yet
     }
-    this.view = view;
-    if (this.#live && view.live !== this.#live.reply.id) {
+    this.view = { ...view, turns: turnsOf(view.messages, view.liveStream) };
+    ({ view } = this);
+    if (this.#live && view.liveStream !== this.#live.reply.id) {
       // What we follow is over for the server: its end is on its way to us, unless another tab has begun a new turn.
-      if (!view.live) {
+      if (!view.liveStream) {
         return;
       }
       this.#live.reply.close();
@@ -271,36 +301,35 @@ export class Conversation {
       refuse: () => this.#on.failed(new Error("Stop the reply first, or wait until it is there.")),
       regenerate: (id) => this.regenerate(id),
       edit: (id, text) => this.edit(id, text),
-      select: (id, step) => this.select(id, step).catch((error) => this.#on.failed(error)),
+      select: (id) => this.select(id).catch((error) => this.#on.failed(error)),
     };
     // The last ones first: they are in sight, and a long text is shown bit by bit.
-    const elements = view.messages.toReversed().map((message, index) => this.#element(message, actions, index === 0)).reverse();
-    this.#shown = new Map(view.messages.map((message, index) => [message.id, elements[index]]));
+    const elements = view.turns.toReversed().map((turn, index) => this.#element(turn, actions, index === 0)).reverse();
+    this.#shown = new Map(view.turns.map((turn, index) => [turn.id, elements[index]]));
     if (this.#live) {
       elements.push(this.#live.element);
     }
     this.#arrange(elements);
-    if (view.live && !this.#live) {
-      this.#begin(null).follow(view.live);
+    if (view.liveStream && !this.#live) {
+      this.#begin(null).follow(view.liveStream);
     } else if (!this.isBusy) {
       this.#showFailure(view);
     }
     this.#on.changed();
   }
 
-  /** Find the element of a message, or the one that stood for it while it had no id, or make one. */
-  #element(message, actions, isLast) {
-    const stream = message.metadata.streamId;
-    const adopted = () => stream && this.#list.querySelector(`.${message.role}[data-stream="${CSS.escape(stream)}"]:not([data-id])`);
-    let element = this.#shown.get(message.id) ?? adopted();
-    if (!element && message.role === "user" && this.#live?.question && isLast) {
+  /** Find the element of a turn, or the one that stood for it while it had no id, or make one. */
+  #element(turn, actions, isLast) {
+    const adopted = () => turn.stream && this.#list.querySelector(`.${turn.role}[data-stream="${CSS.escape(turn.stream)}"]:not([data-id])`);
+    let element = this.#shown.get(turn.id) ?? adopted();
+    if (!element && turn.role === "user" && this.#live?.question && isLast) {
       element = this.#live.question;
     }
-    element ??= message.role === "user" ? userMessage(message.content) : assistantMessage();
-    if (stream) {
-      element.dataset.stream = stream;
+    element ??= turn.role === "user" ? userMessage(turn.content) : assistantMessage();
+    if (turn.stream) {
+      element.dataset.stream = turn.stream;
     }
-    updateMessage(element, message, actions, isLast);
+    updateMessage(element, turn, actions, isLast);
     return element;
   }
 
@@ -316,9 +345,9 @@ export class Conversation {
   }
 
   #showFailure(view) {
-    const last = view.messages.at(-1);
-    const told = this.#failure && view.messages.some((message) => message.role !== "user" && message.metadata.streamId === this.#failure.stream);
-    const text = view.unanswered ? inWords(view.unanswered) : this.#failure && !told ? this.#failure.text : "";
+    const last = view.turns.at(-1);
+    const told = this.#failure && view.turns.some((turn) => turn.role !== "user" && turn.stream === this.#failure.stream);
+    const text = view.unanswered ? reasonInWords(view.unanswered, view.error) : this.#failure && !told ? this.#failure.text : "";
     if (text && last) {
       const kind = view.unanswered === "stopped" ? "calm" : "error";
       this.#list.append(el("div", { class: "message" }, notice(text, () => this.regenerate(last.id), kind)));
@@ -332,4 +361,14 @@ export class Conversation {
     }
     element?.remove();
   }
+}
+
+/** Return a page with the messages above it that an earlier view has, if they are on the same path. */
+function joined(earlier, page) {
+  const index = earlier?.messages.findIndex(({ id }) => id === page.messages[0]?.id) ?? -1;
+  return index < 0 ? page : { ...page, messages: [...earlier.messages.slice(0, index), ...page.messages], before: earlier.before };
+}
+
+function withOlder(view, page) {
+  return { ...view, messages: [...page.messages, ...view.messages], before: page.before };
 }

@@ -24,71 +24,71 @@ export function assistantMessage() {
   );
 }
 
-/** Bring a message's element up to date with what the server says of it. */
-export function updateMessage(element, view, actions, isLast) {
-  element.dataset.id = view.id;
-  element.source = view.content;
-  if (view.role !== "user") {
-    fillAnswer(element, view, actions.grown);
+/** Bring a turn's element up to date with what the server says of it. */
+export function updateMessage(element, turn, actions, isLast) {
+  element.dataset.id = turn.id;
+  element.source = turn.content;
+  if (turn.role !== "user") {
+    fillAnswer(element, turn, actions.grown);
   }
   const footer = element.querySelector(".actions");
-  const signature = JSON.stringify([view.alternatives, view.metadata, view.details?.usage, isLast]);
+  const signature = JSON.stringify([turn.id, turn.alternatives, turn.finish, turn.usage, isLast]);
   if (footer.dataset.signature !== signature) {
     footer.dataset.signature = signature;
-    fillFooter(footer, element, view, actions);
+    fillFooter(footer, element, turn, actions);
   }
   element.querySelector(":scope > .notice")?.remove();
-  if (isLast && view.metadata.finish === "error") {
-    footer.before(notice(inWords(view.details?.error ?? PRODUCER_LOST), () => actions.regenerate(view.id)));
+  if (isLast && turn.finish === "error") {
+    footer.before(notice(inWords(turn.error ?? PRODUCER_LOST), () => actions.regenerate(turn.id)));
   }
 }
 
-function fillAnswer(element, view, onShown) {
-  if (element.markdown?.text !== view.content) {
+function fillAnswer(element, turn, onShown) {
+  if (element.markdown?.text !== turn.content) {
     element.markdown?.close();
-    element.markdown = showMarkdown(element.querySelector(".text"), view.content, onShown);
+    element.markdown = showMarkdown(element.querySelector(".text"), turn.content, onShown);
   }
-  const details = view.details ?? {};
-  if (!view.content.trim() && !details.tools && !element.querySelector(".empty")) {
+  if (!turn.content.trim() && !turn.tools.length && !element.querySelector(".empty")) {
     element.querySelector(".text").append(el("p", { class: "empty" }, "The answer was empty."));
   }
-  if (!element.querySelector(".extra") && (details.reasoning || details.tools)) {
+  if (!element.querySelector(".extra") && (turn.reasoning || turn.tools.length)) {
     const shown = new Extras(element);
-    if (details.reasoning) {
-      shown.reasoning(details.reasoning);
+    if (turn.reasoning) {
+      shown.reasoning(turn.reasoning);
     }
-    (details.tools ?? []).forEach((tool) => shown.tool(tool.event, tool));
+    turn.tools.forEach((tool) => shown.tool(tool.event, tool));
     shown.settle();
   }
 }
 
-function fillFooter(footer, element, view, actions) {
-  const isUser = view.role === "user";
+function fillFooter(footer, element, turn, actions) {
+  const isUser = turn.role === "user";
   const parts = [];
-  const { index, count } = view.alternatives;
-  const pager = count > 1 ? [branches(view, index, count, actions)] : [];
+  const pager = turn.alternatives.length > 1 ? [branches(turn, actions)] : [];
   if (!isUser) {
     parts.push(...pager);
   }
   parts.push(copyButton("Copy this message", () => element.source));
   if (isUser) {
-    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, view, actions), IDLE), ...pager); // at the edge of the bubble
+    parts.push(iconButton("edit", "Edit this message", () => editMessage(element, turn, actions), IDLE), ...pager); // at the edge of the bubble
   } else {
-    parts.push(iconButton("again", "Another answer", () => actions.regenerate(view.id), IDLE));
-    if (view.metadata.finish === "stopped") {
+    parts.push(iconButton("again", "Another answer", () => actions.regenerate(turn.id), IDLE));
+    if (turn.finish === "stopped") {
       parts.push(el("span", { class: "remark" }, "Stopped"));
     }
-    const usage = view.details?.usage;
-    if (usage) {
-      const words = `${usage.inputTokens.toLocaleString()} tokens read, ${usage.outputTokens.toLocaleString()} written`;
-      parts.push(el("span", { class: "remark usage", title: words }, `${usage.outputTokens.toLocaleString()} tokens`));
+    if (turn.usage) {
+      const { inputTokens, outputTokens } = turn.usage;
+      const words = `${inputTokens.toLocaleString()} tokens read, ${outputTokens.toLocaleString()} written`;
+      parts.push(el("span", { class: "remark usage", title: words }, `${outputTokens.toLocaleString()} tokens`));
     }
   }
   footer.replaceChildren(...parts);
 }
 
-function branches(view, index, count, actions) {
-  const go = (step) => () => actions.select(view.id, step);
+function branches({ id, alternatives }, actions) {
+  const index = alternatives.indexOf(id);
+  const count = alternatives.length;
+  const go = (step) => () => actions.select(alternatives[index + step]);
   return el(
     "span",
     { class: "branches", role: "group", "aria-label": "Versions of this message" },
@@ -98,10 +98,10 @@ function branches(view, index, count, actions) {
   );
 }
 
-function editMessage(element, view, actions) {
+function editMessage(element, turn, actions) {
   const bubble = element.querySelector(".bubble");
   const area = el("textarea", { class: "edit-text", "aria-label": "Edit your message", rows: "1", dir: "auto" });
-  area.value = view.content;
+  area.value = turn.content;
   const close = () => {
     editor.replaceWith(bubble);
     element.classList.remove("editing");
@@ -113,7 +113,7 @@ function editMessage(element, view, actions) {
       actions.refuse();
     } else if (text) {
       close();
-      actions.edit(view.id, text);
+      actions.edit(turn.id, text);
     }
   };
   area.addEventListener("keydown", (event) => {

@@ -9,7 +9,6 @@ const WORDS = new Map([
   [PRODUCER_LOST, `The server broke off in the middle of this reply. ${KEPT}`],
   ["The server was shut down", `The server was shut down during this reply. ${KEPT}`],
   ["The producer was cut off", `The server was shut down during this reply. ${KEPT}`],
-  ["stopped", "Stopped before the first word."],
   ["Stream read failed", "The reply could not be read from the database."],
 ]);
 
@@ -17,6 +16,13 @@ const WORDS = new Map([
 export function inWords(error) {
   const text = WORDS.get(error) ?? error ?? "";
   return text ? (/[.!?…]$/.test(text) ? text : `${text}.`) : "Something went wrong.";
+}
+
+const REASONS = { "no stream": "Nothing was asked.", expired: "The answer was not kept.", stopped: "Stopped before the first word." };
+
+/** Say why a question has no answer: the server's reason, and the error of a reply that failed. */
+export function reasonInWords(reason, error) {
+  return REASONS[reason] ?? inWords(error ?? "The answer failed");
 }
 
 /** Make a notice; with `onRetry` it has a button "Try again". */

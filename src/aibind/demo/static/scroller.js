@@ -2,6 +2,7 @@
 import { byId } from "./dom.js";
 
 const NEAR_PX = 80;
+const AHEAD_PX = 600;
 
 export class Scroller {
   #place = byId("scroller");
@@ -32,6 +33,23 @@ export class Scroller {
     this.#sticks = false;
     this.#place.scrollTop = 0;
     this.#look();
+  }
+
+  /** Do what adds something above, and keep in place what is in sight. */
+  async hold(act) {
+    const first = this.#place.querySelector(".message");
+    const before = first?.getBoundingClientRect().top;
+    const result = await act();
+    if (first?.isConnected) {
+      this.#place.scrollTop += first.getBoundingClientRect().top - before;
+    }
+    return result;
+  }
+
+  /** Call `act()` each time that somebody has scrolled up to an element, or nearly. */
+  whenNear(element, act) {
+    const look = (entries) => entries.at(-1).isIntersecting && !this.#sticks && act();
+    new IntersectionObserver(look, { root: this.#place, rootMargin: `${AHEAD_PX}px 0px 0px` }).observe(element);
   }
 
   /** Something has grown. */

@@ -3,6 +3,9 @@ import { byId, el, iconButton } from "./dom.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
+/** The title of a conversation that has none. */
+export const UNTITLED = "New conversation";
+
 export class Sidebar {
   #place = byId("conversation-list");
   #sidebar = byId("sidebar");
@@ -88,9 +91,10 @@ export class Sidebar {
     return ids[index + 1] ?? ids[index - 1] ?? null;
   }
 
-  #row({ id, title, live }, isCurrent) {
+  #row({ id, title: given, liveStream }, isCurrent) {
+    const title = given ?? UNTITLED;
     const link = el("a", { href: `/c/${encodeURIComponent(id)}`, title, "aria-current": isCurrent ? "page" : null }, el("span", { dir: "auto" }, title));
-    if (live) {
+    if (liveStream) {
       link.append(el("span", { class: "pulse", title: "A reply is under way", role: "img", "aria-label": "A reply is under way" }));
     }
     link.addEventListener("click", (event) => {
