@@ -29,10 +29,12 @@ STORES = {
     "inline": "SQLite, without threads",
     "custom-tables": "SQLite, tables of other names",
     "javascript-tables": "SQLite, the JavaScript packages' tables",
-    "migrated-tables": "SQLite, the JavaScript packages' tables, migrated",
     "remote": "SQLite, as if across a network",
 }
 """The stores by the names of their tests' parameters, as the table at the end of a test run calls them."""
+
+STREAM_STORES = {**STORES, "migrated-tables": "SQLite, the JavaScript packages' tables, migrated"}
+"""The stores of streams, likewise. A migration adds columns to the JavaScript packages' table of streams."""
 
 MESSAGE_STORES = {
     "file": "SQLite messages, file",

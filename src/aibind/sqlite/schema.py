@@ -206,7 +206,7 @@ async def _apply(client: SqliteClient, step: Migration, tables: str) -> bool:
 
 
 def _without_column_there(statements: tuple[str, ...], error: str) -> tuple[str, ...]:
-    """Return the statements without the one that failed because its column exists."""
+    """Return the statements without that which failed because its column exists."""
     duplicate = _DUPLICATE_COLUMN.search(error)
     if duplicate is None:
         return statements

@@ -32,7 +32,7 @@ LOCAL_PACE = Pace(5)
 """A write takes a few microseconds in a group commit, and readers in other processes wait for it."""
 
 _MISSING_COLUMN = re.compile(rf"(?:no such column:|has no column named) (?:s\.)?(?:{'|'.join(EXTRA_COLUMNS)})\b")
-"""What SQLite says of a status table that the JavaScript packages' SQL made, and that was not migrated."""
+"""The error for a status table that the JavaScript packages' SQL made, and that was not migrated."""
 
 JAVASCRIPT_SILENCE_MS = 3_600_000
 """Milliseconds past its time to live after which one look shows that an active JavaScript stream is abandoned."""
