@@ -274,7 +274,11 @@ async def test_migrate_at_once(path: Path, others: int) -> None:
 
 
 @pytest.mark.processes
-def test_migrate_in_several_processes_at_once(path: Path) -> None:
+@pytest.mark.parametrize("there", ["", JAVASCRIPT, schema_sql()], ids=["nothing", "javascript", "the whole schema"])
+def test_migrate_in_several_processes_at_once(path: Path, there: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(there)
+    connection.close()
     script = (
         "import asyncio, sys\n"
         "from aibind.sqlite.driver import wrap_sqlite3\n"
@@ -293,6 +297,9 @@ def test_migrate_in_several_processes_at_once(path: Path) -> None:
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [err for _, err in outputs] == [""] * 5
     assert sorted(name for out, _ in outputs for name in out.split()) == NAMES
+    connection = sqlite3.connect(path)
+    assert [column[0] for column in shape(connection, "aibind_stream_status")][5:] == ADDED_COLUMNS
+    connection.close()
 
 
 async def test_a_migration_that_fails_is_not_recorded(client: SqliteDatabase) -> None:

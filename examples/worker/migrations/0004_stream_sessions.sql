@@ -2,8 +2,8 @@
 --
 -- All are NULL where they are not known, as in the rows of the JavaScript packages: their inserts name the columns, and so
 -- keep working.
--- The index is partial, and its column never changes: an append, a renewal and an end are billed as before, and so is
--- everything about a stream without a session. With one, creating and removing it are billed one more row each.
+-- The index is partial, and its column never changes: D1 bills one more row for creating a stream with a session. An
+-- append, a renewal, an end and a removal cost what they did, and so does everything about a stream without a session.
 -- No index on created_at: listing the streams of a day is rare, and reads small rows.
 -- SQLite cannot add a column only where it is missing, so that this file, unlike those before it, is applied once.
 
