@@ -43,8 +43,8 @@ _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _QUOTED = re.compile(r'"(\w+)"')
 _COMMENT = re.compile(r"--[^\n]*\n?")
-_ADDED_COLUMN = re.compile(r"ALTER TABLE \S+ ADD COLUMN (\w+)")
-_DUPLICATE_COLUMN = re.compile(r"duplicate column name: (\w+)")
+_ADDED_COLUMN = r"ALTER TABLE \S+ ADD COLUMN (\w+)"
+_DUPLICATE_COLUMN = r"duplicate column name: (\w+)"
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 
 
@@ -207,11 +207,11 @@ async def _apply(client: SqliteClient, step: Migration, tables: str) -> bool:
 
 def _without_column_there(statements: tuple[str, ...], error: str) -> tuple[str, ...]:
     """Return the statements without that which failed because its column exists."""
-    duplicate = _DUPLICATE_COLUMN.search(error)
+    duplicate = re.search(_DUPLICATE_COLUMN, error)
     if duplicate is None:
         return statements
     return tuple(
         statement
         for statement in statements
-        if not ((added := _ADDED_COLUMN.match(statement)) and added[1] == duplicate[1])
+        if not ((added := re.match(_ADDED_COLUMN, statement)) and added[1] == duplicate[1])
     )

@@ -31,8 +31,8 @@ REMOTE_PACE = Pace(250, 2000)
 LOCAL_PACE = Pace(5)
 """A write takes a few microseconds in a group commit, and readers in other processes wait for it."""
 
-_MISSING_COLUMN = re.compile(rf"(?:no such column:|has no column named) (?:s\.)?(?:{'|'.join(EXTRA_COLUMNS)})\b")
-"""The error for a status table that the JavaScript packages' SQL made, and that was not migrated."""
+_MISSING_COLUMN = rf"(?:no such column:|has no column named) (?:s\.)?(?:{'|'.join(EXTRA_COLUMNS)})\b"
+"""The pattern of the error for a status table that the JavaScript packages' SQL made, and that was not migrated."""
 
 JAVASCRIPT_SILENCE_MS = 3_600_000
 """Milliseconds past its time to live after which one look shows that an active JavaScript stream is abandoned."""
@@ -340,7 +340,7 @@ class SqliteStreamStore(BaseStreamStore):
         try:
             return await self._execute(make(sql))
         except SqliteSchemaError as error:
-            if not _MISSING_COLUMN.search(str(error)):
+            if not re.search(_MISSING_COLUMN, str(error)):
                 raise
         self._sql = sql.without_extra_columns()
         return None
