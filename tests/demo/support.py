@@ -84,8 +84,8 @@ class DemoProcess:
 
     def messages(self, session_id: str) -> list[dict[str, Any]]:
         """Read a conversation as it is stored."""
-        messages: list[dict[str, Any]] = self.get(f"/api/conversations/{session_id}")["messages"]
-        return messages
+        stored = self.get(f"/__aibind__/sessions/{session_id}")["messages"]
+        return [{**each["message"], "metadata": each["metadata"]} for each in stored]
 
 
 def until(condition: Any, seconds: float = 60) -> Any:

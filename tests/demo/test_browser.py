@@ -6,12 +6,16 @@ folder than ``test-report``).
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
+
+from aibind.history import ChatHistory
+from aibind.sqlite import SqliteMessageStore, migrate, wrap_sqlite3
 
 from .chat_page import ChatPage, Tab, new_context
 from .support import RATE, DemoProcess, until
@@ -44,7 +48,8 @@ def test_a_reply_costs_one_request(tab: Tab) -> None:
     page.wait_for_answers(2)
     url = page.server.url
     # The list is looked at every two seconds, reply or not, and the conversation when the list says that it changed.
-    expected = {f"GET {url}/api/conversations", f"GET {url}/api/conversations/{page.session_id}"}
+    sessions = f"{url}/__aibind__/sessions"
+    expected = {f"GET {sessions}?limit=200&live=true", f"GET {sessions}/{page.session_id}?limit=50"}
     assert during - expected == {f"POST {url}/__aibind__/stream"}
     assert [each for each in asked if "stream" in each][:1] == [f"POST {url}/__aibind__/stream"]
     assert asked.count(f"POST {url}/__aibind__/stream") == 1
@@ -358,14 +363,72 @@ def paper(page: ChatPage) -> Any:
     return page.page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-def test_a_long_conversation_shows_its_end_first(tab: Tab) -> None:
-    page = tab().open()
-    page.ask("/short Hello")
-    # As if the server gave the last message alone; the button asks for more by itself.
-    opened = re.compile(rf"/api/conversations/{page.session_id}$")
-    page.page.route(opened, lambda route: route.continue_(url=route.request.url + "?limit=1"))
-    page.page.reload()
-    expect(page.page.get_by_role("button", name="Show the earlier message")).to_be_visible()
-    expect(page.questions).to_have_count(0)
-    page.page.get_by_role("button", name="Show the earlier message").click()
-    expect(page.questions).to_have_count(1)
+def store_long_conversation(database: Path, turns: int) -> None:
+    """Store a conversation, ``long``, of so many turns, with an alternative to its first question."""
+
+    async def store() -> None:
+        async with wrap_sqlite3(database) as client:
+            await migrate(client)
+            chat = ChatHistory()
+            first = chat.append({"role": "user", "content": "Question 0"})
+            chat.edit(first, {"role": "user", "content": "Another beginning"})
+            chat.tree.set_active_leaf(first)
+            chat.append({"role": "assistant", "content": "Answer 0"})
+            for number in range(1, turns):
+                chat.append({"role": "user", "content": f"Question {number}"})
+                chat.append({"role": "assistant", "content": f"Answer {number}\n\nAnd more of it."})
+            await SqliteMessageStore(client).save("long", chat, title="A long one")
+
+    asyncio.run(store())
+
+
+def test_a_long_conversation_shows_its_end_first_and_more_of_it_on_the_way_up(tab: Tab, tmp_path: Path) -> None:
+    store_long_conversation(tmp_path / "chat.db", 100)
+    with DemoProcess(tmp_path / "chat.db", tokens_per_second=0) as process:
+        page = tab(process).open("/c/long")
+        expect(page.questions).to_have_count(25)
+        expect(page.questions.first).to_contain_text("Question 75")
+        expect(page.answers.last).to_be_in_viewport()
+        # Scrolling up loads what is above, and leaves in place what is read.
+        page.page.mouse.move(700, 400)
+        until(lambda: page.page.mouse.wheel(0, -400) or page.questions.count() > 25)
+        count = page.questions.count()
+        expect(page.answers.last).not_to_be_in_viewport()
+        page.page.get_by_label("Your message").fill("/short And now?")
+        page.page.get_by_label("Your message").press("Enter")
+        expect(page.answers.last).to_contain_text("And now?")
+        expect(page.questions).to_have_count(count + 1)  # what was loaded stays
+        # The button does the same for those who do not scroll.
+        while page.page.get_by_role("button", name="Show earlier messages").is_visible():
+            page.page.get_by_role("button", name="Show earlier messages").click()
+            until(lambda seen=count: page.questions.count() > seen)
+            count = page.questions.count()
+        expect(page.questions).to_have_count(101)
+        first = page.questions.first
+        first.hover()
+        first.get_by_role("button", name="The next version").click()
+        expect(page.questions).to_have_text(["Another beginning"])
+        page.questions.first.hover()
+        page.questions.first.get_by_role("button", name="The version before").click()
+        expect(page.questions).to_have_count(101)  # as far up as the message that was chosen
+        expect(page.questions.first).to_contain_text("Question 0")
+
+
+def test_what_is_read_stays_in_place_when_older_messages_come(tab: Tab, tmp_path: Path) -> None:
+    store_long_conversation(tmp_path / "chat.db", 100)
+    with DemoProcess(tmp_path / "chat.db", tokens_per_second=0) as process:
+        page = tab(process).open("/c/long")
+        expect(page.questions).to_have_count(25)
+        page.page.evaluate("""() => {
+          const place = document.getElementById("scroller");
+          window.mark = document.querySelectorAll(".message")[6];
+          place.scrollTop -= 1;
+          requestAnimationFrame(() => {
+            place.scrollTop = window.mark.offsetTop - 200;
+            window.before = window.mark.getBoundingClientRect().top;
+          });
+        }""")
+        until(lambda: page.questions.count() > 25)
+        moved = "() => Math.abs(window.mark.getBoundingClientRect().top - window.before)"
+        page.page.evaluate("() => new Promise(requestAnimationFrame)")
+        assert page.page.evaluate(moved) < 3

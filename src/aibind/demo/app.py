@@ -27,7 +27,9 @@ def build_app(handler: StreamHandler, about: dict[str, Any], *, local: bool) -> 
 
     routes = [
         Route("/", _page),
-        Route("/c/{id:path}", _page),  # a conversation has an address, so that it can be reloaded, shared and bookmarked
+        Route(
+            "/c/{id:path}", _page
+        ),  # a conversation has an address, so that it can be reloaded, shared and bookmarked
         Route("/api/about", describe),
         Mount("/static", StaticFiles(directory=STATIC)),
         Mount("/__aibind__", create_app(handler)),

@@ -25,7 +25,7 @@ from .guard import App
 __all__ = ["Demo", "open_demo", "recover_answers"]
 
 STREAM_TTL_MS = 24 * 60 * 60 * 1000
-"""Milliseconds that a finished stream is kept: a page that was away for a day resumes it. Its conversation has it all."""
+"""Milliseconds that a finished stream is kept, so that a page which was away for a day resumes it."""
 
 LEASE_MS = 4_000
 """A short lease, since the database is a local file: the page learns after 4 s that a server was killed."""

@@ -72,7 +72,7 @@ class SessionEndpoints:
             self._store.read_page(session_id, before=before, limit=limit), self._live_stream(session_id)
         )
         outcome = Outcome(live)
-        if before is None and live is None and page is not None and _is_question(page):
+        if before is None and live is None and page is not None and _lacks_an_answer(page):
             page, outcome = await self._settle(session_id, page, limit)
         if page is None or not self._is_own(page.session):
             raise RequestError(UNKNOWN, 404)
@@ -193,8 +193,10 @@ class SessionEndpoints:
         return await self._store.read_page(session_id, limit=limit), outcome
 
 
-def _is_question(page: MessagePage) -> bool:
-    return bool(page.messages) and page.messages[-1].message.get("role") == "user"
+def _lacks_an_answer(page: MessagePage) -> bool:
+    """Return whether a path ends with a question, or in the middle of an answer: with a tool's result, or a call."""
+    message = page.messages[-1].message if page.messages else {}
+    return message.get("role") in ("user", "tool") or bool(message.get("tool_calls"))
 
 
 def _read_chat(body: bytes) -> ChatHistory:
