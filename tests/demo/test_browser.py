@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -379,7 +380,8 @@ def store_long_conversation(database: Path, turns: int) -> None:
                 chat.append({"role": "assistant", "content": f"Answer {number}\n\nAnd more of it."})
             await SqliteMessageStore(client).save("long", chat, title="A long one")
 
-    asyncio.run(store())
+    with ThreadPoolExecutor() as threads:  # the browser has the event loop of this one
+        threads.submit(lambda: asyncio.run(store())).result()
 
 
 def test_a_long_conversation_shows_its_end_first_and_more_of_it_on_the_way_up(tab: Tab, tmp_path: Path) -> None:
