@@ -81,7 +81,11 @@ def test_a_chunk_costs_one_row() -> None:
     roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
     # A conversation has the index of its key beside it, as a large row is better off with a rowid.
     in_one = ["aibind_stream_chunks", "aibind_stream_status"]
-    assert roots == {"aibind_conversations": 2, **dict.fromkeys(in_one, 1), **dict.fromkeys(OUR_TABLES, 2)}
+    with_index = ["aibind_stream_status", *OUR_TABLES]
+    # The index of streams holds those that have a session; the rest cost what they did.
+    assert roots == {"aibind_conversations": 2, "aibind_stream_chunks": 1, **dict.fromkeys(with_index, 2)}
+    partial = connection.execute("SELECT partial FROM pragma_index_list('aibind_stream_status') WHERE origin = 'c'")
+    assert partial.fetchall() == [(1,)]
     for table in [*in_one, *OUR_TABLES]:
         with pytest.raises(sqlite3.OperationalError, match="no such column"):
             connection.execute(f"SELECT rowid FROM {table}")
@@ -91,15 +95,15 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3]
-    assert [len(step.statements) for step in found] == [2, 1, 4]
+    assert [step.number for step in found] == [1, 2, 3, 4]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     assert found[3].tables == ("aibind_stream_status",)
     for step in found:
         assert isinstance(step, Migration)
         for statement in step.statements:
-            assert statement.startswith(("CREATE TABLE IF NOT EXISTS", "CREATE INDEX IF NOT EXISTS"))
+            assert statement.startswith(("CREATE TABLE IF NOT EXISTS", "ALTER TABLE", "CREATE INDEX IF NOT EXISTS"))
             assert "--" not in statement
             assert ";" not in statement
 
@@ -138,8 +142,8 @@ def test_other_names() -> None:
     connection.executescript(sql)
     found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert found == set(MINE.values())
-    indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall()
-    assert indexes == [("my_status_session",)]
+    indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    assert {row[0] for row in indexes} == {"my_messages_by_parent", "my_sessions_by_owner", "my_status_by_session"}
     connection.close()
 
 
@@ -245,7 +249,7 @@ def apply_script(connection: sqlite3.Connection, statements: int) -> None:
     connection.commit()
 
 
-@pytest.mark.parametrize("statements", range(2, 10))
+@pytest.mark.parametrize("statements", range(2, 12))
 async def test_migrate_what_another_tool_has_applied(
     client: SqliteDatabase, outsider: sqlite3.Connection, statements: int
 ) -> None:
@@ -255,9 +259,8 @@ async def test_migrate_what_another_tool_has_applied(
     assert await migrate(client) == NAMES
     assert await migrate(client) == []
     assert [column[0] for column in shape(outsider, "aibind_stream_status")][5:] == ADDED_COLUMNS
-    assert outsider.execute(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    ).fetchone() == (1,)
+    found = outsider.execute("SELECT name FROM sqlite_master WHERE name LIKE 'aibind_stream_status_by_%'").fetchall()
+    assert found == [("aibind_stream_status_by_session",)]
     assert (await client.execute("SELECT id FROM aibind_stream_status")).rows == [{"id": "s"}]
 
 

@@ -148,7 +148,7 @@ async def test_the_index_finds_a_session_and_is_left_alone_by_updates() -> None:
     async with wrap_sqlite3(":memory:") as client:
         await migrate(client)
         sql = StreamSql("aibind_stream_chunks", "aibind_stream_status")
-        index = "USING INDEX aibind_stream_status_session"
+        index = "USING INDEX aibind_stream_status_by_session"
         by_session = sql.select_listed(0, owner=None, session_id="c", since_ms=None, limit=1)
         for statement in (sql.live("c", 0), by_session):
             plan = await client.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.args)

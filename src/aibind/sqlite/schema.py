@@ -40,7 +40,7 @@ MIGRATIONS_TABLE = "aibind_migrations"
 
 _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_QUOTED = re.compile(r'"(\w+?)(_by_\w+|_session)?"')  # a table, or an index, whose name continues that of its table
+_QUOTED = re.compile(r'"(\w+?)(_by_\w+)?"')  # a table, or an index, whose name continues that of its table
 _COMMENT = re.compile(r"--[^\n]*\n?")
 _ADDED_COLUMN = r"ALTER TABLE \S+ ADD COLUMN (\w+)"
 _DUPLICATE_COLUMN = r"duplicate column name: (\w+)"

@@ -13,5 +13,5 @@ ALTER TABLE "aibind_stream_status" ADD COLUMN owner TEXT;
 
 ALTER TABLE "aibind_stream_status" ADD COLUMN created_at INTEGER;
 
-CREATE INDEX IF NOT EXISTS "aibind_stream_status_session"
+CREATE INDEX IF NOT EXISTS "aibind_stream_status_by_session"
   ON "aibind_stream_status" (session_id) WHERE session_id IS NOT NULL;
