@@ -393,7 +393,7 @@ def test_a_long_conversation_shows_its_end_first_and_more_of_it_on_the_way_up(ta
         expect(page.answers.last).to_be_in_viewport()
         # Scrolling up loads what is above, and leaves in place what is read.
         page.page.mouse.move(700, 400)
-        until(lambda: page.page.mouse.wheel(0, -400) or page.questions.count() > 25)
+        until(lambda: (page.page.mouse.wheel(0, -400), page.questions.count())[1] > 25)
         count = page.questions.count()
         expect(page.answers.last).not_to_be_in_viewport()
         page.page.get_by_label("Your message").fill("/short And now?")
