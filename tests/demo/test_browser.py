@@ -393,12 +393,17 @@ def test_a_long_conversation_shows_its_end_first_and_more_of_it_on_the_way_up(ta
         expect(page.answers.last).to_be_in_viewport()
         # Scrolling up loads what is above, and leaves in place what is read.
         page.page.mouse.move(700, 400)
-        until(lambda: (page.page.mouse.wheel(0, -400), page.questions.count())[1] > 25)
+
+        def scroll_up() -> bool:
+            page.page.mouse.wheel(0, -400)
+            return page.questions.count() > 25
+
+        until(scroll_up)
         count = page.questions.count()
         expect(page.answers.last).not_to_be_in_viewport()
         page.page.get_by_label("Your message").fill("/short And now?")
         page.page.get_by_label("Your message").press("Enter")
-        expect(page.answers.last).to_contain_text("And now?")
+        expect(page.answers.last).to_contain_text("And now")
         expect(page.questions).to_have_count(count + 1)  # what was loaded stays
         # The button does the same for those who do not scroll.
         while page.page.get_by_role("button", name="Show earlier messages").is_visible():
@@ -422,13 +427,9 @@ def test_what_is_read_stays_in_place_when_older_messages_come(tab: Tab, tmp_path
         page = tab(process).open("/c/long")
         expect(page.questions).to_have_count(25)
         page.page.evaluate("""() => {
-          const place = document.getElementById("scroller");
           window.mark = document.querySelectorAll(".message")[6];
-          place.scrollTop -= 1;
-          requestAnimationFrame(() => {
-            place.scrollTop = window.mark.offsetTop - 200;
-            window.before = window.mark.getBoundingClientRect().top;
-          });
+          window.mark.scrollIntoView();
+          window.before = window.mark.getBoundingClientRect().top;
         }""")
         until(lambda: page.questions.count() > 25)
         moved = "() => Math.abs(window.mark.getBoundingClientRect().top - window.before)"

@@ -62,7 +62,7 @@ def make_app() -> Any:
 def run_workers(database: Path) -> Iterator[str]:
     """Run the workers; give their address."""
     command = [sys.executable, "-m", "uvicorn", "tests.support.workers:make_app", "--factory", "--port=0"]
-    command += [f"--workers={WORKERS}", "--timeout-graceful-shutdown=1"]
+    command += [f"--workers={WORKERS}", "--timeout-graceful-shutdown=1", "--no-access-log"]
     environment = {**os.environ, "AIBIND_TEST_DATABASE": str(database)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

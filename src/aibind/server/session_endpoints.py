@@ -195,7 +195,9 @@ class SessionEndpoints:
 
 def _lacks_an_answer(page: MessagePage) -> bool:
     """Return whether a path ends with a question, or in the middle of an answer: with a tool's result, or a call."""
-    message = page.messages[-1].message if page.messages else {}
+    if not page.messages:
+        return False
+    message = page.messages[-1].message
     return message.get("role") in ("user", "tool") or bool(message.get("tool_calls"))
 
 

@@ -226,7 +226,7 @@ byId("earlier").addEventListener("click", async () => {
   await showEarlier();
   first?.focus({ preventScroll: true }); // the button is gone, or far above
 });
-scroller.whenNear(byId("earlier"), showEarlier);
+scroller.whenNearStart(showEarlier);
 window.addEventListener("popstate", openFromAddress);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && conversation.isBusy && !byId("confirm").open) {

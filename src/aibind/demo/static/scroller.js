@@ -46,10 +46,9 @@ export class Scroller {
     return result;
   }
 
-  /** Call `act()` each time that somebody has scrolled up to an element, or nearly. */
-  whenNear(element, act) {
-    const look = (entries) => entries.at(-1).isIntersecting && !this.#sticks && act();
-    new IntersectionObserver(look, { root: this.#place, rootMargin: `${AHEAD_PX}px 0px 0px` }).observe(element);
+  /** Call `act()` when somebody scrolls, and is at the beginning or nearly. */
+  whenNearStart(act) {
+    this.#place.addEventListener("scroll", () => !this.#sticks && this.#place.scrollTop < AHEAD_PX && act(), { passive: true });
   }
 
   /** Something has grown. */
