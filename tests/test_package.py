@@ -37,8 +37,8 @@ PUBLIC = {
         StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """
-        Check CheckSkipped ConversationStoreHarness StreamStoreHarness conversation_store_checks
-        stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness SessionStoreHarness StreamStoreHarness conversation_store_checks
+        session_store_checks stream_store_checks""",
 }
 
 

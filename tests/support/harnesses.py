@@ -153,7 +153,7 @@ class SqliteMessages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self, *, ttl_ms: int | None = 1_800_000) -> SqliteMessageStore:
+    async def open(self, *, ttl_ms: int | None = None) -> SqliteMessageStore:
         return SqliteMessageStore(self._database.connect(), ttl_ms=ttl_ms, **self._database.messages)
 
 
