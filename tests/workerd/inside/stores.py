@@ -49,6 +49,7 @@ class D1Streams:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self.records_sessions = bench.kind != "javascript"
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
         client = Breathing(wrap_d1(self._bench.db))
