@@ -33,7 +33,7 @@ _MAX_GRAMS = 40_000
 ANYTHING = "anything"
 """Stands in the index for all pieces of a message that has too many. Longer than a piece, so it can be none."""
 
-_MAX_TERM_GRAMS = 6
+_MAX_TERM_GRAMS = 16
 
 _PART_CHARS = 200_000
 """Characters of folded text in one row: at most 4 bytes each, and D1 keeps 2 MB in one value."""
