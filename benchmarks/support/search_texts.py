@@ -8,11 +8,13 @@ from itertools import accumulate
 
 __all__ = ["KINDS", "SearchTexts"]
 
-_SYLLABLES = {
-    "english": "the ing er and tion re con st ro al in de com pre ment able ly out over un way side ward".split(),
-    "german": "schiff fahrt ge ver ung heit keit bund haus wer den kraft strom netz lich über für straße un auf".split(),
-    "russian": "при про ние ста ова тель пере раз ный ого ком вод дом лет мир сло раб ход пис жёл".split(),
+_SOUNDS = {
+    "english": ("b c d f g h l m n p r s t w th st pr tr ch", "a e i o u ea ou", "n r s t l nd st ck m ng", "ing ed er ly s"),
+    "german": ("b d f g h k l m n r s t w z sch str pf br gr", "a e i o u ä ö ü ei au", "n r s t l ff cht rg nd", "en ung er e"),
+    "russian": ("б в г д ж з к л м н п р с т ч ш пр ст", "а е ё и о у ы я", "н р с т л м к й ть", "ый ого ом ать"),
 }
+"""Of each language the sounds that begin, carry and end a syllable, and the ends of words."""
+_STEMS = 1_200
 _WORDS = 5_000
 _CHARACTERS = 3_000
 _EMOJI = "🎉👍🚀🤔😀🔥✅💡🧪🐍"
@@ -25,14 +27,19 @@ class SearchTexts:
 
     def __init__(self, seed: int = 1) -> None:
         self._random = random.Random(seed)
-        self._words = {name: self._make_words(syllables) for name, syllables in _SYLLABLES.items()}
+        self._words = {name: self._make_words(*(sound.split() for sound in sounds)) for name, sounds in _SOUNDS.items()}
         self._words["chinese"] = [chr(0x4E00 + number * 5) for number in range(_CHARACTERS)]
         self._weights = {name: list(accumulate(1 / (i + 2) for i in range(len(w)))) for name, w in self._words.items()}
 
-    def _make_words(self, syllables: list[str]) -> list[str]:
+    def _make_words(self, first: list[str], middle: list[str], last: list[str], ends: list[str]) -> list[str]:
+        """Return words, most frequent first: short ones, then longer ones and compounds."""
+        pick = self._random.choice
+        stems = list(dict.fromkeys(pick(first) + pick(middle) + pick(last) for _ in range(_STEMS)))
         found: dict[str, None] = {}
         while len(found) < _WORDS:
-            found["".join(self._random.choices(syllables, k=1 + min(3, len(found) // 20)))] = None
+            count = self._random.randint(1, 1 + min(2, len(found) // 100))
+            end = pick(ends) if self._random.random() < 0.5 else ""
+            found["".join(self._random.choices(stems, k=count)) + end] = None
         return list(found)
 
     def text(self, language: int, length: int) -> str:
@@ -57,7 +64,7 @@ class SearchTexts:
         return [self._query(kind, number) for number in range(count)]
 
     def _query(self, kind: str, number: int) -> str:
-        words = self._words[list(_SYLLABLES)[number % len(_SYLLABLES)]]
+        words = self._words[list(_SOUNDS)[number % len(_SOUNDS)]]
         pick = self._random.choice
         if kind == "common":
             return words[number % 20]
