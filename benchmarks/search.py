@@ -31,10 +31,7 @@ from .support.result import Benchmark, Figures, Result, Say
 from .support.search_texts import KINDS, SearchTexts
 
 OWNERS = 100
-SCAN = (
-    "SELECT session_id, id, data FROM aibind_messages WHERE data LIKE ?"
-    " ORDER BY substr(data, -26) DESC LIMIT 20"
-)
+SCAN = "SELECT session_id, id, data FROM aibind_messages WHERE data LIKE ? ORDER BY substr(data, -26) DESC LIMIT 20"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,18 @@ from itertools import accumulate
 __all__ = ["KINDS", "SearchTexts"]
 
 _SOUNDS = {
-    "english": ("b c d f g h l m n p r s t w th st pr tr ch", "a e i o u ea ou", "n r s t l nd st ck m ng", "ing ed er ly s"),
-    "german": ("b d f g h k l m n r s t w z sch str pf br gr", "a e i o u ä ö ü ei au", "n r s t l ff cht rg nd", "en ung er e"),
+    "english": (
+        "b c d f g h l m n p r s t w th st pr tr ch",
+        "a e i o u ea ou",
+        "n r s t l nd st ck m ng",
+        "ing ed er ly s",
+    ),
+    "german": (
+        "b d f g h k l m n r s t w z sch str pf br gr",
+        "a e i o u ä ö ü ei au",
+        "n r s t l ff cht rg nd",
+        "en ung er e",
+    ),
     "russian": ("б в г д ж з к л м н п р с т ч ш пр ст", "а е ё и о у ы я", "н р с т л м к й ть", "ый ого ом ать"),
 }
 """Of each language the sounds that begin, carry and end a syllable, and the ends of words."""

@@ -80,7 +80,6 @@ class MessageSearch:
         self._client = client
         self._tables = sessions_table, messages_table
         self._sql = SearchSql(sessions_table, messages_table, has_fts=True)
-        self._is_ready = False
         is_local = isinstance(client, WatchableSqliteClient)
         # A transaction writes about four times the size of the messages, and a remote database limits its time.
         self._max_messages, self._max_chars = (1_000, 2_000_000) if is_local else (200, 500_000)
@@ -108,31 +107,23 @@ class MessageSearch:
         self, terms: Sequence[str], match: str, owner: str | None, session_id: str | None, limit: int
     ) -> tuple[list[SqliteRow], list[int]]:
         """Return the rows of hits in an index that lacks nothing, and the sessions to be removed from it."""
+        is_created = False
         while True:
-            among = Filter(owner, session_id, now_ms())
-            if not self._is_ready:
-                await self._create()
-            statements = [
-                self._sql.behind(among),
-                self._sql.stale(among),
-                self._sql.hits(among, match, terms, limit),
-            ]
             try:
-                behind, stale, hits = await self._client.batch(statements)
+                among = Filter(owner, session_id, now_ms())
+                hits = self._sql.hits(among, match, terms, limit)
+                behind, stale, found = await self._client.batch([self._sql.behind(among), self._sql.stale(among), hits])
+                if any(row["number"] is None for row in behind.rows) or not all(row["gone"] for row in stale.rows):
+                    await self._client.batch(self._sql.enroll(among))
+                elif behind.rows:
+                    await self._index([_behind(row) for row in behind.rows])
+                else:
+                    return found.rows, [cast("int", row["number"]) for row in stale.rows]
             except SqliteSchemaError:
-                if not self._is_ready:
+                if is_created:
                     raise
-                self._is_ready = False  # somebody dropped the index
-                continue
-            self._is_ready = True
-            numbers = [cast("int", row["number"]) for row in stale.rows]
-            unknown = [cast("str", row["session_id"]) for row in behind.rows if row["number"] is None]
-            if unknown or any(not row["gone"] for row in stale.rows):
-                await self._client.batch(self._sql.enroll(unknown, numbers))
-            elif behind.rows:
-                await self._index([_behind(row) for row in behind.rows])
-            else:
-                return hits.rows, numbers
+                await self._create()
+                is_created = True
 
     async def _create(self) -> None:
         try:
@@ -159,7 +150,7 @@ class MessageSearch:
         """Return the new messages of the sessions whose new messages are all on their current paths, by number."""
         found: dict[int, list[_Pending]] = {}
         for group in _groups(sessions, _PAGE_KEYS):
-            rows = (await self._execute(self._sql.on_paths([(item.session_id, item.low) for item in group]))).rows
+            rows = (await self._execute(self._sql.on_paths([(item.number, item.low) for item in group]))).rows
             by_place: dict[object, list[SqliteRow]] = {}
             for row in rows:
                 by_place.setdefault(row["place"], []).append(row)
@@ -173,9 +164,7 @@ class MessageSearch:
         rows: list[SqliteRow] = []
         after = "", -1
         while True:
-            page = await self._execute(
-                self._sql.page(session.session_id, session.low, session.high, after, _PAGE_KEYS)
-            )
+            page = await self._execute(self._sql.page(session.session_id, session.low, session.high, after, _PAGE_KEYS))
             rows += page.rows
             if len(page.rows) < _PAGE_KEYS:
                 return _pending(session, rows)
@@ -214,7 +203,7 @@ class MessageSearch:
             yield chunk
 
     async def _read(self, messages: Sequence[_Pending]) -> list[Document]:
-        rows = (await self._execute(self._sql.texts([(item.session_id, item.id, item.seq) for item in messages]))).rows
+        rows = (await self._execute(self._sql.texts([(item.number, item.id, item.seq) for item in messages]))).rows
         documents: list[Document] = []
         for place, parts in groupby(rows, key=itemgetter("place")):
             message = messages[place]

@@ -57,13 +57,17 @@ class SearchSql:
     def create(self) -> list[Statement]:
         """Create the tables that are missing."""
         statements = [
-            f"CREATE TABLE IF NOT EXISTS {self._states} (number INTEGER PRIMARY KEY, session_id TEXT NOT NULL,"
-            " gone INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, owner TEXT,"
-            " next_seq INTEGER NOT NULL DEFAULT 0, UNIQUE (session_id, gone))",
+            (
+                f"CREATE TABLE IF NOT EXISTS {self._states} (number INTEGER PRIMARY KEY, session_id TEXT NOT NULL,"
+                " gone INTEGER NOT NULL DEFAULT 0, created_at INTEGER NOT NULL, owner TEXT,"
+                " next_seq INTEGER NOT NULL DEFAULT 0, UNIQUE (session_id, gone))"
+            ),
             # With a rowid: a text of up to 4 KB is then on one page, and comparing it takes a fifth of the time.
-            f"CREATE TABLE IF NOT EXISTS {self._docs} (doc INTEGER PRIMARY KEY, session INTEGER NOT NULL,"
-            " seq INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL, id TEXT NOT NULL,"
-            " text TEXT NOT NULL, UNIQUE (session, seq, part))",
+            (
+                f"CREATE TABLE IF NOT EXISTS {self._docs} (doc INTEGER PRIMARY KEY, session INTEGER NOT NULL,"
+                " seq INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL, id TEXT NOT NULL,"
+                " text TEXT NOT NULL, UNIQUE (session, seq, part))"
+            ),
         ]
         if self.has_fts:
             # What an engine without FTS5 indexed is not in its table.
@@ -71,7 +75,7 @@ class SearchSql:
             statements += [f"DELETE FROM {self._docs} WHERE {new}", f"DELETE FROM {self._states} WHERE {new}"]
             statements.append(
                 f"CREATE VIRTUAL TABLE IF NOT EXISTS {self._fts} USING fts5(grams, content='', detail=none,"
-                f' columnsize=0, tokenize = "ascii tokenchars \'{_TOKEN_CHARS}\'")'
+                f" columnsize=0, tokenize = \"ascii tokenchars '{_TOKEN_CHARS}'\")"
             )
         return [Statement(sql) for sql in statements]
 
@@ -97,36 +101,38 @@ class SearchSql:
             args,
         )
 
-    def enroll(self, session_ids: Sequence[str], stale: Sequence[int]) -> list[Statement]:
-        """Give numbers to sessions, and mark those that are no longer there."""
-        ids = json.dumps(session_ids)
+    def enroll(self, among: Filter) -> list[Statement]:
+        """Mark the indexed sessions that are no longer there, and give numbers to new ones.
+
+        They are not passed as parameters: JSON in SQLite has no NUL, and ids may.
+        """
+        where, args = self._where(among, "s")
         return [
             Statement(
-                f"UPDATE {self._states} AS t SET gone = number WHERE gone = 0 AND (number IN (SELECT value FROM"
-                " json_each(?1)) OR session_id IN (SELECT value FROM json_each(?2)))"
-                f" AND NOT EXISTS (SELECT 1 FROM {self._sessions} s WHERE {self._same})",
-                (json.dumps(stale), ids),
+                f"UPDATE {self._states} AS t SET gone = number WHERE gone = 0"
+                f" AND NOT EXISTS (SELECT 1 FROM {self._sessions} s WHERE {self._same})"
             ),
             Statement(
-                f"INSERT INTO {self._states} (session_id, created_at, owner) SELECT session_id, created_at, owner"
-                f" FROM {self._sessions} WHERE session_id IN (SELECT value FROM json_each(?))"
-                " ON CONFLICT DO NOTHING",
-                (ids,),
+                f"INSERT INTO {self._states} (session_id, created_at, owner)"
+                f" SELECT s.session_id, s.created_at, s.owner FROM {self._sessions} s LEFT JOIN {self._states} t"
+                f" ON t.gone = 0 AND {self._same} WHERE t.number IS NULL AND {where}"
+                f" ORDER BY s.updated_at, s.session_id LIMIT {_MAX_SESSIONS} ON CONFLICT DO NOTHING",
+                args,
             ),
         ]
 
     # --- reading messages ---
 
-    def on_paths(self, sessions: Sequence[tuple[str, int]]) -> Statement:
-        """Select what is on the current paths of sessions from a seq on, without their texts.
+    def on_paths(self, sessions: Sequence[tuple[int, int]]) -> Statement:
+        """Select what is on the current paths of sessions, given by number, from a seq on, without the texts.
 
         This reads the new messages alone; all others are found by reading the whole session.
         """
         up = "coalesce(m.parent_id, m.replaces)"
         return Statement(
             "WITH RECURSIVE path (place, session_id, low, id) AS (SELECT j.key, s.session_id, json_extract(j.value,"
-            f" '$[1]'), s.active_leaf_id FROM json_each(?) j CROSS JOIN {self._sessions} s"
-            " WHERE s.session_id = json_extract(j.value, '$[0]')"
+            f" '$[1]'), s.active_leaf_id FROM json_each(?) j CROSS JOIN {self._states} t CROSS JOIN {self._sessions} s"
+            f" WHERE t.number = json_extract(j.value, '$[0]') AND {self._same}"
             f" UNION SELECT p.place, p.session_id, p.low, {up} FROM path p CROSS JOIN {self._messages} m"
             " WHERE m.session_id = p.session_id AND m.id = p.id AND m.part = 0 AND m.seq >= p.low)"
             " SELECT p.place, m.id, m.seq, length(m.data) AS size"
@@ -143,11 +149,12 @@ class SearchSql:
             (session_id, low, high, *after, limit),
         )
 
-    def texts(self, places: Sequence[tuple[str, str, int]]) -> Statement:
-        """Select the rows of messages, given by session, id and seq, in the order of their parts."""
+    def texts(self, places: Sequence[tuple[int, str, int]]) -> Statement:
+        """Select the rows of messages, given by number of the session, id and seq, in the order of their parts."""
         return Statement(
-            f"SELECT j.key AS place, m.data FROM json_each(?) j CROSS JOIN {self._messages} m"
-            " WHERE m.session_id = json_extract(j.value, '$[0]') AND m.id = json_extract(j.value, '$[1]')"
+            f"SELECT j.key AS place, m.data FROM json_each(?) j CROSS JOIN {self._states} t"
+            f" CROSS JOIN {self._messages} m WHERE t.number = json_extract(j.value, '$[0]')"
+            " AND m.session_id = t.session_id AND m.id = json_extract(j.value, '$[1]')"
             " AND m.seq = json_extract(j.value, '$[2]') ORDER BY j.key, m.part",
             (json.dumps(places),),
         )

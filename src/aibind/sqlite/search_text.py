@@ -2,7 +2,7 @@
 
 Text is folded before it is compared: case, accents and compatibility forms (full-width letters, ligatures) are removed,
 and punctuation separates words like a space. A term of a query matches wherever it occurs, also inside a word. An index
-of words cannot find that, so the index holds the pieces of two and three characters of every word, and a query looks up
+of words cannot find that, so the index holds the pieces of two to four characters of every word, and a query looks up
 pieces of its terms. What has all of them is then compared with the terms themselves.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from unicodedata import category, normalize
 
@@ -34,6 +35,8 @@ ANYTHING = "anything"
 """Stands in the index for all pieces of a message that has too many. Longer than a piece, so it can be none."""
 
 _MAX_TERM_GRAMS = 16
+
+_MAX_CACHED_CHARS = 24
 
 _PART_CHARS = 200_000
 """Characters of folded text in one row: at most 4 bytes each, and D1 keeps 2 MB in one value."""
@@ -62,7 +65,7 @@ def _separate(char: str) -> str:
     kind = category(char)
     if kind == "Cf":  # joiners and soft hyphens, which nobody sees
         return ""
-    return " " if kind[0] in "PZ" or kind in {"Cc", "Cs"} else char
+    return " " if kind[0] in "PZ" or kind in {"Cc", "Cs"} or char == "\ufffd" else char
 
 
 _folding = _Folding()
@@ -87,44 +90,56 @@ def parse(query: str) -> list[str]:
 def cut(folded: str) -> list[str]:
     """Return a folded text in parts for rows, which overlap so that each term is whole in one of them."""
     return [
-        folded[start : start + _PART_CHARS + MAX_TERM_CHARS]
-        for start in range(0, max(1, len(folded)), _PART_CHARS)
+        folded[start : start + _PART_CHARS + MAX_TERM_CHARS] for start in range(0, max(1, len(folded)), _PART_CHARS)
     ]
 
 
 def grams(parts: Iterable[str]) -> str:
-    """Return the pieces of a folded text that are indexed, in a fixed order, with spaces between them."""
+    """Return the pieces of a folded text that are indexed, with spaces between them."""
     found: set[str] = set()
-    for text in parts:
-        found.update([text[i : i + 2] for i in range(len(text) - 1)])
-        triples = {text[i : i + 3] for i in range(len(text) - 2)}
-        if text.isascii():
-            found |= triples
-        else:
-            found.update(char for char in set(text) if not char.isascii())
-            found.update(triple for triple in triples if not _UNSPACED.search(triple))
-    pieces = sorted(piece for piece in found if " " not in piece)
-    return " ".join(pieces) if len(pieces) <= _MAX_GRAMS else ANYTHING
+    for word in {word for text in parts for word in text.split(" ")}:
+        found.update(_cached_pieces(word) if len(word) <= _MAX_CACHED_CHARS else _pieces(word))
+    return " ".join(found) if len(found) <= _MAX_GRAMS else ANYTHING
+
+
+def _pieces(word: str) -> Iterable[str]:
+    found = {word[i : i + 2] for i in range(len(word) - 1)}
+    if not word.isascii():
+        found.update(char for char in word if not char.isascii())
+    runs = [word] if word.isascii() else _UNSPACED.split(word)
+    for run in runs:
+        found.update(run[i : i + size] for size in (3, 4) for i in range(len(run) - size + 1))
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def _cached_pieces(word: str) -> Iterable[str]:
+    # Most words of a text are the same few thousand; a tuple takes less memory than a set.
+    return tuple(_pieces(word))
 
 
 def grams_of_term(term: str) -> list[str]:
     """Return pieces of a term that the index has for every text with this term; none for a single ASCII character."""
-    found: list[str] = []
-    for word in term.split(" "):
-        if len(word) == 1:
-            found += [] if word.isascii() else [word]
-        elif len(word) == 2:
-            found.append(word)
-        else:
-            triples = (word[i : i + 3] for i in range(len(word) - 2))
-            pairs = (word[i : i + 2] for i in range(len(word) - 1))
-            found += [piece for piece in triples if not _UNSPACED.search(piece)]
-            found += [piece for piece in pairs if _UNSPACED.search(piece)]
-    found = list(dict.fromkeys(found))
+    found = list(dict.fromkeys(piece for word in term.split(" ") for piece in _pieces_of_word(word)))
     if len(found) <= _MAX_TERM_GRAMS:
         return found
     last = _MAX_TERM_GRAMS - 1
     return [found[number * (len(found) - 1) // last] for number in range(_MAX_TERM_GRAMS)]
+
+
+def _pieces_of_word(word: str) -> list[str]:
+    """Return the longest pieces of a word: longer ones are rarer."""
+    if len(word) == 1:
+        return [] if word.isascii() else [word]
+    if len(word) == 2:
+        return [word]
+    pairs = [word[i : i + 2] for i in range(len(word) - 1)]
+    found = [pair for pair in pairs if _UNSPACED.search(pair)]
+    for size in (4, 3):
+        pieces = [word[i : i + size] for i in range(len(word) - size + 1)]
+        if longer := [piece for piece in pieces if not _UNSPACED.search(piece)]:
+            return found + longer
+    return found
 
 
 def text_of(message: Any) -> str:
@@ -192,14 +207,14 @@ def _unfold(text: str, positions: Sequence[int]) -> list[int]:
     """Return the positions of the characters from which those at ascending positions of the folded text came."""
     found: list[int] = []
     at = passed = 0
-    step = 4_096
     for position in positions:
+        step = 65_536
         while at < len(text):
             length = len(text[at : at + step].translate(_folding))
             if passed + length > position:
                 if step == 1:
                     break
-                step = 1
+                step //= 16
                 continue
             at += step
             passed += length
