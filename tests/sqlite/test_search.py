@@ -150,6 +150,9 @@ async def test_a_hit_tells_where_it_is(store: SqliteMessageStore) -> None:
     await store.save("grace", chat)
     await store.rename("grace", "Rivers")
     newest, oldest = await store.search("thames")
+    node = chat.tree.get(chat.tree.active_leaf_id or "")
+    assert node is not None
+    assert newest.created_at == node.created_at
     nodes = chat.tree.get_active_path().node_ids
     assert (oldest.message_id, newest.message_id) == nodes
     assert newest == SearchHit(
@@ -159,7 +162,7 @@ async def test_a_hit_tells_where_it_is(store: SqliteMessageStore) -> None:
         role="assistant",
         snippet="At Thames Head, in Gloucestershire.",
         matches=((3, 9),),
-        created_at=chat.tree.get(nodes[1]).created_at,
+        created_at=newest.created_at,
     )
 
 
@@ -180,7 +183,8 @@ async def test_a_query_without_words_finds_nothing(store: SqliteMessageStore, qu
     "query",
     [
         "a AND", "NOT a", "OR", "a* b*", "NEAR(a, b)", "grams:a", '"a', "a\"\"b", "^a", "-a", "{a b}", "a;--", "'",
-        "%_", "a\0b", "a\ud83d", "\udc4d a", "x" * 10_000, "a " * 10_000, "世" * 10_000, '" OR 1=1 --', "\\", "]]", "$1 ?1",
+        "%_", "a\0b", "a\ud83d", "\udc4d a", "x" * 10_000, "a " * 10_000, "世" * 10_000, '" OR 1=1 --', "\\", "]]",
+        "$1 ?1",
     ],
 )  # fmt: skip
 async def test_nothing_in_a_query_is_syntax(any_store: SqliteMessageStore, query: str) -> None:
@@ -424,7 +428,9 @@ async def test_random_changes_between_searches(database: SqliteClient) -> None:
         if source.random() < 0.4:
             for query in ("red", "blue", "世", "green blue"):
                 rows = (await database.execute("SELECT data FROM aibind_messages")).rows
-                contents = [next(iter(json.loads(f"{{{row['data']}}}").values()))["message"]["content"] for row in rows]
+                contents = [
+                    next(iter(json.loads("{" + str(row["data"]) + "}").values()))["message"]["content"] for row in rows
+                ]
                 expected = sorted(text for text in contents if all(term in text for term in query.split()))
                 assert sorted(hit.snippet for hit in await store.search(query, limit=1_000)) == expected
     await check_index(database)
@@ -449,9 +455,9 @@ async def test_an_index_made_without_fts5_is_made_again_with_it(database: Sqlite
 
 
 async def test_the_index_is_named_after_the_messages(database: SqliteClient) -> None:
-    names = {"sessions_table": "my_sessions", "messages_table": "my_messages"}
-    await migrate(database, **names)
-    store, other = SqliteMessageStore(database, **names), SqliteMessageStore(database)
+    await migrate(database, sessions_table="my_sessions", messages_table="my_messages")
+    store = SqliteMessageStore(database, sessions_table="my_sessions", messages_table="my_messages")
+    other = SqliteMessageStore(database)
     await store.save("s", chat_of("word"))
     assert (len(await store.search("word")), len(await other.search("word"))) == (1, 0)
     assert await count(database, "my_messages_search") == 1

@@ -287,7 +287,7 @@ def _hit(parts: list[SqliteRow], terms: Sequence[str]) -> SearchHit:
     return SearchHit(
         session_id=cast("str", first["session_id"]),
         title=cast("str | None", first["title"]),
-        message_id=decode_at(f'"{first["id"]}"', 0)[0],
+        message_id=decode_at(f'"{cast("str", first["id"])}"', 0)[0],
         role=role if isinstance(role, str) else None,
         snippet=found.text,
         matches=found.matches,

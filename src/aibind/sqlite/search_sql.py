@@ -14,7 +14,7 @@ __all__ = ["Document", "Filter", "SearchSql"]
 _MAX_SESSIONS = 200
 """Sessions that one survey returns."""
 
-_TOKEN_CHARS = "$+<=>^`|~"
+_SYMBOLS = "$+<=>^`|~"
 """The ASCII symbols that belong to words. All other ASCII characters of folded text are letters and digits."""
 
 
@@ -75,7 +75,7 @@ class SearchSql:
             statements += [f"DELETE FROM {self._docs} WHERE {new}", f"DELETE FROM {self._states} WHERE {new}"]
             statements.append(
                 f"CREATE VIRTUAL TABLE IF NOT EXISTS {self._fts} USING fts5(grams, content='', detail=none,"
-                f" columnsize=0, tokenize = \"ascii tokenchars '{_TOKEN_CHARS}'\")"
+                f" columnsize=0, tokenize = \"ascii tokenchars '{_SYMBOLS}'\")"
             )
         return [Statement(sql) for sql in statements]
 
