@@ -332,6 +332,18 @@ async def test_removed_messages_are_not_found_and_leave_the_index(
     await check_index(database)
 
 
+async def test_many_removed_messages_do_not_hide_others(store: SqliteMessageStore, database: SqliteClient) -> None:
+    await store.save("old", chat_of("word kept"))
+    chat = chat_of(*[f"word {number}" for number in range(700)])
+    await store.save("s", chat)
+    assert len(await store.search("word")) == 20
+    chat.tree.remove(chat.tree.get_active_path().node_ids[1])
+    await store.save("s", chat)
+    assert [hit.snippet for hit in await store.search("word", limit=2)] == ["word 0", "word kept"]
+    assert await count(database, DOCS) == 2
+    await check_index(database)
+
+
 async def test_deleted_conversations_are_not_found_and_leave_the_index(
     store: SqliteMessageStore, database: SqliteClient
 ) -> None:

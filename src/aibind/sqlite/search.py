@@ -10,15 +10,15 @@ from __future__ import annotations
 from binascii import crc32
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from .._json import is_object
-from .._time import now_ms
+from .._time import now_ms, sleep
 from ..errors import SqliteError, SqliteSchemaError
 from ..history.json import decode_at
-from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
+from .client import SqliteClient, SqliteResult, SqliteRow, Statement
 from .message_sql import MAX_PART_CHARS
 from .search_sql import Document, Filter, SearchSql
 from .search_text import ANYTHING, cut, fold, grams, grams_of_term, parse, passage, text_of
@@ -30,7 +30,16 @@ _MAX_PATH_MESSAGES = 500
 
 _PAGE_KEYS = 10_000
 
-_MAX_DEAD_ROUNDS = 10
+_MAX_MESSAGES = 250
+"""Messages that one transaction indexes: other writers, such as running replies, wait for it about 0.1 seconds."""
+
+_MAX_CHARS = 500_000
+
+_MAX_CLEANED = 200
+"""Messages that a search removes from the index after it found that their conversations are gone."""
+
+_BUSY_MESSAGES = 20
+"""Messages that are prepared before other tasks may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +89,6 @@ class MessageSearch:
         self._client = client
         self._tables = sessions_table, messages_table
         self._sql = SearchSql(sessions_table, messages_table, has_fts=True)
-        is_local = isinstance(client, WatchableSqliteClient)
-        # A transaction writes about four times the size of the messages, and a remote database limits its time.
-        self._max_messages, self._max_chars = (1_000, 2_000_000) if is_local else (200, 500_000)
 
     async def search(self, query: str, owner: str | None, session_id: str | None, limit: int) -> list[SearchHit]:
         """Bring the index up to date, and return the newest messages with all terms of a query."""
@@ -90,18 +96,17 @@ class MessageSearch:
         if not terms:
             return []
         match = _match(terms, owner, session_id)
-        rows: list[SqliteRow] = []
-        stale: list[int] = []
-        for _ in range(_MAX_DEAD_ROUNDS):
-            rows, stale = await self._current(terms, match, owner, session_id, limit)
+        wanted = limit
+        while True:
+            rows, stale = await self._current(terms, match, owner, session_id, wanted)
             dead = list(dict.fromkeys(cast("int", row["doc"]) for row in rows if row["data"] is None))
             if not dead:
                 break
             await self._remove((await self._execute(self._sql.documents(dead))).rows)
+            wanted = min(2 * wanted, limit + _MAX_CLEANED)
         if stale:
-            await self._remove((await self._execute(self._sql.leftovers(stale, self._max_messages // 5))).rows)
-        living = (row for row in rows if row["data"] is not None)
-        return [_hit(list(parts), terms) for _, parts in groupby(living, key=itemgetter("doc"))]
+            await self._remove((await self._execute(self._sql.leftovers(stale, _MAX_CLEANED))).rows)
+        return [_hit(list(parts), terms) for _, parts in islice(groupby(rows, key=itemgetter("doc")), limit)]
 
     async def _current(
         self, terms: Sequence[str], match: str, owner: str | None, session_id: str | None, limit: int
@@ -193,7 +198,7 @@ class MessageSearch:
         chunk: list[_Pending] = []
         size = 0
         for message in pending:
-            if chunk and (len(chunk) == self._max_messages or size + message.size > self._max_chars):
+            if chunk and (len(chunk) == _MAX_MESSAGES or size + message.size > _MAX_CHARS):
                 yield chunk
                 chunk = []
                 size = 0
@@ -205,8 +210,10 @@ class MessageSearch:
     async def _read(self, messages: Sequence[_Pending]) -> list[Document]:
         rows = (await self._execute(self._sql.texts([(item.number, item.id, item.seq) for item in messages]))).rows
         documents: list[Document] = []
-        for place, parts in groupby(rows, key=itemgetter("place")):
-            message = messages[place]
+        for key, parts in groupby(rows, key=itemgetter("place")):
+            message = messages[cast("int", key)]
+            if key % _BUSY_MESSAGES == 0:
+                await sleep(0)
             folded = fold(text_of(_node(parts).get("message")))
             if folded:
                 texts = cut(folded)

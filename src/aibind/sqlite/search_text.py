@@ -186,8 +186,8 @@ def _unify(text: str) -> str:
 
 
 def _pattern(terms: Sequence[str]) -> re.Pattern[str]:
-    longest_first = sorted(terms, key=len, reverse=True)
-    return re.compile("|".join(" +".join(map(re.escape, term.split(" "))) for term in longest_first))
+    by_length = sorted(terms, key=len, reverse=True)
+    return re.compile("|".join(" +".join(map(re.escape, term.split(" "))) for term in by_length))
 
 
 def _find(pattern: re.Pattern[str], text: str, limit: int = _PASSAGE_CHARS) -> list[tuple[int, int]]:
