@@ -36,7 +36,17 @@ EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
         {"node": {"seconds", "save_seconds", "load_seconds"}},
     ),
     "search": (
-        {"p50_ms", "p95_ms", "kinds", "owner", "first_seconds", "after_turn_ms", "after_turn_long_ms", "index_percent"},
+        {
+            "p50_ms",
+            "p95_ms",
+            "kinds",
+            "owner",
+            "cpu",
+            "first_seconds",
+            "after_turn_ms",
+            "after_turn_long_ms",
+            "index_percent",
+        },
         {"scan": {"p50_ms", "p95_ms", "kinds"}},
     ),
     "server": (

@@ -268,10 +268,8 @@ async def test_a_search_indexes_only_the_sessions_it_is_limited_to(
     assert await count(database, DOCS) == 3
 
 
-@pytest.mark.parametrize("name", ["half \ud83d", "nul \0", 'quote"', "ü" * 100, ""])
+@pytest.mark.parametrize("name", ["nul \0", 'quote"', "ü" * 100, ""])
 async def test_owners_may_have_any_name(store: SqliteMessageStore, name: str) -> None:
-    if "\ud83d" in name:
-        pytest.skip("SQLite has no lone surrogates in text")
     await store.save(name, chat_of("word"), owner=name)
     assert [hit.session_id for hit in await store.search("word", owner=name, session_id=name)] == [name]
 

@@ -9,9 +9,11 @@ pieces of its terms. What has all of them is then compared with the terms themse
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, islice
 from typing import Any
 from unicodedata import category, normalize
 
@@ -192,34 +194,13 @@ def _pattern(terms: Sequence[str]) -> re.Pattern[str]:
 
 def _find(pattern: re.Pattern[str], text: str, limit: int = _PASSAGE_CHARS) -> list[tuple[int, int]]:
     """Return where a pattern matches in a text once that is folded, as positions in the text itself."""
-    found: list[tuple[int, int]] = []
-    for match in pattern.finditer(text.translate(_folding)):
-        found.append(match.span())
-        if len(found) == limit:
-            break
-    if text.isascii() or not found:
+    pieces = list(map(_folding.__getitem__, map(ord, text)))
+    folded = "".join(pieces)
+    found = [match.span() for match in islice(pattern.finditer(folded), limit)]
+    if not found or (len(folded) == len(text) and "" not in pieces):
         return found
-    bounds = _unfold(text, [bound for start, end in found for bound in (start, end - 1)])
-    return [(bounds[i], bounds[i + 1] + 1) for i in range(0, len(bounds), 2)]
-
-
-def _unfold(text: str, positions: Sequence[int]) -> list[int]:
-    """Return the positions of the characters from which those at ascending positions of the folded text came."""
-    found: list[int] = []
-    at = passed = 0
-    for position in positions:
-        step = 65_536
-        while at < len(text):
-            length = len(text[at : at + step].translate(_folding))
-            if passed + length > position:
-                if step == 1:
-                    break
-                step //= 16
-                continue
-            at += step
-            passed += length
-        found.append(min(at, len(text)))
-    return found
+    ends = list(accumulate(map(len, pieces)))
+    return [(bisect(ends, start), bisect(ends, end - 1) + 1) for start, end in found]
 
 
 def _start_of_word(text: str, first: int, start: int) -> int:
