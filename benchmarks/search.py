@@ -7,9 +7,9 @@ character, an emoji, and words that no message has: ``--queries`` of each. ``p50
 searches, ``kinds`` those of each kind, ``owner`` those of the same for one owner in a hundred, and ``cpu`` the
 processor time of a search, which other programs lengthen less.
 
-``first_seconds`` is the first search, which indexes all messages (``first_cpu_seconds`` its processor time). ``after_turn_ms`` is a search right after a turn was
-saved, ``after_turn_long_ms`` the same beside a conversation of ``--long`` messages, in which the turn was.
-``index_percent`` is the size of the index, in per cent of the file before it.
+``first_seconds`` is the first search, which indexes all messages, and ``first_cpu_seconds`` its processor time.
+``after_turn_ms`` is a search right after a turn was saved, ``after_turn_long_ms`` the same after a turn in a
+conversation of ``--long`` messages. ``index_percent`` is the size of the index, in per cent of the file before it.
 
 The yardstick ``scan`` runs ``LIKE '%…%' ORDER BY created DESC LIMIT 20`` over the rows of messages for the same
 queries. It needs no index, is not told of accents and case beyond ASCII, and returns rows without passages.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .client import SqliteClient, SqliteResult, SqliteRow, SqliteValue, Statement, WatchableSqliteClient
     from .conversation_store import SqliteConversationStore
     from .driver import SqliteDatabase, wrap_sqlite3
-    from .message_store import SessionInfo, SqliteMessageStore
+    from .message_store import SqliteMessageStore
     from .schema import Migration, migrate, migrations, schema_sql
     from .search import SearchHit
     from .stream_store import SqliteStreamStore
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Migration",
     "SearchHit",
-    "SessionInfo",
     "SqliteClient",
     "SqliteConversationStore",
     "SqliteDatabase",
@@ -43,7 +42,7 @@ __getattr__ = load_on_demand(
     {
         "client": "WatchableSqliteClient SqliteClient SqliteResult SqliteRow SqliteValue Statement",
         "conversation_store": "SqliteConversationStore",
-        "message_store": "SessionInfo SqliteMessageStore",
+        "message_store": "SqliteMessageStore",
         "driver": "SqliteDatabase wrap_sqlite3",
         "schema": "Migration migrate migrations schema_sql",
         "search": "SearchHit",

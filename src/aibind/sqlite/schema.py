@@ -1,8 +1,9 @@
 """The schema: numbered migrations, kept as SQL files in this package (contract, section 2).
 
 The files are the only source. ``aibind schema`` prints them, :func:`migrate` applies them through any SqliteClient, and
-``wrangler d1 migrations apply`` takes them unchanged. Every statement is idempotent, and leaves tables as they are that
-were created with the JavaScript packages' SQL.
+``wrangler d1 migrations apply`` takes them unchanged. They keep what is in tables that were created with the JavaScript
+packages' SQL, or by another way to apply them. A file is applied once: ``CREATE`` statements could be repeated, but
+SQLite refuses to add a column that is there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .._time import now_ms
-from ..errors import SqliteConstraintError
+from ..errors import SqliteConstraintError, SqliteSyntaxError
 from .client import SqliteClient, Statement
 
 __all__ = [
@@ -39,8 +40,10 @@ MIGRATIONS_TABLE = "aibind_migrations"
 
 _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_QUOTED = re.compile(r'"(\w+)"')
+_QUOTED = re.compile(r'"(\w+?)(_by_\w+)?"')  # a table, or an index, whose name continues that of its table
 _COMMENT = re.compile(r"--[^\n]*\n?")
+_ADDED_COLUMN = r"ALTER TABLE \S+ ADD COLUMN (\w+)"
+_DUPLICATE_COLUMN = r"duplicate column name: (\w+)"
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 
 
@@ -92,7 +95,8 @@ def migrations(
         SESSIONS_TABLE: sessions_table,
         MESSAGES_TABLE: messages_table,
     }
-    quoted = {table: quote_identifier(name) for table, name in names.items()}
+    for table in names.values():
+        quote_identifier(table)
     if len({name.lower() for name in (*names.values(), MIGRATIONS_TABLE)}) <= len(names):
         raise ValueError(f"The names of the tables must differ, and none may be {MIGRATIONS_TABLE}: {names}")
     from importlib import resources  # here: it is slow to import, and a Worker's start-up is billed
@@ -101,13 +105,14 @@ def migrations(
     for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir():
         if match := _FILE.match(file.name):
             text = file.read_text(encoding="utf-8")
-            found.append(_migration(int(match[1]), file.name.removesuffix(".sql"), text, quoted))
+            found.append(_migration(int(match[1]), file.name.removesuffix(".sql"), text, names))
     return sorted(found, key=lambda migration: migration.number)
 
 
-def _migration(number: int, name: str, text: str, quoted: Mapping[str, str]) -> Migration:
-    tables = tuple(quoted[table].strip('"') for table in dict.fromkeys(_QUOTED.findall(text)))
-    sql = _QUOTED.sub(lambda match: quoted[match[1]], text)  # in one pass: a new name may equal another's default
+def _migration(number: int, name: str, text: str, names: Mapping[str, str]) -> Migration:
+    tables = tuple(names[table] for table in dict.fromkeys(match[1] for match in _QUOTED.finditer(text)))
+    # In one pass: a new name may equal another's default.
+    sql = _QUOTED.sub(lambda match: f'"{names[match[1]]}{match[2] or ""}"', text)
     parts = (part.strip() for part in _COMMENT.sub("", sql).split(";"))  # no string in our files holds -- or ;
     return Migration(number, name, sql, tuple(part for part in parts if part), tables)
 
@@ -143,8 +148,9 @@ async def migrate(
     """Apply the migrations that the database has not had yet, and return their names.
 
     Any number of processes may call this at once: each migration is one transaction, which begins by recording it, so
-    that it is applied once. Each set of table names is migrated separately. Raises ValueError for invalid or repeated
-    names.
+    that it is applied once. Tables may have been created by the JavaScript packages' SQL, or by another tool that
+    applied the files: what is there stays. Each set of table names is migrated separately. Raises ValueError for
+    invalid or repeated names.
     """
     steps = migrations(
         chunks_table=chunks_table,
@@ -170,16 +176,41 @@ async def migrate(
 
 
 async def _apply(client: SqliteClient, step: Migration, tables: str) -> bool:
-    """Apply one migration, and return whether this call did; another process may have been faster."""
-    record = f'INSERT INTO "{MIGRATIONS_TABLE}" (name, tables, applied_at) VALUES (?, ?, ?)'
-    try:
-        await client.batch([Statement(record, (step.name, tables, now_ms())), *map(Statement, step.statements)])
-    except SqliteConstraintError:
-        found = await client.execute(
-            f'SELECT 1 FROM "{MIGRATIONS_TABLE}" WHERE name = ? AND tables = ?',
-            (step.name, tables),
-        )
-        if not found.rows:
-            raise
-        return False
-    return True
+    """Apply one migration, and return whether this call did; another process may have been faster.
+
+    Columns that are there, since another tool applied the same file, are left as they are.
+    """
+    record = Statement(
+        f'INSERT INTO "{MIGRATIONS_TABLE}" (name, tables, applied_at) VALUES (?, ?, ?)', (step.name, tables, now_ms())
+    )
+    statements = step.statements
+    while True:
+        try:
+            await client.batch([record, *map(Statement, statements)])
+        except SqliteConstraintError:
+            found = await client.execute(
+                f'SELECT 1 FROM "{MIGRATIONS_TABLE}" WHERE name = ? AND tables = ?',
+                (step.name, tables),
+            )
+            if not found.rows:
+                raise
+            return False
+        except SqliteSyntaxError as error:
+            remaining = _without_column_there(statements, str(error))
+            if remaining == statements:
+                raise
+            statements = remaining  # looked for by failing, since asking first would race with the other tool
+        else:
+            return True
+
+
+def _without_column_there(statements: tuple[str, ...], error: str) -> tuple[str, ...]:
+    """Return the statements without that which failed because its column exists."""
+    duplicate = re.search(_DUPLICATE_COLUMN, error)
+    if duplicate is None:
+        return statements
+    return tuple(
+        statement
+        for statement in statements
+        if not ((added := re.match(_ADDED_COLUMN, statement)) and added[1] == duplicate[1])
+    )
