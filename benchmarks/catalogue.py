@@ -16,6 +16,7 @@ _MODULES = {
     "catch_up": "catch_up",
     "history": "history",
     "server": "server",
+    "search": "search",
     "import": "import_time",
 }
 
