@@ -21,7 +21,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._ -]+")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What comes after the last message: the stream that is producing the answer, or why there is none."""
+    """The outcome of the last question: the stream that is producing its answer, or why there is none."""
 
     live_stream: str | None = None
     unanswered: Unanswered | None = None
