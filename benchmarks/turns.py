@@ -16,14 +16,15 @@ says, through their own methods, and make their tables themselves:
 
 All use the same journal (WAL) and ``synchronous``; ``as_shipped`` is the time with the yardstick's own ``synchronous``,
 which is FULL. Each measurement is a fresh process, with the same Python and SQLite, on a copy of a file that was made
-once; a slow contender has fewer turns than ``--turns``.
+once; a slow contender has fewer turns than ``--turns``, and ``fill_seconds`` is how long it took to make the file.
 
 ``statements`` are those that SQLite was given, without BEGIN, COMMIT and PRAGMA; ``rows_read`` are the rows that they
 returned, and ``rows_written`` those that they inserted or changed. ``bytes`` are those of the SQL with its arguments,
 ``bytes_returned`` those of the rows read, and ``log_bytes`` is how far the write-ahead log grew, in whole pages. They
-are counted in a separate process at the sqlite3 module, over one turn, which is then read back.
+are counted at the sqlite3 module, over one more turn, which is then read back.
 
-``load_p50_ms`` is a load of the last 20 messages alone (``json_table`` and ``langgraph``: of all).
+``growth`` is how many times longer our turn takes than after 10 messages, which is ``short``, measured in the same
+rounds; ``faster`` is how many times longer the others take than ours. ``load_p50_ms`` is a load of the last 20 messages alone (``json_table`` and ``langgraph``: of all).
 ``first_token_ms`` is from a request to :class:`~aibind.server.StreamHandler`, with durable streams in the same file,
 until the first token of its response; the model answers at once.
 
@@ -35,11 +36,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
 from .support.child import python, run_child
@@ -50,9 +48,12 @@ from .support.yardsticks import install_yardsticks
 OURS = ("ours", "json_table")
 THEIRS = ("sqlite_session", "langgraph")
 KINDS = (*OURS, *THEIRS, "d1")
+SHORT = 10
 LOADED = 20
 MAX_D1_MESSAGES = 10_000
 MAX_FILL_S = 60.0
+
+Runs = dict[str, Figures]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +70,12 @@ def run(options: argparse.Namespace, say: Say) -> Result:
     kinds = [kind for kind in KINDS if kind in options.only]
     notes: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        found = _on_files(_Files(Path(folder), options), [kind for kind in kinds if kind != "d1"], notes, say)
+        found = _on_files(Path(folder), [kind for kind in kinds if kind != "d1"], options, notes, say)
     ours = found.pop("ours", {})
+    if "short" in found:
+        ours["short"] = found.pop("short")
+        ours["growth"] = round(ours["p50_ms"] / ours["short"]["p50_ms"], 2)
+        ours["faster"] = {kind: round(figures["p50_ms"] / ours["p50_ms"], 2) for kind, figures in found.items()}
     if "d1" in kinds:
         if options.messages <= MAX_D1_MESSAGES:
             ours["d1"] = _in_workerd(options, say)
@@ -80,47 +85,31 @@ def run(options: argparse.Namespace, say: Say) -> Result:
     return Result("turns", {name: getattr(options, name) for name in names}, ours, found, notes)
 
 
-def _on_files(files: _Files, kinds: list[str], notes: list[str], say: Say) -> dict[str, Figures]:
-    counted: dict[str, Figures] = {}
-    timed: dict[str, Callable[[], Figures]] = {}
-    for kind in kinds:
-        say(f"filling {kind}")
-        seconds = files.fill(kind)["seconds"]
+def _on_files(folder: Path, kinds: list[str], options: argparse.Namespace, notes: list[str], say: Say) -> Runs:
+    children = {kind: _Child(kind, folder / f"{kind}.db", options, options.messages) for kind in kinds}
+    if "ours" in kinds:
+        children["short"] = _Child("ours", folder / "short.db", options, SHORT)
+    prepared: Runs = {}
+    for name, child in children.items():
+        say(f"preparing {name}")
+        prepared[name] = child.run("prepare")
+        seconds = prepared[name]["fill_seconds"]
         if seconds > MAX_FILL_S:
-            notes.append(f"{kind} took {seconds:.0f} s to store the conversation")
-        say(f"counting {kind}")
-        counted[kind] = files.run("count", kind)
-        timed[kind] = partial(files.run, "time", kind)
-        if kind in THEIRS:
-            timed[f"{kind} as_shipped"] = partial(files.run, "time", kind, synchronous=None)
-        else:
-            timed[f"{kind} first_token"] = partial(files.run, "first_token", kind)
-    figures = interleave(timed, files.rounds, say)
-    found = {kind: {**figures[kind], **counted[kind]} for kind in kinds}
-    for kind in kinds:
-        if kind in THEIRS:
-            found[kind]["as_shipped"] = figures[f"{kind} as_shipped"]
-        else:
-            found[kind] |= _without_range(found[kind], figures[f"{kind} first_token"])
-    return found
+            notes.append(f"{name} took {seconds:.0f} s to store the conversations")
+    found = interleave({name: child.measure for name, child in children.items()}, options.rounds, say)
+    return {name: {**figures, **prepared[name]} for name, figures in found.items()}
 
 
-def _without_range(into: Figures, figures: Figures) -> Figures:
-    """Return the figures, with their ranges added to those that are there."""
-    spread = {**into.get("range", {}), **figures.get("range", {})}
-    return {**figures, **({"range": spread} if spread else {})}
+class _Child:
+    """The measurements of one contender, each in a fresh process, on a file of conversations."""
 
-
-class _Files:
-    """A file of conversations for each contender, copied for each measurement."""
-
-    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
-        self.rounds: int = options.rounds
-        self._folder = folder
+    def __init__(self, kind: str, path: Path, options: argparse.Namespace, messages: int) -> None:
+        self._kind = kind
+        self._path = path
         # A turn may lengthen a conversation by a tenth at most.
-        sessions = -(-20 * options.turns // max(20, options.messages))
-        self._options: Mapping[str, object] = {
-            "messages": options.messages,
+        sessions = -(-20 * options.turns // max(20, messages))
+        self._options = {
+            "messages": messages,
             "sessions": max(1, min(options.turns, sessions)),
             "turns": options.turns,
             "limit": options.seen,
@@ -129,21 +118,15 @@ class _Files:
             "synchronous": options.synchronous,
         }
 
-    def fill(self, kind: str) -> Figures:
-        return self._child("fill", kind, self._folder / f"{kind}.db")
+    def run(self, command: str) -> Figures:
+        line = python("support.turn_child", command, self._kind, self._path, json.dumps(self._options))
+        interpreter = install_yardsticks() if self._kind in THEIRS else sys.executable
+        figures: Figures = run_child([interpreter, *line[1:]])
+        return figures
 
-    def run(self, command: str, kind: str, **changed: object) -> Figures:
-        copy = self._folder / "copy.db"
-        for old in self._folder.glob("copy.db*"):
-            old.unlink()
-        shutil.copyfile(self._folder / f"{kind}.db", copy)
-        return self._child(command, kind, copy, **changed)
-
-    def _child(self, command: str, kind: str, path: Path, **changed: object) -> Figures:
-        interpreter = install_yardsticks() if kind in THEIRS else sys.executable
-        line = python("support.turn_child", command, kind, path, json.dumps({**self._options, **changed}))
-        found: Figures = run_child([interpreter, *line[1:]])
-        return found
+    def measure(self) -> Figures:
+        figures = self.run("time")
+        return figures if self._kind in THEIRS else {**figures, **self.run("first_token")}
 
 
 def _in_workerd(options: argparse.Namespace, say: Say) -> Figures:
@@ -159,6 +142,6 @@ BENCHMARK = Benchmark(
     "time, statements, rows and bytes of a turn in a conversation of any length",
     add_options,
     run,
-    sweep=tuple(("--messages", str(count)) for count in (10, 100, 1000, 10_000, 100_000)),
-    quick=("--messages", "4", "--turns", "3", "--rounds", "1"),
+    sweep=tuple(("--messages", str(count)) for count in (10, 1000, 10_000, 100_000)),
+    quick=("--messages", "4", "--turns", "3", "--rounds", "1", "--only", *OURS, *THEIRS),
 )

@@ -32,7 +32,8 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
             await JavaScriptStreamStore(client).make_tables()
             return _json({})
         if path == "/conversation":
-            return _json(await store_conversation(wrap_d1(self.env.NATIVE_DB), **asked))
+            await store_conversation(wrap_d1(self.env.NATIVE_DB), **asked)
+            return _json({})
         client = wrap_d1(self.env.DB)
         if path == "/turn":
             return _json({"bytes": await store_turn(client, **asked)})

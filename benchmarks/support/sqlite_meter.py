@@ -23,7 +23,8 @@ UNCOUNTED = ("BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "PRAG
 class Meter:
     """What was asked so far.
 
-    ``rows_read`` are the rows that statements returned. ``bytes`` are those of the SQL and its arguments, ``bytes_returned`` those of the values of the rows read.
+    ``rows_read`` are the rows that statements returned. ``bytes`` are those of the SQL and its arguments,
+    ``bytes_returned`` those of the values of the rows read.
     """
 
     statements: int = 0
@@ -74,11 +75,11 @@ def metered() -> Iterator[Meter]:
 
 def _connections_of(meter: Meter) -> type[sqlite3.Connection]:
     class Cursor(sqlite3.Cursor):
-        def execute(self, sql: str, args: Any = (), /) -> sqlite3.Cursor:
+        def execute(self, sql: str, args: Any = (), /) -> Any:
             meter.asked(sql, args)
             return super().execute(sql, args)
 
-        def executemany(self, sql: str, many: Iterable[Any], /) -> sqlite3.Cursor:
+        def executemany(self, sql: str, many: Iterable[Any], /) -> Any:
             for args in many:
                 self.execute(sql, args)
             return self

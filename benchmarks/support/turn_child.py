@@ -1,7 +1,7 @@
 """Stores turns: ``python -m benchmarks.support.turn_child COMMAND KIND FILE OPTIONS``, the options as JSON.
 
-``fill`` makes a file with conversations, ``time`` times turns in it, ``count`` counts what they ask of SQLite,
-``first_token`` times them through our handler.
+``prepare`` makes a file with conversations, and counts what a turn in a copy of it asks of SQLite. ``time`` times turns
+in copies of it, ``first_token`` times them through our handler.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import shutil
 import sqlite3
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from .chat import message
 from .measure import percentile
 from .sqlite_meter import metered
-from .turn_stores import KEEPERS, Keeper
+from .turn_stores import AS_SHIPPED, KEEPERS, Keeper
+
+Options = dict[str, Any]
 
 QUESTION, ANSWER = message(0), message(1)
 WARM = "warm"
@@ -28,23 +32,35 @@ WARM_MESSAGES = 10
 WARM_TURNS = 5
 
 
-async def fill(kind: str, path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Make the conversations, and a small one for warming up."""
-    began = time.perf_counter()
+async def prepare(kind: str, path: Path, options: Options) -> dict[str, Any]:
+    """Make the conversations, with a small one for warming up, and count a turn."""
     messages = [message(number) for number in range(options["messages"])]
     async with KEEPERS[kind](path, "OFF") as keeper:
+        began = time.perf_counter()
         await keeper.fill(WARM, [message(number) for number in range(WARM_MESSAGES)])
         for number in range(options["sessions"]):
             await keeper.fill(session(number), messages)
-    return {"seconds": round(time.perf_counter() - began, 3), "file_mb": round(path.stat().st_size / 1e6, 2)}
+    seconds = time.perf_counter() - began
+    with copied(path) as copy:
+        counts = await count(kind, copy, options)
+    return {"fill_seconds": round(seconds, 3), "file_mb": round(path.stat().st_size / 1e6, 2), **counts}
 
 
-async def measure(kind: str, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+async def measure(kind: str, path: Path, options: Options) -> dict[str, Any]:
+    """Time turns, and with the settings that a yardstick comes with as well."""
+    found = await measure_turns(kind, path, options, options["synchronous"])
+    if kind in AS_SHIPPED:
+        found["as_shipped"] = await measure_turns(kind, path, options, None)
+    return found
+
+
+async def measure_turns(kind: str, path: Path, options: Options, synchronous: str | None) -> dict[str, Any]:
     """Time turns, each session in its turn, and afterwards loads alone."""
-    async with KEEPERS[kind](path, options["synchronous"]) as keeper:
-        await warm_up(keeper, options["limit"])
-        turns = await repeat(options, lambda at: keeper.turn(at, options["limit"], QUESTION, ANSWER))
-        loads = await repeat(options, lambda at: keeper.load(at, options["loaded"]))
+    with copied(path) as copy:
+        async with KEEPERS[kind](copy, synchronous) as keeper:
+            await warm_up(keeper, options["limit"])
+            turns = await repeat(options, lambda at: keeper.turn(at, options["limit"], QUESTION, ANSWER))
+            loads = await repeat(options, lambda at: keeper.load(at, options["loaded"]))
     return {
         "p50_ms": round(percentile(turns, 50), 4),
         "p99_ms": round(percentile(turns, 99), 4),
@@ -53,7 +69,7 @@ async def measure(kind: str, path: Path, options: dict[str, Any]) -> dict[str, A
     }
 
 
-async def repeat(options: dict[str, Any], action: Callable[[str], Awaitable[object]]) -> list[float]:
+async def repeat(options: Options, action: Callable[[str], Awaitable[object]]) -> list[float]:
     """Time an action on one session after another, until there are enough times or it took too long."""
     times: list[float] = []
     until = time.perf_counter() + options["limit_s"]
@@ -68,8 +84,9 @@ async def repeat(options: dict[str, Any], action: Callable[[str], Awaitable[obje
     return times
 
 
-async def count(kind: str, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+async def count(kind: str, path: Path, options: Options) -> dict[str, Any]:
     """Count one turn, see what it wrote to the write-ahead log, and check that it is there."""
+    expected = [message(number)["content"] for number in range(options["messages"])]
     with metered() as meter:
         async with KEEPERS[kind](path, options["synchronous"]) as keeper:
             await warm_up(keeper, options["limit"])
@@ -84,25 +101,32 @@ async def count(kind: str, path: Path, options: dict[str, Any]) -> dict[str, Any
                 found = {name: value - before[name] for name, value in meter.figures().items()}
                 found["log_bytes"] = log.stat().st_size - size
             contents = await keeper.read(session(0))
-    expected = [message(number)["content"] for number in range(options["messages"])]
     assert contents == [*expected, QUESTION["content"], ANSWER["content"]], f"{kind} has lost messages"
     return found
 
 
-async def first_token(kind: str, path: Path, options: dict[str, Any]) -> dict[str, Any]:
+async def first_token(kind: str, path: Path, options: Options) -> dict[str, Any]:
     """Time the first token of turns through the endpoint that browsers use."""
-    from .turn_served import open_handler, time_turn
+    from .turn_served import ask, open_handler
 
-    times: list[float] = []
-    async with open_handler(kind, path, options["synchronous"], options["limit"]) as handler:
-        for _ in range(WARM_TURNS):
-            await time_turn(handler, WARM, QUESTION["content"])
-        until = time.perf_counter() + options["limit_s"]
-        for number in range(options["turns"]):
-            if times and time.perf_counter() > until:
-                break
-            times.append(await time_turn(handler, session(number % options["sessions"]), QUESTION["content"]))
-    return {"first_token_ms": round(percentile(times, 50), 4)}
+    waits: list[float] = []
+    with copied(path) as copy:
+        async with open_handler(kind, copy, options["synchronous"], options["limit"]) as handler:
+            for _ in range(WARM_TURNS):
+                await ask(handler, WARM, QUESTION["content"])
+
+            async def turn(at: str) -> None:
+                waits.append(await ask(handler, at, QUESTION["content"]))
+
+            await repeat(options, turn)
+    return {"first_token_ms": round(percentile(waits, 50), 4)}
+
+
+@contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """Copy a file, and remove the copy."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        yield Path(shutil.copy(path, folder))
 
 
 async def warm_up(keeper: Keeper, limit: int) -> None:
@@ -116,7 +140,7 @@ def session(number: int) -> str:
     return f"session-{number:04}"
 
 
-COMMANDS = {"fill": fill, "time": measure, "count": count, "first_token": first_token}
+COMMANDS = {"prepare": prepare, "time": measure, "first_token": first_token}
 
 if __name__ == "__main__":
     command, kind, path, options = sys.argv[1:]

@@ -13,7 +13,7 @@ from aibind.models import ModelRequest, TextDelta
 from aibind.server import StreamHandler
 from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 
-__all__ = ["open_handler", "time_turn"]
+__all__ = ["ask", "open_handler"]
 
 TOKENS = ("first", " and", " last")
 STORES = {"ours": SqliteMessageStore, "json_table": SqliteConversationStore}
@@ -47,7 +47,7 @@ async def open_handler(kind: str, path: Path, synchronous: Any, seen: int) -> As
             await handler.aclose()
 
 
-async def time_turn(handler: StreamHandler, session_id: str, question: str) -> float:
+async def ask(handler: StreamHandler, session_id: str, question: str) -> float:
     """Ask a question and read the answer, and return how long its first token took, in milliseconds."""
     began = time.perf_counter()
     body = (await handler.stream({"prompt": question, "sessionId": session_id})).body
