@@ -1,35 +1,36 @@
-"""What a turn costs in a conversation of any length, beside other libraries that keep conversations in SQLite.
+"""The cost of a turn in a conversation of any length, beside other libraries that keep conversations in SQLite.
 
-A turn is a question and its answer: load the last ``--seen`` messages, which is what the model is given, store the
-question, and store the answer. Before it the conversation has ``--messages`` messages, of about the length that people
-and models write. Short conversations are measured over many sessions, so that they stay as long as they are.
+A turn is a question and its answer: load the last ``--seen`` messages, which the model is given, store the question,
+and store the answer. Before it the conversation has ``--messages`` messages, of about the length that people and
+models write. Short conversations are measured over many sessions, so that they stay short.
 
-``ours`` is :class:`~aibind.sqlite.SqliteMessageStore`, a row a message. The yardsticks are used as their documentation
-says, through their own methods, and make their tables themselves:
+``ours`` is :class:`~aibind.sqlite.SqliteMessageStore`, a row a message. The yardsticks create their own tables:
 
-* ``json_table``: our :class:`~aibind.sqlite.SqliteConversationStore`, a row a conversation, which JavaScript shares;
-* ``sqlite_session``: ``SQLiteSession`` of the OpenAI Agents SDK, ``get_items(limit)`` and ``add_items`` twice. One
+* ``json_table``: :class:`~aibind.sqlite.SqliteConversationStore`, a row a conversation, in the format of the
+  JavaScript packages; a turn loads and saves all of it;
+* ``sqlite_session``: ``SQLiteSession`` of the OpenAI Agents SDK, with ``get_items(limit)`` and ``add_items`` twice. One
   object serves all sessions, so that its connection stays open; an object for each request would open one each time;
-* ``langgraph``: a graph of one node, which answers with a fixed text, with LangGraph's ``AsyncSqliteSaver``. It keeps
-  all messages in each checkpoint, and ``p50_ms`` includes running the graph. Its conversation is stored by one run, not
-  by one for each turn, whose checkpoints would fill the disk.
+* ``langgraph``: a graph of one node, which answers with a fixed text, and LangGraph's ``AsyncSqliteSaver``. Each
+  checkpoint holds all messages, and ``p50_ms`` includes running the graph. The conversation before the turn is stored
+  by one run: the checkpoints of one run for each turn would fill the disk.
 
-All use the same journal (WAL) and ``synchronous``; ``as_shipped`` is the time with the yardstick's own ``synchronous``,
-which is FULL. Each measurement is a fresh process, with the same Python and SQLite, on a copy of a file that was made
-once; a slow contender has fewer turns than ``--turns``, and ``fill_seconds`` is how long it took to make the file.
+All use a WAL and the same ``--synchronous``. ``as_shipped`` is the time with SQLite's default instead, FULL, which both
+libraries leave as it is. Each measurement is a fresh process with the same Python and SQLite, on a copy of a file that
+is created once (``fill_seconds``). A slow contender stores fewer turns than ``--turns``.
 
-``statements`` are those that SQLite was given, without BEGIN, COMMIT and PRAGMA; ``rows_read`` are the rows that they
-returned, and ``rows_written`` those that they inserted or changed. ``bytes`` are those of the SQL with its arguments,
-``bytes_returned`` those of the rows read, and ``log_bytes`` is how far the write-ahead log grew, in whole pages. They
-are counted at the sqlite3 module, over one more turn, which is then read back.
+``statements`` are those that SQLite ran, without BEGIN, COMMIT and PRAGMA; ``rows_read`` are the rows that they
+returned, ``rows_written`` the rows that they inserted or changed. ``bytes`` is the size of the SQL and its arguments,
+``bytes_returned`` that of the rows read, and ``log_bytes`` is the growth of the WAL, in whole pages. All are counted at
+the sqlite3 module, during one turn, and the conversation is read back afterwards and compared.
 
-``growth`` is how many times longer our turn takes than after 10 messages, which is ``short``, measured in the same
-rounds; ``faster`` is how many times longer the others take than ours. ``load_p50_ms`` is a load of the last 20 messages alone (``json_table`` and ``langgraph``: of all).
-``first_token_ms`` is from a request to :class:`~aibind.server.StreamHandler`, with durable streams in the same file,
-until the first token of its response; the model answers at once.
+``growth`` is our time divided by the time of the same turn after 10 messages (``short``), measured in the same rounds;
+``faster`` is the time of a yardstick divided by ours. ``load_p50_ms`` is the time to load the last 20 messages
+(``json_table`` and ``langgraph``: all messages). ``first_token_ms`` is the time from a request to
+:class:`~aibind.server.StreamHandler`, with durable streams in the same file and a model that answers at once, to the
+first token of the response.
 
-``d1`` is our turn in D1, inside workerd, with up to 10,000 messages: what the binding counted, with the rows that D1
-bills, and ``bytes`` as above.
+``d1`` is our turn in D1, inside workerd, after at most 10,000 messages. It is counted at the binding: rows are those
+that D1 bills, and ``bytes`` is the size of the SQL and its arguments.
 """
 
 from __future__ import annotations

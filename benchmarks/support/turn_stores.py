@@ -1,7 +1,6 @@
-"""Ways to keep conversations in a SQLite file: ours, and those that ``turns`` measures beside it.
+"""Adapters of our stores, and of the libraries that ``turns`` compares with, to one interface.
 
-Each is opened on a file and gives a :class:`Keeper`. Libraries are imported when they are needed, as the yardsticks
-run in an environment without aibind.
+Libraries are imported where they are used: the yardsticks run in an environment without aibind.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The packages from PyPI that ``turns`` is measured beside, in an environment apart from the project's.
+"""Installation of the packages from PyPI that ``turns`` compares with, in a separate environment.
 
-They are the dependency group ``yardsticks`` of the lock file. Apart, because they bring 50 packages, one of them with a
-pytest plugin that every test run would load.
+They are the dependency group ``yardsticks`` of the lock file. The environment is separate because they bring 50
+packages, one of them with a pytest plugin that every test run would load.
 """
 
 from __future__ import annotations
