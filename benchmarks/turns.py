@@ -15,13 +15,14 @@ models write. Short conversations are measured over many sessions, so that they 
   by one run: the checkpoints of one run for each turn would fill the disk.
 
 All use a WAL and the same ``--synchronous``. ``as_shipped`` is the time with SQLite's default instead, FULL, which both
-libraries leave as it is. Each measurement is a fresh process with the same Python and SQLite, on a copy of a file that
-is created once (``fill_seconds``). A slow contender stores fewer turns than ``--turns``.
+libraries leave as it is. Each round is a fresh process with the same Python and SQLite, on copies of files that are
+created once (``fill_seconds``). In it, ours and ``sqlite_session`` alternate, in random order, so that other load on the machine
+affects both alike. A slow contender stores fewer turns than ``--turns``.
 
 ``statements`` are those that SQLite ran, without BEGIN, COMMIT and PRAGMA; ``rows_read`` are the rows that they
 returned, ``rows_written`` the rows that they inserted or changed. ``bytes`` is the size of the SQL and its arguments,
 ``bytes_returned`` that of the rows read, and ``log_bytes`` is the growth of the WAL, in whole pages. All are counted at
-the sqlite3 module, during one turn, and the conversation is read back afterwards and compared.
+the sqlite3 module, as means of up to 20 turns; then a conversation is read back and compared.
 
 ``growth`` is our time divided by the time of the same turn after 10 messages (``short``), measured in the same rounds;
 ``faster`` is the time of a yardstick divided by ours. ``load_p50_ms`` is the time to load the last 20 messages
@@ -37,18 +38,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from .support.child import python, run_child
+from .support.child import ROOT, python, run_child
 from .support.measure import interleave
 from .support.result import Benchmark, Figures, Result, Say
 from .support.yardsticks import install_yardsticks
 
 OURS = ("ours", "json_table")
 THEIRS = ("sqlite_session", "langgraph")
-KINDS = (*OURS, *THEIRS, "d1")
+FILES = (*OURS, *THEIRS)
+KINDS = (*FILES, "d1")
+GROUPS = (("ours", "short", "sqlite_session"), ("json_table",), ("langgraph",))
+SHIPPED = " as_shipped"
 SHORT = 10
 LOADED = 20
 MAX_D1_MESSAGES = 10_000
@@ -68,16 +75,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, say: Say) -> Result:
-    kinds = [kind for kind in KINDS if kind in options.only]
     notes: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        found = _on_files(Path(folder), [kind for kind in kinds if kind != "d1"], options, notes, say)
+        found = _on_files(Path(folder), options, notes, say)
     ours = found.pop("ours", {})
-    if "short" in found:
+    if ours:
         ours["short"] = found.pop("short")
         ours["growth"] = round(ours["p50_ms"] / ours["short"]["p50_ms"], 2)
         ours["faster"] = {kind: round(figures["p50_ms"] / ours["p50_ms"], 2) for kind, figures in found.items()}
-    if "d1" in kinds:
+    if "d1" in options.only:
         if options.messages <= MAX_D1_MESSAGES:
             ours["d1"] = _in_workerd(options, say)
         else:
@@ -86,48 +92,70 @@ def run(options: argparse.Namespace, say: Say) -> Result:
     return Result("turns", {name: getattr(options, name) for name in names}, ours, found, notes)
 
 
-def _on_files(folder: Path, kinds: list[str], options: argparse.Namespace, notes: list[str], say: Say) -> Runs:
-    children = {kind: _Child(kind, folder / f"{kind}.db", options, options.messages) for kind in kinds}
-    if "ours" in kinds:
-        children["short"] = _Child("ours", folder / "short.db", options, SHORT)
+def _on_files(folder: Path, options: argparse.Namespace, notes: list[str], say: Say) -> Runs:
+    lanes = {kind: _lane(kind, folder / kind, options.messages, options) for kind in FILES if kind in options.only}
+    if "ours" in lanes:
+        lanes["short"] = _lane("ours", folder / "short", SHORT, options)
     prepared: Runs = {}
-    for name, child in children.items():
+    for name, lane in lanes.items():
         say(f"preparing {name}")
-        prepared[name] = child.run("prepare")
-        seconds = prepared[name]["fill_seconds"]
-        if seconds > MAX_FILL_S:
+        prepared[name] = _child("prepare", lane, theirs=name in THEIRS)
+        if (seconds := prepared[name]["fill_seconds"]) > MAX_FILL_S:
             notes.append(f"{name} took {seconds:.0f} s to store the conversations")
-    found = interleave({name: child.measure for name, child in children.items()}, options.rounds, say)
+    contenders: dict[str, Callable[[], Figures]] = {}
+    for group in GROUPS:
+        together = {name: lanes[name] for name in group if name in lanes}
+        if together:
+            contenders[" and ".join(together)] = partial(_time, together, options)
+    for name in OURS:
+        if name in lanes:
+            contenders[f"{name} first_token"] = partial(_child, "first_token", lanes[name], theirs=False)
+    found: Runs = {}
+    for name, figures in interleave(contenders, options.rounds, say).items():
+        if name.endswith(" first_token"):
+            _add(found[name.removesuffix(" first_token")], figures)
+        else:
+            found |= figures
     return {name: {**figures, **prepared[name]} for name, figures in found.items()}
 
 
-class _Child:
-    """The measurements of one contender, each in a fresh process, on a file of conversations."""
+def _lane(kind: str, path: Path, messages: int, options: argparse.Namespace) -> Figures:
+    # A turn may lengthen a conversation by a tenth at most.
+    sessions = -(-20 * options.turns // max(20, messages))
+    return {
+        "kind": kind,
+        "path": f"{path}.db",
+        "messages": messages,
+        "sessions": max(1, min(options.turns, sessions)),
+        "turns": options.turns,
+        "limit": options.seen,
+        "loaded": LOADED,
+        "limit_s": options.seconds,
+        "synchronous": options.synchronous,
+    }
 
-    def __init__(self, kind: str, path: Path, options: argparse.Namespace, messages: int) -> None:
-        self._kind = kind
-        self._path = path
-        # A turn may lengthen a conversation by a tenth at most.
-        sessions = -(-20 * options.turns // max(20, messages))
-        self._options = {
-            "messages": messages,
-            "sessions": max(1, min(options.turns, sessions)),
-            "turns": options.turns,
-            "limit": options.seen,
-            "loaded": LOADED,
-            "limit_s": options.seconds,
-            "synchronous": options.synchronous,
-        }
 
-    def run(self, command: str) -> Figures:
-        line = python("support.turn_child", command, self._kind, self._path, json.dumps(self._options))
-        interpreter = install_yardsticks() if self._kind in THEIRS else sys.executable
-        figures: Figures = run_child([interpreter, *line[1:]])
-        return figures
+def _time(lanes: Runs, options: argparse.Namespace) -> Figures:
+    shipped = {f"{name}{SHIPPED}": {**lane, "synchronous": None} for name, lane in lanes.items() if name in THEIRS}
+    told = {"groups": [lanes, shipped], "turns": options.turns, "limit_s": options.seconds}
+    figures = _child("time", told, theirs=bool(shipped))
+    for name in shipped:
+        figures[name.removesuffix(SHIPPED)]["as_shipped"] = figures.pop(name)
+    return figures
 
-    def measure(self) -> Figures:
-        figures = self.run("time")
-        return figures if self._kind in THEIRS else {**figures, **self.run("first_token")}
+
+def _child(command: str, told: Figures, *, theirs: bool) -> Figures:
+    """Run a command where the libraries are; aibind needs no more than its source."""
+    interpreter = install_yardsticks() if theirs else sys.executable
+    line = python("support.turn_child", command, json.dumps(told))
+    figures: Figures = run_child([interpreter, *line[1:]], environment={**os.environ, "PYTHONPATH": str(ROOT / "src")})
+    return figures
+
+
+def _add(figures: Figures, more: Figures) -> None:
+    """Add figures, and their ranges to those that are there."""
+    spread = {**figures.get("range", {}), **more.get("range", {})}
+    figures |= {**more, **({"range": spread} if spread else {})}
 
 
 def _in_workerd(options: argparse.Namespace, say: Say) -> Figures:
@@ -144,5 +172,5 @@ BENCHMARK = Benchmark(
     add_options,
     run,
     sweep=tuple(("--messages", str(count)) for count in (10, 1000, 10_000, 100_000)),
-    quick=("--messages", "4", "--turns", "3", "--rounds", "1", "--only", *OURS, *THEIRS),
+    quick=("--messages", "4", "--turns", "3", "--rounds", "1", "--only", *FILES),
 )

@@ -45,10 +45,9 @@ class Meter:
         return {name: getattr(self, name) for name in FIGURES}
 
     def asked(self, sql: str, args: Any) -> None:
-        """Count a statement; not one that begins or ends a transaction, nor a setting."""
-        if not sql.lstrip().upper().startswith(UNCOUNTED):
-            self.statements += 1
-            self.bytes += bytes_of((sql, *(args.values() if isinstance(args, dict) else args)))
+        """Count a statement."""
+        self.statements += 1
+        self.bytes += bytes_of((sql, *(args.values() if isinstance(args, dict) else args)))
 
     def returned(self, rows: Iterable[Any]) -> None:
         """Count rows."""
@@ -75,8 +74,17 @@ def metered() -> Iterator[Meter]:
 
 def _connections_of(meter: Meter) -> type[sqlite3.Connection]:
     class Cursor(sqlite3.Cursor):
+        is_counted = False
+
+        def returned(self, rows: list[Any]) -> list[Any]:
+            if self.is_counted:
+                meter.returned(rows)
+            return rows
+
         def execute(self, sql: str, args: Any = (), /) -> Any:
-            meter.asked(sql, args)
+            self.is_counted = not sql.lstrip().upper().startswith(UNCOUNTED)
+            if self.is_counted:
+                meter.asked(sql, args)
             return super().execute(sql, args)
 
         def executemany(self, sql: str, many: Iterable[Any], /) -> Any:
@@ -85,24 +93,18 @@ def _connections_of(meter: Meter) -> type[sqlite3.Connection]:
             return self
 
         def __next__(self) -> Any:
-            row = super().__next__()
-            meter.returned([row])
-            return row
+            return self.returned([super().__next__()])[0]
 
         def fetchone(self) -> Any:
             row = super().fetchone()
-            meter.returned([] if row is None else [row])
+            self.returned([] if row is None else [row])
             return row
 
         def fetchmany(self, size: int | None = 1) -> list[Any]:
-            rows = super().fetchmany(size)
-            meter.returned(rows)
-            return rows
+            return self.returned(super().fetchmany(size))
 
         def fetchall(self) -> list[Any]:
-            rows = super().fetchall()
-            meter.returned(rows)
-            return rows
+            return self.returned(super().fetchall())
 
     class Connection(sqlite3.Connection):
         def __init__(self, *args: Any, **options: Any) -> None:

@@ -1,7 +1,8 @@
-"""Stores turns: ``python -m benchmarks.support.turn_child COMMAND KIND FILE OPTIONS``, the options as JSON.
+"""Stores turns: ``python -m benchmarks.support.turn_child COMMAND OPTIONS``, the options as JSON.
 
-``prepare`` makes a file with conversations, and counts what a turn in a copy of it asks of SQLite. ``time`` times turns
-in copies of it, ``first_token`` times them through our handler.
+``prepare`` makes a file with conversations, and counts what turns in a copy of it ask of SQLite. ``time`` times turns
+of several contenders that take turns with each other, so that other load on the machine affects all of them alike.
+``first_token`` times turns through our handler.
 """
 
 from __future__ import annotations
@@ -9,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import shutil
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from .chat import message
 from .measure import percentile
 from .sqlite_meter import metered
-from .turn_stores import AS_SHIPPED, KEEPERS, Keeper
+from .turn_stores import KEEPERS, Keeper
 
 Options = dict[str, Any]
 
@@ -30,65 +32,28 @@ QUESTION, ANSWER = message(0), message(1)
 WARM = "warm"
 WARM_MESSAGES = 10
 WARM_TURNS = 5
+COUNTED_TURNS = 20
 
 
-async def prepare(kind: str, path: Path, options: Options) -> dict[str, Any]:
-    """Make the conversations, with a small one for warming up, and count a turn."""
+async def prepare(options: Options) -> dict[str, Any]:
+    """Make the conversations, with a small one for warming up, and count turns."""
+    path = Path(options["path"])
     messages = [message(number) for number in range(options["messages"])]
-    async with KEEPERS[kind](path, "OFF") as keeper:
+    async with KEEPERS[options["kind"]](path, "OFF") as keeper:
         began = time.perf_counter()
         await keeper.fill(WARM, [message(number) for number in range(WARM_MESSAGES)])
         for number in range(options["sessions"]):
             await keeper.fill(session(number), messages)
-    seconds = time.perf_counter() - began
-    with copied(path) as copy:
-        counts = await count(kind, copy, options)
+        seconds = time.perf_counter() - began
+    counts = await count(options)
     return {"fill_seconds": round(seconds, 3), "file_mb": round(path.stat().st_size / 1e6, 2), **counts}
 
 
-async def measure(kind: str, path: Path, options: Options) -> dict[str, Any]:
-    """Time turns, and with the settings that a yardstick comes with as well."""
-    found = await measure_turns(kind, path, options, options["synchronous"])
-    if kind in AS_SHIPPED:
-        found["as_shipped"] = await measure_turns(kind, path, options, None)
-    return found
-
-
-async def measure_turns(kind: str, path: Path, options: Options, synchronous: str | None) -> dict[str, Any]:
-    """Time turns, each session in its turn, and afterwards loads alone."""
-    with copied(path) as copy:
-        async with KEEPERS[kind](copy, synchronous) as keeper:
-            await warm_up(keeper, options["limit"])
-            turns = await repeat(options, lambda at: keeper.turn(at, options["limit"], QUESTION, ANSWER))
-            loads = await repeat(options, lambda at: keeper.load(at, options["loaded"]))
-    return {
-        "p50_ms": round(percentile(turns, 50), 4),
-        "p99_ms": round(percentile(turns, 99), 4),
-        "load_p50_ms": round(percentile(loads, 50), 4),
-        "turns": len(turns),
-    }
-
-
-async def repeat(options: Options, action: Callable[[str], Awaitable[object]]) -> list[float]:
-    """Time an action on one session after another, until there are enough times or it took too long."""
-    times: list[float] = []
-    until = time.perf_counter() + options["limit_s"]
-    gc.collect()
-    for number in range(options["turns"]):
-        if times and time.perf_counter() > until:
-            break
-        at = session(number % options["sessions"])
-        began = time.perf_counter()
-        await action(at)
-        times.append((time.perf_counter() - began) * 1000)
-    return times
-
-
-async def count(kind: str, path: Path, options: Options) -> dict[str, Any]:
-    """Count one turn, see what it wrote to the write-ahead log, and check that it is there."""
+async def count(options: Options) -> dict[str, Any]:
+    """Count turns, see what they write to the write-ahead log, and check that one is there; return the means."""
     expected = [message(number)["content"] for number in range(options["messages"])]
-    with metered() as meter:
-        async with KEEPERS[kind](path, options["synchronous"]) as keeper:
+    with copied(options["path"]) as path, metered() as meter:
+        async with KEEPERS[options["kind"]](path, options["synchronous"]) as keeper:
             await warm_up(keeper, options["limit"])
             # A reader of the log keeps it from being restarted, so that it grows by all that is written.
             with closing(sqlite3.connect(path)) as reader:
@@ -97,36 +62,108 @@ async def count(kind: str, path: Path, options: Options) -> dict[str, Any]:
                 log = path.with_name(f"{path.name}-wal")
                 size = log.stat().st_size
                 before = meter.figures()
-                await keeper.turn(session(0), options["limit"], QUESTION, ANSWER)
-                found = {name: value - before[name] for name, value in meter.figures().items()}
-                found["log_bytes"] = log.stat().st_size - size
+                lane = Lane(keeper, {**options, "turns": min(options["turns"], COUNTED_TURNS)})
+                while not lane.is_done():
+                    await lane.turn()
+                turns = len(lane.times)
+                found = {name: _mean(value - before[name], turns) for name, value in meter.figures().items()}
+                found["log_bytes"] = round((log.stat().st_size - size) / turns)
             contents = await keeper.read(session(0))
-    assert contents == [*expected, QUESTION["content"], ANSWER["content"]], f"{kind} has lost messages"
+    said = [QUESTION["content"], ANSWER["content"]] * len(range(0, turns, options["sessions"]))
+    assert contents == expected + said, f"{options['kind']} has lost messages"
     return found
 
 
-async def first_token(kind: str, path: Path, options: Options) -> dict[str, Any]:
+class Lane:
+    """A contender, and the times of what it did, in milliseconds; each time in the next of its sessions."""
+
+    def __init__(self, keeper: Keeper, options: Options) -> None:
+        self.times: list[float] = []
+        self._keeper = keeper
+        self._options = options
+
+    async def turn(self) -> None:
+        """Store a turn."""
+        at = self._next()
+        began = time.perf_counter()
+        await self._keeper.turn(at, self._options["limit"], QUESTION, ANSWER)
+        self.times.append((time.perf_counter() - began) * 1000)
+
+    async def load(self) -> None:
+        """Load."""
+        at = self._next()
+        began = time.perf_counter()
+        await self._keeper.load(at, self._options["loaded"])
+        self.times.append((time.perf_counter() - began) * 1000)
+
+    def is_done(self) -> bool:
+        """Whether there are enough times, or they took too long."""
+        return len(self.times) >= self._options["turns"] or sum(self.times) > self._options["limit_s"] * 1000
+
+    def _next(self) -> str:
+        return session(len(self.times) % self._options["sessions"])
+
+
+async def measure(options: Options) -> dict[str, Any]:
+    """Time turns, and afterwards loads alone, of one group of contenders after the other."""
+    found: dict[str, Any] = {}
+    for group in options["groups"]:
+        async with AsyncExitStack() as stack:
+            keepers: dict[str, Keeper] = {}
+            for name, lane in group.items():
+                path = stack.enter_context(copied(lane["path"]))
+                keepers[name] = await stack.enter_async_context(KEEPERS[lane["kind"]](path, lane["synchronous"]))
+                await warm_up(keepers[name], lane["limit"])
+            gc.collect()
+            gc.freeze()  # what one contender brought along must not burden the others
+            turns = await alternate({name: Lane(keepers[name], lane) for name, lane in group.items()}, Lane.turn)
+            loads = await alternate({name: Lane(keepers[name], lane) for name, lane in group.items()}, Lane.load)
+        for name in group:
+            found[name] = {
+                "p50_ms": round(percentile(turns[name], 50), 4),
+                "p99_ms": round(percentile(turns[name], 99), 4),
+                "load_p50_ms": round(percentile(loads[name], 50), 4),
+                "turns": len(turns[name]),
+            }
+    return found
+
+
+async def alternate(lanes: dict[str, Lane], action: Callable[[Lane], Awaitable[None]]) -> dict[str, list[float]]:
+    """Let all lanes act, each time in another order, until each has enough times; return the times of each."""
+    going = list(lanes.values())
+    while going:
+        random.shuffle(going)  # what one leaves to the disk strikes the next
+        for lane in going:
+            await action(lane)
+        going = [lane for lane in going if not lane.is_done()]
+    return {name: lane.times for name, lane in lanes.items()}
+
+
+async def first_token(options: Options) -> dict[str, Any]:
     """Time the first token of turns through the endpoint that browsers use."""
     from .turn_served import ask, open_handler
 
     waits: list[float] = []
-    with copied(path) as copy:
-        async with open_handler(kind, copy, options["synchronous"], options["limit"]) as handler:
+    with copied(options["path"]) as path:
+        async with open_handler(options["kind"], path, options["synchronous"], options["limit"]) as handler:
             for _ in range(WARM_TURNS):
                 await ask(handler, WARM, QUESTION["content"])
-
-            async def turn(at: str) -> None:
+            until = time.perf_counter() + options["limit_s"]
+            while not waits or (len(waits) < options["turns"] and time.perf_counter() < until):
+                at = session(len(waits) % options["sessions"])
                 waits.append(await ask(handler, at, QUESTION["content"]))
-
-            await repeat(options, turn)
     return {"first_token_ms": round(percentile(waits, 50), 4)}
 
 
 @contextmanager
-def copied(path: Path) -> Iterator[Path]:
+def copied(path: str) -> Iterator[Path]:
     """Copy a file, and remove the copy."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
         yield Path(shutil.copy(path, folder))
+
+
+def _mean(total: int, count: int) -> float:
+    return total // count if total % count == 0 else round(total / count, 1)
 
 
 async def warm_up(keeper: Keeper, limit: int) -> None:
@@ -143,5 +180,5 @@ def session(number: int) -> str:
 COMMANDS = {"prepare": prepare, "time": measure, "first_token": first_token}
 
 if __name__ == "__main__":
-    command, kind, path, options = sys.argv[1:]
-    print(json.dumps(asyncio.run(COMMANDS[command](kind, Path(path), json.loads(options)))))
+    command, told = sys.argv[1:]
+    print(json.dumps(asyncio.run(COMMANDS[command](json.loads(told)))))

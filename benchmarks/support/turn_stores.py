@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["AS_SHIPPED", "KEEPERS", "Keeper"]
+__all__ = ["KEEPERS", "Keeper"]
 
 Said = dict[str, str]
 
@@ -178,6 +178,3 @@ KEEPERS: dict[str, Callable[[Path, str | None], AbstractAsyncContextManager[Keep
     "sqlite_session": _sqlite_session,
     "langgraph": _langgraph,
 }
-
-AS_SHIPPED = ("sqlite_session", "langgraph")
-"""Those that have a ``synchronous`` which their users do not choose."""
