@@ -20,14 +20,15 @@ PUBLIC = {
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
     "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
-    "aibind.conversations": "ConversationStore MemoryConversationStore",
+    "aibind.conversations": """
+        ConversationStore MemoryConversationStore MessagePage SessionInfo SessionStore StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
         EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
-        WatchableSqliteClient Migration SessionInfo SqliteDatabase SqliteClient SqliteConversationStore
+        WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement migrate migrations schema_sql
         wrap_sqlite3""",
     "aibind.streams": """

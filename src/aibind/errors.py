@@ -5,6 +5,7 @@
     AibindError
     ├── HistoryError                  a conversation tree was used or stored wrongly (also a ValueError)
     │   ├── NodeNotFoundError         no such message (also a LookupError)
+    │   ├── PartialHistoryError       only a part of the conversation was loaded
     │   └── MalformedTreeError        stored JSON is not a valid tree
     ├── StreamError                   has .stream_id
     │   ├── StreamExistsError         create() of an id that is taken
@@ -23,7 +24,7 @@
     │   ├── SqliteTooLargeError       over a limit: row, statement, number of parameters
     │   └── SqliteTypeError           a value that the database cannot hold (also a TypeError)
     ├── ConversationError             has .session_id
-    │   ├── ConversationConflictError others kept saving the conversation first
+    │   ├── ConversationConflictError others keep changing the conversation; nothing was written
     │   ├── CorruptConversationError  stored, but not readable; nothing was overwritten
     │   └── ConversationTooLargeError does not fit the store's limits
     ├── ModelError                    the model or its endpoint failed; has .status, .code and .retryable
@@ -52,6 +53,7 @@ __all__ = [
     "ModelTimeoutError",
     "NodeNotFoundError",
     "OverloadedError",
+    "PartialHistoryError",
     "ProducerLostError",
     "RequestError",
     "SourceError",
@@ -101,6 +103,10 @@ class NodeNotFoundError(HistoryError, LookupError):
     def __init__(self, message: str, node_id: str) -> None:
         super().__init__(message)
         self.node_id = node_id
+
+
+class PartialHistoryError(HistoryError):
+    """Raised when an operation needs all of a conversation, and only the end of it was loaded."""
 
 
 class MalformedTreeError(HistoryError):
@@ -224,13 +230,10 @@ class CorruptConversationError(ConversationError):
 
 
 class ConversationConflictError(ConversationError):
-    """Raised when other writers keep saving the same conversation first. Nothing was written."""
+    """Raised when other writers keep saving a conversation first, or removed what was to be continued.
 
-    def __init__(self, session_id: str) -> None:
-        super().__init__(
-            f'Conversation "{session_id}" was saved by others at every attempt. Nothing was written: save it again',
-            session_id,
-        )
+    Nothing was written.
+    """
 
 
 class ConversationTooLargeError(ConversationError):

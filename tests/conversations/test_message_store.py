@@ -360,6 +360,10 @@ async def test_a_title_an_owner_and_a_revision(tmp_path: Path) -> None:
         assert (second.title, second.owner, second.revision) == ("Rivers", "ada", 3)
         assert second.created_at == first.created_at
         assert second.updated_at > first.updated_at
+        await store.save("titled", ChatHistory(), title="Lakes")
+        await store.save("titled", chat, title="another")
+        assert [session.title for session in await store.list_sessions()] == ["Lakes", "Rivers"]
+        await store.delete("titled")
         short = await harness.open(ttl_ms=1)
         await short.save("gone", ChatHistory())
         await asyncio.sleep(0.01)

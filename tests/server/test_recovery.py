@@ -186,7 +186,7 @@ async def test_an_answer_that_this_process_is_about_to_save_is_left_to_it() -> N
 
 async def test_a_turn_does_not_lose_what_was_recovered_since_it_began(rig: Rig) -> None:
     await rig.leave("\x01half", lease_ms=LEASE_MS)
-    session = Sessions(rig.conversations, rig.streams).find("s")
+    session = Sessions(rig.conversations, rig.streams, None).find("s")
     turn = await session.begin(StreamBody.parse({"prompt": "go on"}))
     await rig.streams.fail("other", "producer lost")
     assert (await session.recover()).recovered

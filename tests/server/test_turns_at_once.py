@@ -24,9 +24,9 @@ both_ways = pytest.mark.parametrize("resumable", [False, True], ids=["plain", "r
 class SlowStore(MemoryConversationStore):
     """Takes a while for everything, as a store elsewhere does, so that turns overlap in it."""
 
-    async def load(self, session_id: str) -> ChatHistory:
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
         await turn_of_others()
-        chat = await super().load(session_id)
+        chat = await super().load(session_id, limit=limit, leaf_id=leaf_id)
         await turn_of_others()
         return chat
 

@@ -5,6 +5,10 @@
 -- A message that is longer than a row may be has several rows, its parts. seq is the order of the messages, and place
 -- that of siblings, and next_seq of a session spares a search for the highest. Messages below floor_seq were
 -- replaced by a summary, whose column replaces names the message that ended the path before.
+--
+-- Messages are found by their parent, which finds alternatives in their order. The index has one entry for a message,
+-- whatever its parts.
+-- Sessions are found by their owner, most recently saved first.
 
 CREATE TABLE IF NOT EXISTS "aibind_sessions" (
   session_id TEXT PRIMARY KEY,
@@ -31,3 +35,8 @@ CREATE TABLE IF NOT EXISTS "aibind_messages" (
   data TEXT NOT NULL,
   PRIMARY KEY (session_id, id, part)
 ) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS "aibind_messages_by_parent" ON "aibind_messages" (session_id, parent_id, place, seq)
+  WHERE part = 0;
+
+CREATE INDEX IF NOT EXISTS "aibind_sessions_by_owner" ON "aibind_sessions" (owner, updated_at, session_id);

@@ -54,11 +54,13 @@ class KVConversationStore:
     def __repr__(self) -> str:
         return f"<KVConversationStore prefix={self._prefix!r} ttl_sec={self._ttl_sec}>"
 
-    async def load(self, session_id: str) -> ChatHistory:
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
         """Return a conversation; an empty one when the session is unknown or has expired.
 
-        Raises CorruptConversationError when the value is not a conversation; it is left as it is.
+        It is always all of it, since it is kept in one piece. Raises CorruptConversationError when the value is not a
+        conversation; it is left as it is.
         """
+        del limit, leaf_id
         key = self._key(session_id)
         text = await self._call(session_id, "get", key, ffi.to_js_object({"type": "text", "cacheTtl": CACHE_TTL_SEC}))
         return ChatHistory() if ffi.is_nothing(text) else decode_chat(session_id, text, place=f'KV key "{key}"')

@@ -27,8 +27,9 @@ class MemoryConversationStore:
     def __repr__(self) -> str:
         return f"<MemoryConversationStore conversations={len(self._stored)} ttl_ms={self._ttl_s * 1000:g}>"
 
-    async def load(self, session_id: str) -> ChatHistory:
-        """Return a conversation; an empty one when the session is unknown or has expired."""
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
+        """Return a conversation, always all of it; an empty one when the session is unknown or has expired."""
+        del limit, leaf_id
         stored = self._stored.get(session_id)
         if stored is None or stored[1] <= time.monotonic():
             return ChatHistory()

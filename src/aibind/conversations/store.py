@@ -15,18 +15,22 @@ class ConversationStore(Protocol):
     The time to live starts at the last save. Section 7 of the contract page describes the stored format.
     """
 
-    async def load(self, session_id: str) -> ChatHistory:
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
         """Return a conversation; an empty one when the session is unknown or has expired.
+
+        ``limit`` asks for no more than that many messages, those at the end of the path to ``leaf_id`` (None: the
+        current path), and for the messages below that one. A store that keeps a conversation in one piece ignores
+        both and returns all of it; :attr:`ChatHistory.is_partial` tells.
 
         Raises CorruptConversationError when what is stored is not a conversation.
         """
         ...
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
-        """Store the whole conversation, all of it or nothing, and restart its time to live.
+        """Store the conversation, all that is new in it or nothing, and restart its time to live.
 
-        A store may merge what others have saved meanwhile into ``chat`` (see :meth:`ChatHistory.merge`), so that no
-        turn is lost. Raises ConversationTooLargeError when the conversation does not fit.
+        What others have saved since the chat was loaded is kept: a store either adds to it, or merges it into ``chat``
+        first (see :meth:`ChatHistory.merge`). Raises ConversationTooLargeError when the conversation does not fit.
         """
         ...
 

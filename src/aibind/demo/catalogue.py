@@ -104,14 +104,15 @@ class ListedConversations:
         self._store = store
         self._catalogue = catalogue
 
-    async def load(self, session_id: str) -> ChatHistory:
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
         """Load a conversation."""
-        return await self._store.load(session_id)
+        return await self._store.load(session_id, limit=limit, leaf_id=leaf_id)
 
     async def save(self, session_id: str, chat: ChatHistory) -> None:
         """Store a conversation, then its line in the list."""
         await self._store.save(session_id, chat)
-        path = chat.tree.get_path_to(chat.tree.root_ids[0], limit=1).messages if chat.tree.root_ids else ()
+        is_new = not chat.is_partial and bool(chat.tree.root_ids)
+        path = chat.tree.get_path_to(chat.tree.root_ids[0], limit=1).messages if is_new else ()
         content = path[0].get("content") if path else ""
         title = title_of(content if isinstance(content, str) else "")
         await self._catalogue.record(session_id, title, pending_stream(chat))

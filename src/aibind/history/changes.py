@@ -75,9 +75,13 @@ class ChangeLog:
         self._compacted = False
         self._stored_leaf_id = stored_leaf_id
 
+    def follows(self, origin: object) -> bool:
+        """Return whether changes are noted for the session ``origin``."""
+        return self._origin is not None and origin == self._origin
+
     def since(self, origin: object, entries: Mapping[str, Entry], active_leaf_id: str | None) -> TreeChanges:
         """Return what the session ``origin`` lacks, and begin to note changes for it."""
-        if origin != self._origin:
+        if not self.follows(origin):
             self.start(origin, None, 0)
             self._added = dict.fromkeys(entries)
         return TreeChanges(
@@ -91,7 +95,7 @@ class ChangeLog:
 
     def saved(self, origin: object, changes: TreeChanges, mark: int) -> None:
         """Note that the session ``origin`` has ``changes``; what was changed meanwhile is still to be saved."""
-        if origin != self._origin:
+        if not self.follows(origin):
             return
         for entry in changes.added:
             self._added.pop(entry.id, None)

@@ -18,13 +18,16 @@ class ChatHistory:
 
     Nothing is overwritten: an edited message or another answer is added as an alternative to the original, and the
     conversation continues below it. ``tree`` holds every message, those off the current path included.
+
+    A store may load only the end of a long conversation (see :attr:`is_partial`), which can be continued like any
+    other. What needs the rest, as :meth:`to_json` and the alternatives do, then raises PartialHistoryError.
     """
 
     def __init__(self, *, generate_id: GenerateId | None = None) -> None:
         self._tree = MessageTree(generate_id=generate_id)
 
     def __repr__(self) -> str:
-        return f"<ChatHistory size={self.size} active_leaf_id={self._tree.active_leaf_id!r}>"
+        return f"<ChatHistory of {self._tree!r}>"
 
     @property
     def tree(self) -> MessageTree:
@@ -44,6 +47,17 @@ class ChatHistory:
     def node_ids(self) -> list[str]:
         """The ids of the messages on the current path, in the order of :attr:`messages`."""
         return list(self._tree.get_active_path().node_ids)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a store loaded only a part of the conversation: the end of one path."""
+        return self._tree.is_partial
+
+    @property
+    def has_more_above(self) -> bool:
+        """Whether the current path begins above its first message here, which a store has loaded in part."""
+        leaf = self._tree.active_leaf_id
+        return leaf is not None and (leaf not in self._tree or self._tree.has_more_above(leaf))
 
     @property
     def size(self) -> int:

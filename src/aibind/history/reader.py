@@ -52,7 +52,10 @@ def read_tree(text: str) -> SavedTree:
 
 def read_nodes(texts: Iterable[str]) -> dict[str, Entry]:
     """Read nodes that were saved one by one. Raises MalformedTreeError as :func:`read_tree` does."""
-    return _Reader(f"{{{','.join(texts)}}}").nodes()
+    reader = _Reader(f"{{{','.join(texts)}}}")
+    entries = reader.nodes()
+    reader.ends()
+    return entries
 
 
 class _Reader:
@@ -76,8 +79,7 @@ class _Reader:
             if key == "version":
                 _check_version(members[key])  # before the nodes, which another version may write differently
             more = self.more()
-        if self.peek():
-            raise self.unexpected("the end of the text")
+        self.ends()
         return _saved_tree(members)
 
     def nodes(self) -> dict[str, Entry]:
@@ -107,6 +109,11 @@ class _Reader:
             return True
         self.position += 1
         return False
+
+    def ends(self) -> None:
+        """Refuse anything but whitespace after the value."""
+        if self.peek():
+            raise self.unexpected("the end of the text")
 
     def more(self) -> bool:
         """Consume what follows a member, and return whether that was a comma and not the end of the object."""

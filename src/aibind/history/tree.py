@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, Self, TypeAlias
 from uuid import uuid4
 
-from ..errors import HistoryError, MalformedTreeError, NodeNotFoundError
+from ..errors import HistoryError, MalformedTreeError, NodeNotFoundError, PartialHistoryError
 from .changes import ChangeLog, TreeChanges
 from .entry import Entry, new_entry
 from .json import decode_at, encode, encode_object
@@ -39,6 +39,10 @@ class MessageTree:
 
     No operation recurses, and building, saving and restoring a tree take time in proportion to its messages, so that a
     chain of 100,000 messages works like any other tree.
+
+    A tree that a store loaded in part (see :attr:`is_partial`) holds the end of one path. Messages can be added to it,
+    made active and read. Whatever would need the rest raises PartialHistoryError: alternatives, leaves, roots, sizes,
+    removing, merging and saving as JSON.
     """
 
     def __init__(self, *, generate_id: GenerateId | None = None) -> None:
@@ -49,15 +53,24 @@ class MessageTree:
         self._unknown = ""
         self._replaced: set[str] = set()
         self._log = ChangeLog()
+        self._partial = False
+        self._beyond: dict[str, list[str]] = {}  # the children, as far as they are here, of messages that are not
 
     def __repr__(self) -> str:
-        return f"<MessageTree size={self.size} active_leaf_id={self._active_leaf_id!r}>"
+        part = " partial" if self._partial else ""
+        return f"<MessageTree{part} size={len(self._entries)} active_leaf_id={self._active_leaf_id!r}>"
 
     # --- what is there ---
 
     @property
+    def is_partial(self) -> bool:
+        """Whether a store loaded only a part of the tree: its end of one path, and not all that is beside it."""
+        return self._partial
+
+    @property
     def size(self) -> int:
         """The number of messages, alternatives included."""
+        self._require_whole("counting messages")
         return len(self._entries)
 
     @property
@@ -68,6 +81,7 @@ class MessageTree:
     @property
     def root_ids(self) -> tuple[str, ...]:
         """The ids of the messages that begin a conversation, oldest first."""
+        self._require_whole("listing roots")
         return tuple(self._root_ids)
 
     @property
@@ -79,35 +93,50 @@ class MessageTree:
         return self._active_leaf_id
 
     def has(self, node_id: str) -> bool:
-        """Return whether the tree has a message with this id."""
+        """Return whether the tree has a message with this id; of a partial tree: whether it was loaded."""
         return node_id in self._entries
 
     def __contains__(self, node_id: object) -> bool:
         return node_id in self._entries
 
     def get(self, node_id: str) -> TreeNode | None:
-        """Return a snapshot of a message and its place in the tree; None when there is no such message."""
+        """Return a snapshot of a message and its place in the tree; None when there is no such message.
+
+        In a partial tree, ``children`` are those that were loaded.
+        """
         entry = self._entries.get(node_id)
         return entry.to_node() if entry else None
 
     def get_leaves(self) -> tuple[TreeNode, ...]:
         """Return the messages without children, depth first: the ends of all paths through the tree."""
+        self._require_whole("finding leaves")
         return tuple(entry.to_node() for entry in walk(self._entries, self._root_ids) if not entry.children)
 
     def depth(self, node_id: str) -> int:
         """Return the number of messages above this one: 0 for a root."""
+        self._require_whole("measuring depth")
         return sum(1 for _ in self._upwards(self._entry(node_id))) - 1
 
+    def has_more_above(self, node_id: str) -> bool:
+        """Return whether the path to a message begins above what a store has loaded of it."""
+        *_, top = self._upwards(self._entry(node_id))
+        return top.parent_id is not None
+
     def get_path_to(self, node_id: str, *, limit: int | None = None) -> TreePath:
-        """Return the path from a root down to this message; ``limit`` keeps only that many messages at its end."""
+        """Return the path from a root down to this message; ``limit`` keeps only that many messages at its end.
+
+        Of a partial tree it is the loaded part of the path; :meth:`has_more_above` tells whether that is all of it.
+        """
         entries = list(islice(self._upwards(self._entry(node_id)), limit))
         entries.reverse()
         return TreePath(tuple(entry.message for entry in entries), tuple(entry.id for entry in entries))
 
     def get_active_path(self, *, limit: int | None = None) -> TreePath:
-        """Return the current conversation; ``limit`` keeps only that many messages at its end."""
+        """Return the current conversation, as :meth:`get_path_to` returns any path."""
         if self._active_leaf_id is None:
             return TreePath((), ())
+        if self._partial and self._active_leaf_id not in self._entries:
+            self._require_whole("the current path, which is another,")
         return self.get_path_to(self._active_leaf_id, limit=limit)
 
     def get_siblings(self, node_id: str) -> Siblings:
@@ -117,6 +146,7 @@ class MessageTree:
 
     def get_sibling_ids(self, node_id: str) -> tuple[str, ...]:
         """Return the ids of a message and its alternatives, without decoding any message."""
+        self._require_whole("finding alternatives")
         return tuple(self._children_of(self._entry(node_id).parent_id))
 
     # --- adding ---
@@ -167,6 +197,7 @@ class MessageTree:
         When that includes the active leaf, the parent's last remaining child (for a root: the last remaining root) is
         followed along first children to the new active leaf; without one, the parent becomes the active leaf.
         """
+        self._require_whole("removing messages")
         parent_id = self._entry(node_id).parent_id
         for entry in list(walk(self._entries, (node_id,))):
             del self._entries[entry.id]
@@ -178,6 +209,7 @@ class MessageTree:
 
     def clear(self) -> None:
         """Remove every message."""
+        self._require_whole("removing messages")
         for node_id in self._entries:
             self._log.remove(node_id)
         self._entries.clear()
@@ -194,6 +226,7 @@ class MessageTree:
         entry = self._entries.pop(node_id)
         self._replaced.update(self._entries)
         self._entries, self._root_ids = {node_id: entry}, [node_id]
+        self._beyond.clear()
         self._log.compact(node_id)
         return node_id
 
@@ -211,6 +244,8 @@ class MessageTree:
 
         Raises MalformedTreeError, and adds nothing, when a node differs between the two trees.
         """
+        self._require_whole("merging")
+        other._require_whole("merging")
         missing = missing_from(self._entries, other._entries, self._replaced)
         if self.is_empty and other._active_leaf_id in missing:
             self._active_leaf_id = other._active_leaf_id
@@ -228,6 +263,7 @@ class MessageTree:
 
     def to_json(self) -> str:
         """Return the tree as JSON, byte for byte what ``JSON.stringify`` prints for the JavaScript one."""
+        self._require_whole("saving as JSON")
         return write_tree(self._entries, self._root_ids, self._active_leaf_id, self._unknown)
 
     @classmethod
@@ -272,8 +308,10 @@ class MessageTree:
         """Return what a session of a store lacks of the tree, since it was loaded from there or saved there.
 
         ``origin`` identifies the session and its store, and is compared by value. To any other one all nodes are new,
-        and with ``whole`` to this one too.
+        and with ``whole`` to this one too. Then PartialHistoryError is raised for a partial tree.
         """
+        if whole or not self._log.follows(origin):
+            self._require_whole("saving in another session or store, or again")
         changes = self._log.since(origin, self._entries, self._active_leaf_id)
         return replace(changes, added=tuple(self._entries.values())) if whole else changes
 
@@ -293,11 +331,12 @@ class MessageTree:
         *,
         origin: object,
         mark: int = 0,
+        partial: bool = False,
     ) -> Self:
         """Return the tree of nodes that a store kept one by one, of which ``origin`` has all.
 
         ``nodes`` are, in the tree's order, the texts that :attr:`Entry.text` returns, each with a number that orders
-        siblings. Raises MalformedTreeError as :meth:`from_json` does.
+        siblings. With ``partial`` they need not be all. Raises MalformedTreeError as :meth:`from_json` does.
         """
         texts: list[str] = []
         places: list[int] = []
@@ -305,17 +344,23 @@ class MessageTree:
             texts.append(text)
             places.append(place)
         tree = cls()
+        tree._partial = partial
         tree._entries = read_nodes(texts)
+        if len(tree._entries) != len(places):
+            raise MalformedTreeError("MessageTree: a row holds more than one node")
         for entry, _ in sorted(zip(tree._entries.values(), places, strict=True), key=itemgetter(1)):
-            if entry.parent_id is None:
-                tree._root_ids.append(entry.id)
-            elif entry.parent_id in tree._entries:
-                tree._entries[entry.parent_id].children.append(entry.id)
-        check_links(tree._entries, tree._root_ids, active_leaf_id)
+            if partial or entry.parent_id is None or entry.parent_id in tree._entries:
+                tree._children_of(entry.parent_id).append(entry.id)
+        if not partial:
+            check_links(tree._entries, tree._root_ids, active_leaf_id)
         tree._active_leaf_id = active_leaf_id
         tree._unknown = unknown
         tree._log.start(origin, active_leaf_id, mark)
         return tree
+
+    def children_of(self, parent_id: str | None) -> tuple[str, ...]:
+        """Return the ids of a message's children (None: the roots), oldest first, as far as they were loaded."""
+        return tuple(self._children_of(parent_id))
 
     # --- helpers ---
 
@@ -325,8 +370,17 @@ class MessageTree:
             raise NodeNotFoundError(f'MessageTree: node "{node_id}" does not exist', node_id)
         return entry
 
+    def _require_whole(self, what: str) -> None:
+        if self._partial:
+            raise PartialHistoryError(
+                f"Only a part of this conversation was loaded, and {what} needs all of it: load it without a limit"
+            )
+
     def _children_of(self, parent_id: str | None) -> list[str]:
-        return self._root_ids if parent_id is None else self._entries[parent_id].children
+        if parent_id is None:
+            return self._root_ids
+        entry = self._entries.get(parent_id)
+        return entry.children if entry is not None else self._beyond.setdefault(parent_id, [])
 
     def _add(self, parent_id: str | None, message: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
         # Everything that can fail comes first, so that an error leaves the tree unchanged.
@@ -347,6 +401,7 @@ class MessageTree:
         return node_id
 
     def _step(self, node_id: str, offset: int) -> str | None:
+        self._require_whole("finding alternatives")
         siblings = self._children_of(self._entry(node_id).parent_id)
         index = siblings.index(node_id) + offset
         return self._activate(self._first_leaf(siblings[index])) if 0 <= index < len(siblings) else None
@@ -357,7 +412,7 @@ class MessageTree:
         return node_id
 
     def _upwards(self, entry: Entry) -> Iterator[Entry]:
-        yield entry
-        while entry.parent_id is not None:
-            entry = self._entries[entry.parent_id]
-            yield entry
+        above: Entry | None = entry
+        while above is not None:
+            yield above
+            above = self._entries.get(above.parent_id) if above.parent_id is not None else None

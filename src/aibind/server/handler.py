@@ -70,8 +70,7 @@ class StreamHandler:
             self._replies = DurableReplies(
                 store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
             )
-        self._sessions = Sessions(conversations, store) if conversations is not None else None
-        self._max_messages = max_messages
+        self._sessions = Sessions(conversations, store, max_messages) if conversations is not None else None
         self._toolsets = toolsets or {}
         self._complete_prompt = complete_prompt
         self._title_prompt = title_prompt
@@ -184,7 +183,7 @@ class StreamHandler:
         messages: Sequence[Message] = [{"role": "user", "content": asked.prompt}]
         if asked.session_id and self._sessions is not None:
             turn = await self._sessions.find(asked.session_id).begin(asked)
-            messages = turn.messages(self._max_messages)
+            messages = turn.messages
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
         request = ModelRequest(messages, system=asked.system, json_schema=asked.schema if structured else None)

@@ -61,14 +61,20 @@ async def read_reply(streams: StreamStore, stream_id: str) -> StoredReply:
 
 
 async def recover_answer(
-    session_id: str, conversations: ConversationStore, streams: StreamStore | None, live: Collection[str]
+    session_id: str,
+    conversations: ConversationStore,
+    streams: StreamStore | None,
+    live: Collection[str],
+    *,
+    limit: int | None,
 ) -> Recovery:
     """Add the lost answer to a conversation's last question, and return what became of the question.
 
     The caller holds the conversation, so that no turn of this process changes it meanwhile. ``live`` has the ids of
-    the streams whose answers this process will save itself. A stream whose producer is lost is ended as failed.
+    the streams whose answers this process will save itself. A stream whose producer is lost is ended as failed. Of the
+    conversation the last ``limit`` messages are loaded (None: all).
     """
-    chat = await conversations.load(session_id)
+    chat = await conversations.load(session_id, limit=limit)
     while True:
         question = last_question(chat)
         if question is None:
@@ -90,7 +96,7 @@ async def recover_answer(
         if reply.end != LOST:
             # A server that is alive stores the end of a stream and the answer side by side.
             await sleep(OTHERS_SAVE_S)
-        chat = await conversations.load(session_id)
+        chat = await conversations.load(session_id, limit=limit)
         if pending_stream(chat) == stream_id:
             add_answer(chat, question.id, reply.text, reply.end, stream_id)
             await conversations.save(session_id, chat)

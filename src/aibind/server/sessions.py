@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from ..conversations.store import ConversationStore
+from ..errors import ConversationConflictError
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
@@ -19,6 +21,11 @@ from .requests import StreamBody
 
 __all__ = ["Session", "Sessions", "Turn"]
 
+ALL_MESSAGES = 1_000_000_000
+"""The limit of messages where there is none: a path, without what is beside it."""
+
+logger = logging.getLogger("aibind")
+
 
 class Session:
     """One stored conversation, shared by the turns that run in it at the same time.
@@ -27,10 +34,17 @@ class Session:
     change is therefore made in :meth:`changing`.
     """
 
-    def __init__(self, session_id: str, conversations: ConversationStore, streams: StreamStore | None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        conversations: ConversationStore,
+        streams: StreamStore | None,
+        max_messages: int | None,
+    ) -> None:
         self._id = session_id
         self._conversations = conversations
         self._streams = streams
+        self._max_messages = ALL_MESSAGES if max_messages is None else max_messages
         self._lock = asyncio.Lock()
         self._changes = 0
         self._live: list[str] = []  # stream ids, the newest last
@@ -50,21 +64,27 @@ class Session:
                 self._changes += 1
 
     async def begin(self, body: StreamBody) -> Turn:
-        """Load the conversation and add a question to it; :meth:`Turn.save_question` stores it.
+        """Load what the model is to see and add a question to it; :meth:`Turn.save_question` stores it.
 
         A lost answer is recovered first. Raises RequestError for a message that the conversation does not have.
         """
         async with self._lock:
-            chat = (await self._recover()).chat
+            chat = (await self._recover(self._max_messages + 1)).chat
+            if target := body.edit or body.regenerate:
+                # Of an answer its question is needed as well, and of either what is above.
+                limit = self._max_messages + 2
+                chat = await self._conversations.load(self._id, limit=limit, leaf_id=target)
             changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
         question_id = place_question(chat, body, stream_id)
-        return Turn(self, chat, question_id, stream_id, is_new=not body.regenerate, changes=changes)
+        path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
+        messages = _told(path.messages)
+        return Turn(self, chat, question_id, stream_id, messages, is_new=not body.regenerate, changes=changes)
 
     async def recover(self) -> Recovery:
         """Add the lost answer to the last question, and return what became of the question."""
         async with self._lock:
-            recovery = await self._recover()
+            recovery = await self._recover(None)
         if self._live:
             return replace(recovery, live_stream=self._live[-1], unanswered=None, error=None)
         return recovery
@@ -72,7 +92,7 @@ class Session:
     async def compact(self, summary: str) -> None:
         """Replace the stored conversation by its summary."""
         async with self.changing():
-            chat = await self._conversations.load(self._id)
+            chat = await self._conversations.load(self._id, limit=1)
             chat.compact({"role": "system", "content": summary})
             await self._conversations.save(self._id, chat)
 
@@ -90,7 +110,7 @@ class Session:
     async def save_question(self, chat: ChatHistory, changes: int) -> None:
         """Save the conversation with a new question; ``changes`` is how many changes it was loaded with."""
         async with self.changing():
-            if self._changes != changes:
+            if self._changes != changes and not chat.is_partial:
                 chat.merge(await self._conversations.load(self._id))
             await self._conversations.save(self._id, chat)
 
@@ -99,16 +119,21 @@ class Session:
     ) -> None:
         """Save the conversation with an answer, unless another process has recovered it from its stream."""
         async with self.changing():
-            stored = await self._conversations.load(self._id)
-            if is_answered(stored, question_id, stream_id):
-                return  # and its current path stays, which may go on below the answer
-            # Another tab, or another server, may have saved meanwhile; its turns must not be lost.
-            chat.merge(stored)
+            stored = await self._conversations.load(self._id, limit=1, leaf_id=question_id)
+            if question_id in stored.tree:
+                if is_answered(stored, question_id, stream_id):
+                    return  # and its current path stays, which may go on below the answer
+                chat = stored
             add_answer(chat, question_id, text, end, stream_id)
-            await self._conversations.save(self._id, chat)
+            try:
+                await self._conversations.save(self._id, chat)
+            except ConversationConflictError:
+                if question_id in stored.tree:
+                    raise
+                logger.info("The answer to a question that was removed meanwhile is not kept")
 
-    async def _recover(self) -> Recovery:
-        recovery = await recover_answer(self._id, self._conversations, self._streams, self._live)
+    async def _recover(self, limit: int | None) -> Recovery:
+        recovery = await recover_answer(self._id, self._conversations, self._streams, self._live, limit=limit)
         if recovery.recovered:
             self._changes += 1
         return recovery
@@ -119,7 +144,7 @@ class Turn:
 
     The question is stored before the answer, with the id of the answering stream in its metadata: a page that opens
     the conversation meanwhile can follow the stream, and the answer of a server that was killed can be recovered.
-    Other turns of the conversation may run at the same time.
+    Other turns of the conversation may run at the same time. ``messages`` are what the model sees, the question last.
     """
 
     def __init__(
@@ -128,24 +153,18 @@ class Turn:
         chat: ChatHistory,
         question_id: str,
         stream_id: str | None,
+        messages: Sequence[Message],
         *,
         is_new: bool,
         changes: int,
     ) -> None:
         self.stream_id = stream_id
+        self.messages = messages
         self._session = session
         self._chat = chat
         self._question_id = question_id
         self._is_new = is_new
         self._changes = changes
-
-    def messages(self, limit: int | None) -> list[Message]:
-        """Return the question with at most ``limit`` messages before it (None: all)."""
-        path = self._chat.tree.get_path_to(self._question_id, limit=None if limit is None else limit + 1)
-        *history, question = path.messages
-        # An answer that never came, or was stopped before its first word, says nothing to a model.
-        told = [message for message in history if message.get("content") or message.get("tool_calls")]
-        return [*told, question]
 
     def go_live(self) -> None:
         """List the turn's stream as live."""
@@ -174,14 +193,22 @@ class Turn:
 class Sessions:
     """The sessions in use, by id. A session is dropped together with the last turn that has it."""
 
-    def __init__(self, conversations: ConversationStore, streams: StreamStore | None) -> None:
+    def __init__(self, conversations: ConversationStore, streams: StreamStore | None, max_messages: int | None) -> None:
         self._conversations = conversations
         self._streams = streams
+        self._max_messages = max_messages
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
     def find(self, session_id: str) -> Session:
         """Return the session of an id, creating it when it is not in use."""
         session = self._sessions.get(session_id)
         if session is None:
-            session = self._sessions[session_id] = Session(session_id, self._conversations, self._streams)
+            session = Session(session_id, self._conversations, self._streams, self._max_messages)
+            self._sessions[session_id] = session
         return session
+
+
+def _told(path: Sequence[Message]) -> list[Message]:
+    """Return the messages that say something to a model: no answer that never came, or was stopped at once."""
+    *history, question = path
+    return [*(message for message in history if message.get("content") or message.get("tool_calls")), question]

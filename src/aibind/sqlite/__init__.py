@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from .client import SqliteClient, SqliteResult, SqliteRow, SqliteValue, Statement, WatchableSqliteClient
     from .conversation_store import SqliteConversationStore
     from .driver import SqliteDatabase, wrap_sqlite3
-    from .message_store import SessionInfo, SqliteMessageStore
+    from .message_store import SqliteMessageStore
     from .schema import Migration, migrate, migrations, schema_sql
     from .stream_store import SqliteStreamStore
 
 __all__ = [
     "Migration",
-    "SessionInfo",
     "SqliteClient",
     "SqliteConversationStore",
     "SqliteDatabase",
@@ -41,7 +40,7 @@ __getattr__ = load_on_demand(
     {
         "client": "WatchableSqliteClient SqliteClient SqliteResult SqliteRow SqliteValue Statement",
         "conversation_store": "SqliteConversationStore",
-        "message_store": "SessionInfo SqliteMessageStore",
+        "message_store": "SqliteMessageStore",
         "driver": "SqliteDatabase wrap_sqlite3",
         "schema": "Migration migrate migrations schema_sql",
         "stream_store": "SqliteStreamStore",

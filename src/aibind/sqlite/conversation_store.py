@@ -96,11 +96,14 @@ class SqliteConversationStore:
     def __repr__(self) -> str:
         return f"<SqliteConversationStore table={self._table!r} client={self._client!r}>"
 
-    async def load(self, session_id: str) -> ChatHistory:
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
         """Return the conversation of a session; an empty one when the session is unknown or has expired.
+
+        It is always all of it, since it is kept in one piece.
 
         Raises CorruptConversationError when the row does not hold a conversation; the row is left unchanged.
         """
+        del limit, leaf_id
         found = (await self._client.execute(self._load, (session_id, now_ms()))).rows
         if not found:
             return ChatHistory()
@@ -122,6 +125,8 @@ class SqliteConversationStore:
         version = self._versions.get(chat)
         if version is not None and version.session_id != session_id:
             version = None
+        from random import random  # Workers refuse random numbers while modules are loaded
+
         for _ in range(_MAX_TRIES):
             text = encode_chat(session_id, chat, self._max_bytes)
             expires_at = self._next_expiry(version)
@@ -139,10 +144,11 @@ class SqliteConversationStore:
             if rows:
                 chat.merge(self._decode(session_id, rows[0]))
                 version = _version(session_id, rows[0])
-            from random import random  # Workers refuse random numbers while modules are loaded
-
             await sleep(random() * _MAX_WAIT_S)
-        raise ConversationConflictError(session_id)
+        raise ConversationConflictError(
+            f'Conversation "{session_id}" was saved by others at every attempt. Nothing was written: save it again',
+            session_id,
+        )
 
     def _next_expiry(self, version: _Version | None) -> int:
         expires_at = _NEVER_MS if self._ttl_ms is None else now_ms() + self._ttl_ms

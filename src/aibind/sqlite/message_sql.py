@@ -40,6 +40,7 @@ class SessionChange:
 
     session_id: str
     owner: str | None
+    title: str | None
     active_leaf_id: str | None
     moves: bool
     added: int
@@ -60,9 +61,9 @@ class MessageSql:
             f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = r.value AND part = 0))"
         )
         self._save = (
-            f"INSERT INTO {sessions} AS s (session_id, owner, active_leaf_id, next_seq, floor_seq, revision, unknown,"
-            " created_at, updated_at, expires_at)"
-            f" SELECT ?1, ?3, ?4, ?6, ?7, 1, ?8, ?9, ?9, ?10 WHERE NOT {lacking}"
+            f"INSERT INTO {sessions} AS s (session_id, owner, title, active_leaf_id, next_seq, floor_seq, revision,"
+            " unknown, created_at, updated_at, expires_at)"
+            f" SELECT ?1, ?3, ?11, ?4, ?6, ?7, 1, ?8, ?9, ?9, ?10 WHERE NOT {lacking}"
             " ON CONFLICT (session_id) DO UPDATE SET"
             " active_leaf_id = CASE WHEN ?5 THEN excluded.active_leaf_id ELSE s.active_leaf_id END,"
             " next_seq = s.next_seq + ?6, floor_seq = max(s.floor_seq, ?7), revision = s.revision + 1,"
@@ -108,6 +109,22 @@ class MessageSql:
             f" JOIN {messages} m ON m.session_id = ?1 AND m.id = above.id AND m.part = 0 WHERE m.parent_id IS NOT NULL)"
             f" SELECT {fields} FROM above JOIN {messages} m ON m.session_id = ?1 AND m.id = above.id"
         )
+        # From a message (NULL: the end of the current path) upwards, with the children of the first.
+        self._path = (
+            "WITH RECURSIVE path (id, parent_id, above) AS ("
+            f"SELECT id, parent_id, 1 FROM {messages} WHERE session_id = ?1 AND part = 0"
+            f" AND id = coalesce(?2, (SELECT active_leaf_id FROM {sessions} WHERE session_id = ?1))"
+            " UNION ALL SELECT m.id, m.parent_id, path.above + 1"
+            f" FROM path CROSS JOIN {messages} m ON m.session_id = ?1 AND m.id = path.parent_id AND m.part = 0"
+            " WHERE path.above < ?3)"
+            f" SELECT {fields}, m.replaces, path.above FROM path"
+            f" CROSS JOIN {messages} m ON m.session_id = ?1 AND m.id = path.id ORDER BY path.above, m.part"
+        )
+        self._children = (
+            f"SELECT {fields} FROM {messages} c CROSS JOIN {messages} m ON m.session_id = ?1 AND m.id = c.id"
+            " WHERE c.session_id = ?1 AND c.part = 0"
+            f" AND c.parent_id = coalesce(?2, (SELECT active_leaf_id FROM {sessions} WHERE session_id = ?1))"
+        )
         self._delete = (
             f"DELETE FROM {messages} WHERE session_id = ?",
             f"DELETE FROM {sessions} WHERE session_id = ? RETURNING 1",
@@ -116,11 +133,44 @@ class MessageSql:
             f"UPDATE {sessions} SET title = ?, revision = revision + 1"
             " WHERE session_id = ? AND (expires_at IS NULL OR expires_at > ?) RETURNING 1"
         )
-        self._sessions = (
-            "SELECT session_id, owner, title, revision, created_at, updated_at, expires_at"
-            f" FROM {sessions} WHERE (expires_at IS NULL OR expires_at > ?1) AND (?2 IS NULL OR owner = ?2)"
-            " AND (?3 IS NULL OR (updated_at, session_id) < (?3, ?4))"
-            " ORDER BY updated_at DESC, session_id DESC LIMIT ?5"
+        info = (
+            "SELECT session_id, owner, title, active_leaf_id, revision, created_at, updated_at, expires_at"
+            f" FROM {sessions} WHERE (expires_at IS NULL OR expires_at > ?1)"
+        )
+        self._find_session = f"{info} AND session_id = ?2"
+        newest = (
+            " AND (?2 IS NULL OR (updated_at, session_id) < (?2, ?3))"
+            " ORDER BY updated_at DESC, session_id DESC LIMIT ?4"
+        )
+        self._sessions = f"{info}{newest}"
+        self._sessions_of = f"{info} AND owner = ?5{newest}"
+        # Down from a message along first children; the last step finds none.
+        self._select = (
+            "WITH RECURSIVE down (id, below) AS ("
+            f"SELECT id, 0 FROM {messages} WHERE session_id = ?1 AND id = ?2 AND part = 0"
+            f" UNION ALL SELECT (SELECT c.id FROM {messages} c WHERE c.session_id = ?1 AND c.parent_id = down.id"
+            " AND c.part = 0 ORDER BY c.place, c.seq LIMIT 1), below + 1 FROM down WHERE id IS NOT NULL)"
+            f" UPDATE {sessions} SET revision = revision + 1,"
+            " active_leaf_id = (SELECT id FROM down WHERE id IS NOT NULL ORDER BY below DESC LIMIT 1)"
+            " WHERE session_id = ?1 AND (expires_at IS NULL OR expires_at > ?3)"
+            " AND EXISTS (SELECT 1 FROM down WHERE id IS NOT NULL) RETURNING active_leaf_id"
+        )
+        self._children_of = (
+            f"SELECT id, parent_id FROM {messages} WHERE session_id = ?1 AND part = 0"
+            " AND parent_id IN (SELECT value FROM json_each(?2)) ORDER BY place, seq"
+        )
+        self._current_root = (
+            f"WITH RECURSIVE up (id) AS (SELECT active_leaf_id FROM {sessions} WHERE session_id = ?1"
+            f" UNION SELECT m.parent_id FROM up CROSS JOIN {messages} m"
+            " ON m.session_id = ?1 AND m.id = up.id AND m.part = 0 WHERE m.parent_id IS NOT NULL)"
+            f" SELECT m.id FROM up CROSS JOIN {messages} m"
+            " ON m.session_id = ?1 AND m.id = up.id AND m.part = 0 WHERE m.parent_id IS NULL"
+        )
+        self._roots = (
+            "SELECT m.id, m.seq, m.place, m.replaces,"
+            f" m.seq >= (SELECT floor_seq FROM {sessions} WHERE session_id = ?1) AS is_current"
+            f" FROM (SELECT id, seq FROM {messages} WHERE session_id = ?1 AND part = 0 AND parent_id IS NULL) r"
+            f" CROSS JOIN {messages} m ON m.session_id = ?1 AND m.id = r.id AND m.part = 0 ORDER BY r.seq"
         )
         expired = (
             f"SELECT session_id FROM {sessions} WHERE expires_at <= ? ORDER BY session_id LIMIT {MAX_SWEPT_SESSIONS}"
@@ -147,6 +197,7 @@ class MessageSql:
                     change.unknown,
                     change.now,
                     change.expires_at,
+                    change.title,
                 ),
             )
         ]
@@ -173,13 +224,46 @@ class MessageSql:
         """Select messages and all messages above them."""
         return Statement(self._above, (session_id, json.dumps(ids)))
 
+    def path(self, session_id: str, leaf_id: str | None, limit: int) -> Statement:
+        """Select at most ``limit`` messages upwards from one (None: the end of the current path), nearest first."""
+        return Statement(self._path, (session_id, leaf_id, limit))
+
+    def load_path(self, session_id: str, now: int, leaf_id: str | None, limit: int) -> list[Statement]:
+        """Select a session's row, the end of a path, and the children of its last message."""
+        return [
+            Statement(self._session, (session_id, now)),
+            self.path(session_id, leaf_id, limit),
+            Statement(self._children, (session_id, leaf_id)),
+        ]
+
     def rename(self, session_id: str, title: str | None, now: int) -> Statement:
         """Change the title of a session that has not expired, returning a row."""
         return Statement(self._rename, (title, session_id, now))
 
     def sessions(self, now: int, owner: str | None, before: tuple[int, str] | None, limit: int) -> Statement:
         """Select sessions that have not expired, newest first, past the time and id of another."""
-        return Statement(self._sessions, (now, owner, *(before or (None, None)), limit))
+        place = (now, *(before or (None, None)), limit)
+        return Statement(self._sessions, place) if owner is None else Statement(self._sessions_of, (*place, owner))
+
+    def find_session(self, session_id: str, now: int) -> Statement:
+        """Select a session that has not expired."""
+        return Statement(self._find_session, (now, session_id))
+
+    def select(self, session_id: str, message_id: str, now: int) -> Statement:
+        """Make the branch of a message the current path, returning the message that it ends with."""
+        return Statement(self._select, (session_id, message_id, now))
+
+    def children(self, session_id: str, parent_ids: Sequence[str]) -> Statement:
+        """Select the ids of the messages below others, oldest first."""
+        return Statement(self._children_of, (session_id, json.dumps(parent_ids)))
+
+    def current_root(self, session_id: str) -> Statement:
+        """Select the id of the message that begins the current path, which is walked to its beginning."""
+        return Statement(self._current_root, (session_id,))
+
+    def roots(self, session_id: str) -> Statement:
+        """Select the ids of the messages that begin a conversation, replaced ones included, in the tree's order."""
+        return Statement(self._roots, (session_id,))
 
     def delete(self, session_id: str) -> list[Statement]:
         """Delete a session with its messages."""

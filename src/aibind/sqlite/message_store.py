@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from typing import cast
 
 from .._time import now_ms
-from ..errors import CorruptConversationError, MalformedTreeError
+from ..conversations.sessions import MessagePage, SessionInfo
+from ..errors import ConversationConflictError, CorruptConversationError, MalformedTreeError
 from ..history import ChatHistory, MessageTree
 from ..history.changes import TreeChanges
-from ..history.entry import Entry
-from ..history.json import decode_at, quote
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
-from .message_sql import MAX_PART_CHARS, MAX_SWEPT_SESSIONS, MessageRow, MessageSql, SessionChange
+from .message_pages import read_page
+from .message_rows import id_of, key_of, nodes_of, rows_of, session_of
+from .message_sql import MAX_SWEPT_SESSIONS, MessageSql, SessionChange
 from .schema import MESSAGES_TABLE, SESSIONS_TABLE
 
-__all__ = ["SessionInfo", "SqliteMessageStore"]
+__all__ = ["SqliteMessageStore"]
 
 _REMOTE_PAGE_ROWS = 500
 """Rows of messages in one answer of a remote database, which limits the size of an answer."""
@@ -35,23 +34,6 @@ class _Origin:
     client: SqliteClient
     tables: tuple[str, str]
     session_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionInfo:
-    """A session, without its messages.
-
-    ``revision`` grows with every change. Times are in milliseconds since the epoch; ``updated_at`` is that of the last
-    save, and grows with each. ``expires_at`` is None for a session that is kept until it is deleted.
-    """
-
-    session_id: str
-    owner: str | None
-    title: str | None
-    revision: int
-    created_at: int
-    updated_at: int
-    expires_at: int | None
 
 
 class SqliteMessageStore:
@@ -95,39 +77,53 @@ class SqliteMessageStore:
         sessions, messages = self._tables
         return f"<SqliteMessageStore sessions={sessions!r} messages={messages!r} client={self._client!r}>"
 
-    async def load(self, session_id: str) -> ChatHistory:
+    async def load(self, session_id: str, *, limit: int | None = None, leaf_id: str | None = None) -> ChatHistory:
         """Return the conversation of a session; an empty one when the session is unknown or has expired.
 
-        Raises CorruptConversationError when its rows are not those of a conversation; they are left unchanged.
+        With ``limit`` only that many messages are read, at a cost that does not depend on the conversation's length:
+        those at the end of the path to ``leaf_id`` (None: the current path), and the messages below that one. The chat
+        is partial then, see :attr:`ChatHistory.is_partial`.
+
+        Raises CorruptConversationError when its rows are not those of a conversation; they are left unchanged. Raises
+        ValueError for a ``limit`` below 1.
         """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is {limit}: give 1 or more, or None for the whole conversation")
         for attempt in range(_MAX_READS):
             try:
+                if limit is not None:
+                    return await self._load_path(session_id, limit, leaf_id)
                 return await self._load(session_id)
             except MalformedTreeError as error:
                 # Rows that were removed while pages were read can leave others without what was above them.
                 if attempt == _MAX_READS - 1:
-                    raise CorruptConversationError(
-                        f'Conversation "{session_id}" in table "{self._tables[1]}" cannot be read: {error}. '
-                        "It was left as it is: repair it, or delete it to start over",
-                        session_id,
-                    ) from error
+                    raise self._corrupt(session_id, error) from error
         raise AssertionError("the loop above returns or raises")
 
-    async def save(self, session_id: str, chat: ChatHistory, *, owner: str | None = None) -> None:
+    async def save(
+        self, session_id: str, chat: ChatHistory, *, owner: str | None = None, title: str | None = None
+    ) -> None:
         """Store what the chat has and the session lacks, in one transaction, and restart the time to live.
 
-        ``owner`` is recorded when the session is new.
+        ``owner`` and ``title`` are recorded when the session is new. Raises ConversationConflictError, and stores
+        nothing, when the chat was loaded in part and another process has removed the message that it goes on from.
         """
         tree = chat.tree
         origin = _Origin(self._client, self._tables, session_id)
         changes = tree.unsaved(origin)
         if changes.is_empty and changes.mark and self._ttl_ms is None:
             return
-        next_seq = await self._save(session_id, tree, changes, owner)
+        next_seq = await self._save(session_id, tree, changes, owner, title)
         if next_seq is None:
             # What the new messages are below was removed by another process: it comes back, since they need it.
+            if tree.is_partial:
+                raise ConversationConflictError(
+                    f'What was to be continued in conversation "{session_id}" was removed by another process. '
+                    "Nothing was written: load the conversation, and try again",
+                    session_id,
+                )
             changes = tree.unsaved(origin, whole=True)
-            next_seq = await self._save(session_id, tree, changes, owner)
+            next_seq = await self._save(session_id, tree, changes, owner, title)
         # Messages that others added in between are not among those that a summary of this chat would replace.
         is_alone = next_seq == changes.mark + len(changes.added)
         tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
@@ -144,7 +140,35 @@ class SqliteMessageStore:
             raise ValueError(f"limit is {limit}: give 1 or more")
         place = (before.updated_at, before.session_id) if before is not None else None
         rows = (await self._execute(self._sql.sessions(now_ms(), owner, place, limit))).rows
-        return [SessionInfo(**row) for row in rows]  # type: ignore[arg-type]
+        return [session_of(row) for row in rows]
+
+    async def find_session(self, session_id: str) -> SessionInfo | None:
+        """Return a session without its messages; None when it is unknown or has expired."""
+        rows = (await self._execute(self._sql.find_session(session_id, now_ms()))).rows
+        return session_of(rows[0]) if rows else None
+
+    async def read_page(self, session_id: str, *, before: str | None = None, limit: int = 50) -> MessagePage | None:
+        """Return the last ``limit`` messages of the current path; None when the session is unknown or has expired.
+
+        With ``before`` they are those above the message with this id, on any path. A page goes on above a summary with
+        what the summary replaced. Raises ValueError for a ``limit`` below 1, and CorruptConversationError as
+        :meth:`load` does. For an unknown ``before`` the page is empty.
+        """
+        if limit < 1:
+            raise ValueError(f"limit is {limit}: give 1 or more")
+        try:
+            return await read_page(self._client, self._sql, session_id, before, limit)
+        except MalformedTreeError as error:
+            raise self._corrupt(session_id, error) from error
+
+    async def select(self, session_id: str, message_id: str) -> str | None:
+        """Make the branch of a message the current path, and return the id of the message that it ends with.
+
+        Below the message the path goes on along first children, as :meth:`ChatHistory.next_alternative` does. Returns
+        None when the session or the message is unknown.
+        """
+        rows = (await self._execute(self._sql.select(session_id, key_of(message_id), now_ms()))).rows
+        return id_of(cast("str", rows[0]["active_leaf_id"])) if rows else None
 
     async def rename(self, session_id: str, title: str | None) -> bool:
         """Change the title of a session, and return False when it is unknown or has expired."""
@@ -180,14 +204,43 @@ class SqliteMessageStore:
         session = sessions.rows[0]
         leaf = cast("str | None", session["active_leaf_id"])
         rows += await self._above(session_id, rows, leaf)
+        return self._restore(session_id, session, rows)
+
+    async def _load_path(self, session_id: str, limit: int, leaf_id: str | None) -> ChatHistory:
+        key = None if leaf_id is None else key_of(leaf_id)
+        first = min(limit, self._page_rows)
+        sessions, path, children = await self._client.batch(self._sql.load_path(session_id, now_ms(), key, first))
+        if not sessions.rows:
+            return ChatHistory()
+        rows = path.rows
+        left = limit - first
+        while left and path.rows and path.rows[-1]["parent_id"] is not None:
+            count = min(left, self._page_rows)
+            path = await self._execute(self._sql.path(session_id, cast("str", path.rows[-1]["parent_id"]), count))
+            rows += path.rows
+            left -= count
+        return self._restore(session_id, sessions.rows[0], [*rows, *children.rows], partial=True)
+
+    def _restore(
+        self, session_id: str, session: SqliteRow, rows: list[SqliteRow], *, partial: bool = False
+    ) -> ChatHistory:
+        leaf = cast("str | None", session["active_leaf_id"])
         tree = MessageTree.restore(
-            _nodes(rows),
-            None if leaf is None else _id_of(leaf),
+            nodes_of(rows),
+            None if leaf is None else id_of(leaf),
             cast("str", session["unknown"]),
             origin=_Origin(self._client, self._tables, session_id),
             mark=cast("int", session["next_seq"]),
+            partial=partial,
         )
         return ChatHistory.from_tree(tree)
+
+    def _corrupt(self, session_id: str, error: MalformedTreeError) -> CorruptConversationError:
+        return CorruptConversationError(
+            f'Conversation "{session_id}" in table "{self._tables[1]}" cannot be read: {error}. '
+            "It was left as it is: repair it, or delete it to start over",
+            session_id,
+        )
 
     async def _above(self, session_id: str, rows: Sequence[SqliteRow], leaf: str | None) -> list[SqliteRow]:
         """Return the rows that others need above them and that a summary has replaced."""
@@ -203,7 +256,9 @@ class SqliteMessageStore:
 
     # --- saving ---
 
-    async def _save(self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None) -> int | None:
+    async def _save(
+        self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None, title: str | None
+    ) -> int | None:
         """Store changes, and return the next seq; None, and nothing is stored, when what they are below is missing."""
         added = {entry.id for entry in changes.added}
         required = {entry.parent_id for entry in changes.added if entry.parent_id is not None} - added
@@ -215,64 +270,19 @@ class SqliteMessageStore:
         change = SessionChange(
             session_id=session_id,
             owner=owner,
-            active_leaf_id=None if leaf is None else _key_of(leaf),
+            title=title,
+            active_leaf_id=None if leaf is None else key_of(leaf),
             moves=moves,
             added=len(changes.added),
             floor_seq=changes.mark if changes.compacted else 0,
             unknown=tree.unknown,
             now=now,
             expires_at=None if self._ttl_ms is None else now + self._ttl_ms,
-            required=sorted(map(_key_of, required)),
+            required=sorted(map(key_of, required)),
         )
-        removed = [_key_of(node_id) for node_id in changes.removed]
-        results = await self._client.batch(self._sql.save(change, _rows(tree, changes), removed))
+        removed = [key_of(node_id) for node_id in changes.removed]
+        results = await self._client.batch(self._sql.save(change, rows_of(tree, changes), removed))
         return cast("int", results[0].rows[0]["next_seq"]) if results[0].rows else None
 
     async def _execute(self, statement: Statement) -> SqliteResult:
         return await self._client.execute(statement.sql, statement.args)
-
-
-def _rows(tree: MessageTree, changes: TreeChanges) -> list[MessageRow]:
-    places = _places(tree, changes.added)
-    replaces = changes.stored_leaf_id if changes.compacted else None
-    rows: list[MessageRow] = []
-    for seq, entry in enumerate(changes.added):
-        text = entry.text
-        parent = None if entry.parent_id is None else _key_of(entry.parent_id)
-        stands_for = None if replaces is None or entry.parent_id is not None else _key_of(replaces)
-        for part, start in enumerate(range(0, len(text), MAX_PART_CHARS)):
-            data = text[start : start + MAX_PART_CHARS]
-            rows.append(MessageRow(_key_of(entry.id), part, seq, places.get(entry.id, seq), parent, stands_for, data))
-    return rows
-
-
-def _places(tree: MessageTree, added: Sequence[Entry]) -> dict[str, int]:
-    """Return the places of the new messages whose siblings are in another order than the messages of the tree."""
-    seqs: dict[str | None, dict[str, int]] = {}
-    for seq, entry in enumerate(added):
-        seqs.setdefault(entry.parent_id, {})[entry.id] = seq
-    places: dict[str, int] = {}
-    for siblings in seqs.values():
-        if len(siblings) > 1:
-            in_order = [node_id for node_id in tree.get_sibling_ids(next(iter(siblings))) if node_id in siblings]
-            places.update(zip(in_order, sorted(siblings.values()), strict=True))
-    return places
-
-
-def _nodes(rows: list[SqliteRow]) -> Iterator[tuple[str, int]]:
-    """Yield the texts of messages and their places, in the order of the tree, with the parts of each put together."""
-    rows.sort(key=lambda row: (row["seq"], row["part"]))
-    for _, parts in groupby(rows, key=itemgetter("id")):
-        first, *others = parts
-        text = "".join(cast("str", row["data"]) for row in (first, *others))
-        yield text, cast("int", first["place"])
-
-
-def _key_of(node_id: str) -> str:
-    """Return a message's id as the table has it: escaped, since SQLite has no NUL in JSON and no lone surrogates."""
-    return quote(node_id)[1:-1]
-
-
-def _id_of(key: str) -> str:
-    node_id: str = decode_at(f'"{key}"', 0)[0]
-    return node_id

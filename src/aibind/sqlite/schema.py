@@ -39,7 +39,7 @@ MIGRATIONS_TABLE = "aibind_migrations"
 
 _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_QUOTED = re.compile(r'"(\w+)"')
+_QUOTED = re.compile(r'"(\w+?)(_by_\w+)?"')  # a table, or an index, whose name continues that of its table
 _COMMENT = re.compile(r"--[^\n]*\n?")
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 
@@ -92,7 +92,8 @@ def migrations(
         SESSIONS_TABLE: sessions_table,
         MESSAGES_TABLE: messages_table,
     }
-    quoted = {table: quote_identifier(name) for table, name in names.items()}
+    for table in names.values():
+        quote_identifier(table)
     if len({name.lower() for name in (*names.values(), MIGRATIONS_TABLE)}) <= len(names):
         raise ValueError(f"The names of the tables must differ, and none may be {MIGRATIONS_TABLE}: {names}")
     from importlib import resources  # here: it is slow to import, and a Worker's start-up is billed
@@ -101,13 +102,14 @@ def migrations(
     for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir():
         if match := _FILE.match(file.name):
             text = file.read_text(encoding="utf-8")
-            found.append(_migration(int(match[1]), file.name.removesuffix(".sql"), text, quoted))
+            found.append(_migration(int(match[1]), file.name.removesuffix(".sql"), text, names))
     return sorted(found, key=lambda migration: migration.number)
 
 
-def _migration(number: int, name: str, text: str, quoted: Mapping[str, str]) -> Migration:
-    tables = tuple(quoted[table].strip('"') for table in dict.fromkeys(_QUOTED.findall(text)))
-    sql = _QUOTED.sub(lambda match: quoted[match[1]], text)  # in one pass: a new name may equal another's default
+def _migration(number: int, name: str, text: str, names: Mapping[str, str]) -> Migration:
+    tables = tuple(names[table] for table in dict.fromkeys(match[1] for match in _QUOTED.finditer(text)))
+    # In one pass: a new name may equal another's default.
+    sql = _QUOTED.sub(lambda match: f'"{names[match[1]]}{match[2] or ""}"', text)
     parts = (part.strip() for part in _COMMENT.sub("", sql).split(";"))  # no string in our files holds -- or ;
     return Migration(number, name, sql, tuple(part for part in parts if part), tables)
 
