@@ -18,15 +18,20 @@ from .sizes import bytes_of
 __all__ = ["ANSWER", "QUESTION", "SizingClient", "store_conversation", "store_turn"]
 
 QUESTION, ANSWER = message(0), message(1)
+AFTER_ALL = "~"
+"""A session whose id comes after those of the other sessions."""
 
 
 async def store_conversation(client: SqliteClient, session_id: str, messages: int) -> None:
-    """Make the tables, and a conversation of so many messages."""
+    """Make the tables, a conversation of so many messages, and one that comes after it in the order of the tables.
+
+    A look-up reads the row after the one it finds, to see that there are no more. Without another conversation there is
+    none after the last message, whose id is random, so that the rows read would differ by one from run to run.
+    """
     await migrate(client)
-    chat = ChatHistory()
-    for number in range(messages):
-        chat.append(message(number))
-    await SqliteMessageStore(client).save(session_id, chat)
+    store = SqliteMessageStore(client)
+    await store.save(session_id, _make_chat(messages))
+    await store.save(AFTER_ALL, _make_chat(1))
 
 
 async def store_turn(client: SqliteClient, session_id: str, messages: int, seen: int) -> int:
@@ -63,3 +68,10 @@ class SizingClient:
         """Run several."""
         self.bytes_sent += sum(bytes_of((statement.sql, *statement.args)) for statement in statements)
         return await self._client.batch(statements)
+
+
+def _make_chat(count: int) -> ChatHistory:
+    chat = ChatHistory()
+    for number in range(count):
+        chat.append(message(number))
+    return chat

@@ -81,6 +81,8 @@ class Lane:
         self.times: list[float] = []
         self._keeper = keeper
         self._options = options
+        self._turns: int = options["turns"]
+        self._limit_ms: float = options["limit_s"] * 1000
 
     async def turn(self) -> None:
         """Store a turn."""
@@ -98,7 +100,7 @@ class Lane:
 
     def is_done(self) -> bool:
         """Whether there are enough times, or they took too long."""
-        return len(self.times) >= self._options["turns"] or sum(self.times) > self._options["limit_s"] * 1000
+        return len(self.times) >= self._turns or sum(self.times) > self._limit_ms
 
     def _next(self) -> str:
         return session(len(self.times) % self._options["sessions"])

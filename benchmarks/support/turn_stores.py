@@ -34,9 +34,8 @@ class Keeper(Protocol):
 class _Ours:
     """Our stores of conversations, which have one interface."""
 
-    def __init__(self, store: Any, *, partly: bool) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
-        self._partly = partly
 
     async def fill(self, session_id: str, messages: Sequence[Said]) -> None:
         from aibind.history import ChatHistory
@@ -47,9 +46,7 @@ class _Ours:
         await self._store.save(session_id, chat)
 
     async def load(self, session_id: str, limit: int) -> Any:
-        if self._partly:
-            return await self._store.load(session_id, limit=limit)
-        return await self._store.load(session_id)
+        return await self._store.load(session_id, limit=limit)
 
     async def turn(self, session_id: str, limit: int, question: Said, answer: Said) -> None:
         chat = await self.load(session_id, limit)
@@ -68,7 +65,7 @@ async def _ours(path: Path, synchronous: Any) -> AsyncIterator[Keeper]:
 
     async with wrap_sqlite3(path, synchronous=synchronous) as client:
         await migrate(client)
-        yield _Ours(SqliteMessageStore(client), partly=True)
+        yield _Ours(SqliteMessageStore(client))
 
 
 @asynccontextmanager
@@ -77,7 +74,7 @@ async def _json_table(path: Path, synchronous: Any) -> AsyncIterator[Keeper]:
 
     async with wrap_sqlite3(path, synchronous=synchronous) as client:
         await migrate(client)
-        yield _Ours(SqliteConversationStore(client), partly=False)
+        yield _Ours(SqliteConversationStore(client))
 
 
 class _Agents:

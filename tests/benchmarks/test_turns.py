@@ -27,7 +27,8 @@ def isolates() -> Iterator[Rig]:
 def test_a_turn_in_d1_costs_the_same_at_any_length(isolates: Rig) -> None:
     short = turn_in_isolate(isolates, 10, SEEN)
     assert turn_in_isolate(isolates, 10_000, SEEN) == short
-    assert short["rows_written"] == 4  # a message and the session, for the question and for the answer
+    assert short["statements"] == 7
+    assert short["rows_written"] <= 8  # a message, the session and an entry of an index each, for question and answer
     assert short["round_trips"] == 3
 
 
