@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, default=10_000, help="messages of the conversation before a turn")
     parser.add_argument("--seen", type=int, default=10, help="messages that are loaded for the model")
     parser.add_argument("--turns", type=int, default=300, help="turns that are timed in a round")
-    parser.add_argument("--seconds", type=float, default=5, help="time after which a contender has had turns enough")
+    parser.add_argument("--seconds", type=float, default=3, help="time after which a contender has had turns enough")
     parser.add_argument("--synchronous", choices=("OFF", "NORMAL", "FULL"), default="NORMAL")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=KINDS, nargs="+", default=KINDS)
