@@ -17,6 +17,7 @@ _MODULES = {
     "history": "history",
     "turns": "turns",
     "server": "server",
+    "search": "search",
     "import": "import_time",
 }
 

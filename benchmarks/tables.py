@@ -130,6 +130,25 @@ SECTIONS = (
         ("p50_ms",),
     ),
     Section(
+        "search",
+        "Searching conversations",
+        "sessions",
+        (
+            ("ours", "aibind"),
+            ("ours.owner", "aibind, one owner in a hundred"),
+            ("yardsticks.scan", "LIKE over the table"),
+        ),
+        (
+            ("p50_ms", "p50, ms"),
+            ("p95_ms", "p95, ms"),
+            ("first_seconds", "first search, s"),
+            ("after_turn_ms", "after a turn, ms"),
+            ("after_turn_long_ms", "after a turn in the long one, ms"),
+            ("index_percent", "index, % of the data"),
+        ),
+        ("p50_ms", "p95_ms"),
+    ),
+    Section(
         "server",
         "A crowd on one worker",
         "followers",

@@ -37,6 +37,20 @@ EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
         {"node": {"seconds", "save_seconds", "load_seconds"}},
     ),
     "turns": (TURN | {"first_token_ms"}, {"json_table": TURN, "sqlite_session": TURN, "langgraph": TURN}),
+    "search": (
+        {
+            "p50_ms",
+            "p95_ms",
+            "kinds",
+            "owner",
+            "cpu",
+            "first_seconds",
+            "after_turn_ms",
+            "after_turn_long_ms",
+            "index_percent",
+        },
+        {"scan": {"p50_ms", "p95_ms", "kinds"}},
+    ),
     "server": (
         {*DELAYS, "kb_per_follower", "requests_per_second", "memory"},
         {"javascript": {*DELAYS, "kb_per_follower"}, "queues": {*DELAYS, "kb_per_follower"}},
