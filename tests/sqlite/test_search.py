@@ -330,6 +330,31 @@ async def test_removed_messages_are_not_found_and_leave_the_index(
     await check_index(database)
 
 
+@pytest.mark.parametrize("how", ["remove", "delete", "expire"])
+async def test_nothing_of_what_is_removed_stays_in_the_index(
+    how: str, store: SqliteMessageStore, database: SqliteClient
+) -> None:
+    chat = ChatHistory()
+    for number in range(300):
+        chat.append({"role": "user", "content": f"a secret {number}"})
+    short = SqliteMessageStore(database, ttl_ms=1) if how == "expire" else store
+    await short.save("s", chat)
+    await store.save("other", ChatHistory.from_json(chat.to_json()))
+    assert len(await store.search("secret", limit=1000)) in {300, 600}
+    match how:
+        case "remove":
+            chat.tree.clear()
+            await store.save("s", chat)
+        case "delete":
+            await store.delete("s")
+        case _:
+            await asyncio.sleep(0.01)
+            assert await store.cleanup() == 1
+    rows = await database.execute("SELECT count(*) AS n FROM aibind_messages_search")
+    assert rows.rows == [{"n": 300}]
+    assert len(await store.search("secret", limit=1000)) == 300
+
+
 async def test_many_removed_messages_do_not_hide_others(store: SqliteMessageStore, database: SqliteClient) -> None:
     await store.save("old", chat_of("word kept"))
     chat = chat_of(*[f"word {number}" for number in range(700)])

@@ -129,6 +129,8 @@ class SqliteMessageStore:
         # Messages that others added in between are not among those that a summary of this chat would replace.
         is_alone = next_seq == changes.mark + len(changes.added)
         tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
+        if changes.removed:
+            await self._search.forget_messages(session_id, [key_of(node_id) for node_id in changes.removed])
 
     async def list_sessions(
         self, *, owner: str | None = None, limit: int = 50, before: SessionInfo | None = None
@@ -196,6 +198,7 @@ class SqliteMessageStore:
     async def delete(self, session_id: str) -> None:
         """Delete a conversation; an unknown one is not an error."""
         await self._client.batch(self._sql.delete(session_id))
+        await self._search.forget(session_id)
 
     async def cleanup(self) -> int:
         """Remove the conversations that have expired and return their number."""
@@ -205,7 +208,9 @@ class SqliteMessageStore:
             count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
             removed += count
             if count < MAX_SWEPT_SESSIONS:
-                return removed
+                break
+        await self._search.forget(None)
+        return removed
 
     # --- loading ---
 

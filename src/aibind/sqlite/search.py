@@ -7,6 +7,7 @@ every match is joined with the rows that are there.
 
 from __future__ import annotations
 
+import contextlib
 from binascii import crc32
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -107,6 +108,24 @@ class MessageSearch:
         if stale:
             await self._remove((await self._execute(self._sql.leftovers(stale, _MAX_CLEANED))).rows)
         return [_hit(list(parts), terms) for _, parts in islice(groupby(rows, key=itemgetter("doc")), limit)]
+
+    async def forget(self, session_id: str | None) -> None:
+        """Remove the text of a deleted session (None: of all that were deleted) from the index, if there is one."""
+        try:
+            found = (await self._client.batch(self._sql.gone(session_id)))[1].rows
+        except SqliteSchemaError:
+            return  # there was no search yet
+        numbers = [cast("int", row["number"]) for row in found]
+        while numbers:
+            rows = (await self._execute(self._sql.leftovers(numbers, _MAX_CLEANED))).rows
+            await self._remove(rows)
+            if not rows:
+                return
+
+    async def forget_messages(self, session_id: str, keys: Sequence[str]) -> None:
+        """Remove the texts of removed messages from the index, if there is one."""
+        with contextlib.suppress(SqliteSchemaError):
+            await self._remove((await self._execute(self._sql.documents_of(session_id, keys))).rows)
 
     async def _current(
         self, terms: Sequence[str], match: str, owner: str | None, session_id: str | None, limit: int

@@ -121,6 +121,16 @@ class SearchSql:
             ),
         ]
 
+    def gone(self, session_id: str | None) -> list[Statement]:
+        """Mark an indexed session (None: every one) that is no longer there, and select the numbers of such."""
+        only = "" if session_id is None else " AND t.session_id = ?"
+        args = () if session_id is None else (session_id,)
+        missing = f"NOT EXISTS (SELECT 1 FROM {self._sessions} s WHERE {self._same})"
+        return [
+            Statement(f"UPDATE {self._states} AS t SET gone = number WHERE gone = 0 AND {missing}{only}", args),
+            Statement(f"SELECT number FROM {self._states} t WHERE gone <> 0{only}", args),
+        ]
+
     # --- reading messages ---
 
     def on_paths(self, sessions: Sequence[tuple[int, int]]) -> Statement:
@@ -206,6 +216,14 @@ class SearchSql:
     def leftovers(self, sessions: Sequence[int], limit: int) -> Statement:
         """Select indexed messages of sessions, with all of their parts."""
         return self._documents("SELECT value FROM json_each(?)", "session", (json.dumps(sessions), limit))
+
+    def documents_of(self, session_id: str, ids: Sequence[str]) -> Statement:
+        """Select indexed messages of a session by their ids, with all of their parts."""
+        docs = (
+            f"SELECT x.doc FROM {self._states} n JOIN {self._docs} x ON x.session = n.number AND x.part = 0"
+            " WHERE n.session_id = ? AND n.gone = 0 AND x.id IN (SELECT value FROM json_each(?))"
+        )
+        return self._documents(docs, "doc", (session_id, json.dumps(ids), len(ids)))
 
     def documents(self, docs: Sequence[int]) -> Statement:
         """Select indexed messages by their numbers, with all of their parts."""
