@@ -77,7 +77,8 @@ class Session:
                 # What is edited is in the path with the new question's parent, and is not told itself.
                 chat = await self._load(self._max_messages + 2, body.edit)
             elif body.regenerate:
-                chat = await self._load_question(body.regenerate)
+                chat, target = await self._load_question(body.regenerate)
+                body = replace(body, regenerate=target)
             changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
         question_id = place_question(chat, body, stream_id)
@@ -153,20 +154,25 @@ class Session:
     async def _load(self, limit: int, leaf_id: str) -> ChatHistory:
         return await self._conversations.load(self._id, limit=limit, leaf_id=leaf_id)
 
-    async def _load_question(self, node_id: str) -> ChatHistory:
-        """Load the question that a message of an answer belongs to, and as much above it as the model is to see."""
+    async def _load_question(self, node_id: str) -> tuple[ChatHistory, str]:
+        """Load the question that a message of an answer belongs to, and as much above it as the model is to see.
+
+        Return them with the question's id; with ``node_id`` itself when there is no question.
+        """
         limit = self._max_messages + 2
         chat = await self._load(limit, node_id)
         while node_id in chat.tree:
             question_id, has_more = question_of(chat, node_id), chat.tree.has_more_above(node_id)
             if question_id is not None:
                 is_enough = len(chat.tree.get_path_to(question_id).node_ids) > self._max_messages
-                return chat if is_enough or not has_more else await self._load(self._max_messages + 1, question_id)
+                if not is_enough and has_more:
+                    chat = await self._load(self._max_messages + 1, question_id)
+                return chat, question_id
             if not has_more:
                 break
             limit *= 4  # the answer is longer than that
             chat = await self._load(limit, node_id)
-        return chat
+        return chat, node_id
 
     async def _recover(self, limit: int | None) -> Recovery:
         recovery = await recover_answer(self._id, self._conversations, self._streams, self._live, limit=limit)
