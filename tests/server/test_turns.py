@@ -367,21 +367,27 @@ async def test_a_turn_that_begins_between_two_rounds_keeps_its_place(backend: st
             await gate.wait()
         return at
 
-    async with open_stores(backend, tmp_path) as (streams, conversations), open_model() as (endpoint, model):
+    script = partial(tool_turn, last=Reply(texts("That ", "is all."), stall_after=2))
+    async with open_stores(backend, tmp_path) as (streams, conversations), open_model(script) as (endpoint, model):
         handler = make_handler(model, streams, conversations)
         handler._toolsets = {"eyes": [Tool("look", "Looks", wait)]}
         first = await handler.stream(BODY)
         while len((await conversations.load("s")).messages) < 3:
             await asyncio.sleep(0.001)
         await run(handler, {"prompt": "meanwhile", "sessionId": "s", "toolset": None})
-        between = (await conversations.load("s")).node_ids
+        between = await conversations.load("s")
         for exchange in endpoint.exchanges:
             check_request(exchange.body["messages"])
         gate.set()
-        await messages_of(first)
+        while (chat := await conversations.load("s")).size < between.size + 3:
+            await asyncio.sleep(0.001)
+        assert chat.node_ids == between.node_ids
+        await until(lambda: endpoint.exchanges[-1].sent == 2)
+        await asyncio.sleep(0.2)
+        await handler.stop({"id": first.headers["X-Stream-Id"]})
         chat = await conversations.load("s")
         assert len(since_question(chat.messages)) == 6  # the end of the first turn is the end of the conversation
-        assert between[-1] in chat.tree
+        assert between.node_ids[-1] in chat.tree
         assert not (await handler.recover("s")).recovered
 
 
