@@ -29,17 +29,17 @@ PUBLIC = {
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
-        WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore
+        WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement migrate migrations schema_sql
         wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
-        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState
-        StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
+        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
+        StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """
-        Check CheckSkipped ConversationStoreHarness StreamStoreHarness conversation_store_checks
-        stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness SessionStoreHarness StreamStoreHarness conversation_store_checks
+        session_store_checks stream_store_checks""",
 }
 
 

@@ -105,7 +105,7 @@ def demo(
 @click.option("--messages-table", default=MESSAGES_TABLE, show_default=True, help="The name of the table of messages.")
 @click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
 def schema(as_migrations: bool, **names: str) -> None:
-    """Print the SQL that creates the tables. It can be applied again and again."""
+    """Print the SQL that creates the tables. It is applied once; aibind.sqlite.migrate() brings tables up to date."""
     try:
         if not as_migrations:
             click.echo(schema_sql(**names).rstrip())

@@ -40,9 +40,9 @@ async def read_until(url: str, last: str, seen: asyncio.Event) -> None:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("rows", [0, 1], ids=["json", "rows"])
+@pytest.mark.parametrize("rows", [False, True], ids=["json", "rows"])
 @pytest.mark.parametrize("said", ["", "So far"], ids=["before its text", "in its text"])
-async def test_a_turn_killed_in_its_third_round(rows: int, said: str, tmp_path: Path) -> None:
+async def test_a_turn_killed_in_its_third_round(rows: bool, said: str, tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     third = Reply([delta(content=said), delta(content="never")], stall_after=1)
 
@@ -52,7 +52,7 @@ async def test_a_turn_killed_in_its_third_round(rows: int, said: str, tmp_path: 
         return tool_turn(exchange, last=third)
 
     async with Endpoint(script) as endpoint:
-        server = partial(run_server, database, lease_ms=LEASE_MS, rows=rows, endpoint=endpoint.base_url)
+        server = partial(run_server, database, lease_ms=LEASE_MS, messages=rows or "", endpoint=endpoint.base_url)
         store: Any = SqliteMessageStore if rows else SqliteConversationStore
         with server() as (process, url):
             seen = asyncio.Event()

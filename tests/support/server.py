@@ -1,7 +1,7 @@
 """A chat server in a separate process, to be killed: ``python -m tests.support.server --database FILE``.
 
 It prints its port as its first line. A prompt that is a number is answered with that many numbered words. With
-``--endpoint`` a model there answers, which may call the tools of tests.support.tools; ``--rows`` keeps a row a message.
+``--endpoint`` a model there answers, which may call the tools of tests.support.tools.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ async def main() -> None:
     parser.add_argument("--lease-ms", type=int, default=30_000)
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--note", type=Path)
+    parser.add_argument("--messages", type=bool, default=False)
     parser.add_argument("--endpoint")
-    parser.add_argument("--rows", type=int, default=0)
     options = parser.parse_args()
     async with wrap_sqlite3(options.database) as client:
         await migrate(client)
@@ -54,7 +54,7 @@ async def main() -> None:
             else CountingModel(options.rate, options.note),
             resumable=True,
             store=SqliteStreamStore(client, lease_ms=options.lease_ms),
-            conversations=SqliteMessageStore(client) if options.rows else SqliteConversationStore(client),
+            conversations=SqliteMessageStore(client) if options.messages else SqliteConversationStore(client),
             toolsets=TOOLSETS,
         )
         listener = socket.socket()

@@ -16,11 +16,13 @@ CHECKS = {
         place: ROOT / place
         for place in (
             "testbed/__init__.py",
+            "testbed/counting.py",
             "testbed/javascript.py",
             "tests/__init__.py",
             "tests/fixtures",
             "tests/support/__init__.py",
             "tests/support/differences.py",
+            "tests/support/turns.py",
             "tests/workerd/__init__.py",
             "tests/workerd/inside",
         )
