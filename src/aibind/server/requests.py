@@ -28,7 +28,8 @@ class StreamBody:
     """The body of ``stream`` and ``structured``.
 
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
-    an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a ``sessionId``.
+    any message of an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a
+    ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most.
     """
 
     prompt: str
@@ -38,6 +39,8 @@ class StreamBody:
     schema: Mapping[str, Any]
     edit: str | None
     regenerate: str | None
+    toolset: str | None
+    max_steps: int
 
     @classmethod
     def parse(cls, body: object) -> StreamBody:
@@ -55,6 +58,8 @@ class StreamBody:
             schema=cast("dict[str, Any]", schema or {}),
             edit=_optional(fields, "edit"),
             regenerate=regenerate,
+            toolset=_optional(fields, "toolset"),
+            max_steps=_max_steps(fields),
         )
         if (parsed.edit or parsed.regenerate) and not parsed.session_id:
             raise RequestError("edit and regenerate need a sessionId")
@@ -78,15 +83,12 @@ class ChatBody:
         """Return a checked body, with ``attachments`` as parts of the last user message."""
         fields = _object(body)
         messages = _messages(fields, allow_empty=False)
-        max_steps = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps <= MAX_STEPS:
-            raise RequestError(f"maxSteps must be a whole number from 1 to {MAX_STEPS}")
         return cls(
             messages=_attach(messages, fields.get("attachments")),
             system=_optional(fields, "system"),
             model=_optional(fields, "model"),
             toolset=_optional(fields, "toolset"),
-            max_steps=max_steps,
+            max_steps=_max_steps(fields),
         )
 
 
@@ -167,6 +169,13 @@ def _optional(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise RequestError(f"{name} must be a string")
+    return value
+
+
+def _max_steps(fields: dict[str, Any]) -> int:
+    value = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
+        raise RequestError(f"maxSteps must be a whole number from 1 to {MAX_STEPS}")
     return value
 
 
