@@ -164,6 +164,7 @@ async def test_shutting_down_keeps_replies_and_does_not_wait_for_readers(tmp_pat
         answer = (await view(client, "s"))["messages"][1]
         assert answer["message"]["content"] == text
         assert answer["metadata"]["finish"] == "error"
+        assert answer["metadata"]["error"] == "The server was shut down"
 
 
 # --- whom the server answers ---

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from aibind.conversations import MemoryConversationStore
+from aibind.errors import ModelError
 from aibind.history import ChatHistory
 from aibind.server import Endpoints, StreamHandler, create_app
 from aibind.server.session_titles import title_of
@@ -275,6 +276,23 @@ async def test_a_title_is_changed_and_taken_away(rig: Rig) -> None:
     assert (await rig.client.patch("/sessions/s", json={"title": None})).json()["title"] is None
     response = await rig.client.patch("/sessions/s", content=b'{"title": "\\ud800"}')
     assert response.json()["title"] == "?"
+
+
+async def test_the_title_that_a_model_suggests_is_stored(rig: Rig) -> None:
+    await rig.ask("s", "Hi")
+    body = {"messages": [{"role": "user", "content": "Hi"}], "sessionId": "s"}
+    response = await rig.client.post("/title", json=body)
+    assert response.text == "An answer"
+    assert (await rig.page("s"))["title"] == "An answer"
+    assert (await rig.client.post("/title", json={**body, "sessionId": "unknown"})).status_code == 200
+    assert [row["id"] for row in (await rig.listed())["sessions"]] == ["s"]
+
+
+async def test_a_failed_answer_keeps_its_error(tmp_path: Path) -> None:
+    async with serving(tmp_path / "chat.db", ScriptedModel("Half", ModelError("No more paper"))) as rig:
+        await rig.ask("s", "Hi")
+        metadata = (await rig.page("s"))["messages"][1]["metadata"]
+        assert (metadata["finish"], metadata["error"]) == ("error", "No more paper")
 
 
 async def test_a_branch_is_selected(rig: Rig) -> None:

@@ -74,11 +74,14 @@ class Answer:
     def ending(self, end: StreamEnd) -> dict[str, Any]:
         """Return the metadata of the last message: how the answer ended, and what it cost.
 
-        ``finish`` (``stopped`` or ``error``) is there unless the answer is whole.
+        ``finish`` (``stopped`` or ``error``) is there unless the answer is whole, and ``error`` is the message of one
+        that failed.
         """
         metadata: dict[str, Any] = {}
         if end.state != "done":
             metadata["finish"] = end.state
+        if end.error:
+            metadata["error"] = end.error
         if self.reason:
             metadata["finishReason"] = self.reason
         if self._usage is not None:

@@ -21,6 +21,7 @@ from .replies import DurableReplies, start_plain_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
 from .session_endpoints import SessionEndpoints
+from .session_titles import bounded_title
 from .sessions import Session, Sessions, Turn
 from .tools import Tool, run_rounds
 
@@ -149,10 +150,13 @@ class StreamHandler:
         return text_response(await generation.read())
 
     async def title(self, body: object) -> HttpResponse[Body]:
-        """Name a conversation."""
+        """Name a conversation; with a session in a SessionStore, make the name its title."""
         asked = TitleBody.parse(body)
-        title = await self._ask(asked.model, prompts.transcript(asked.messages), self._title_prompt).read()
-        response = text_response(title.strip(), content_type="text/plain; charset=utf-8")
+        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._title_prompt)
+        title = (await generation.read()).strip()
+        if asked.session_id and title and isinstance(self._conversations, SessionStore):
+            await self._conversations.rename(asked.session_id, bounded_title(title))
+        response = text_response(title, content_type="text/plain; charset=utf-8")
         return HttpResponse(response.status, {**response.headers, "Cache-Control": "no-cache"}, response.body)
 
     async def compact(self, body: object) -> HttpResponse[Body]:

@@ -113,12 +113,13 @@ class TitleBody:
 
     messages: Sequence[Message]
     model: str | None
+    session_id: str | None
 
     @classmethod
     def parse(cls, body: object) -> TitleBody:
         """Return a checked body."""
         fields = _object(body)
-        return cls(_messages(fields, allow_empty=False), _optional(fields, "model"))
+        return cls(_messages(fields, allow_empty=False), _optional(fields, "model"), _session_id(fields))
 
 
 @dataclass(frozen=True, slots=True)

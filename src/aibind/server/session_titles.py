@@ -11,7 +11,7 @@ from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
 
-__all__ = ["MAX_TITLE_CHARS", "save_titled", "title_of"]
+__all__ = ["MAX_TITLE_CHARS", "bounded_title", "save_titled", "title_of"]
 
 MAX_TITLE_CHARS = 120
 """The limit of a title, in characters."""
@@ -36,6 +36,12 @@ def title_of(prompt: str) -> str | None:
             return title + " …"
         title = f"{title} {word}" if title else word
     return (title if len(title) <= MADE_TITLE_CHARS else title[: MADE_TITLE_CHARS - 1] + "…") or None
+
+
+def bounded_title(text: str) -> str:
+    """Return a text with single spaces, cut to the length of a title."""
+    title = " ".join(text.encode("utf-8", "replace").decode().split())
+    return title if len(title) <= MAX_TITLE_CHARS else title[: MAX_TITLE_CHARS - 1] + "…"
 
 
 async def save_titled(
