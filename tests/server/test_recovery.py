@@ -95,7 +95,7 @@ async def test_a_lost_answer_is_recovered_and_its_stream_marked_as_failed(rig: R
     assert [message["content"] for message in found.chat.messages] == ["hi", "as far as it came"]
     answer = found.chat.tree.get(found.chat.node_ids[-1])
     assert answer is not None
-    assert answer.metadata == {"streamId": "other", "finish": "error"}
+    assert answer.metadata == {"streamId": "other", "finish": "error", "error": "producer lost"}
     assert await rig.end() == ("error", "producer lost")
     status = await rig.streams.get_status("other")
     assert status is not None

@@ -259,7 +259,7 @@ async def test_an_answer_that_is_not_json_can_be_looked_into(pieces: tuple[str, 
     await run(handler, {"prompt": "x", "sessionId": "s"}, "structured")
     chat = await conversations.load("s")
     assert chat.messages[-1]["content"] == "".join(pieces)
-    assert metadata_of(chat)[-1] == {"finish": "error"}
+    assert metadata_of(chat)[-1] == {"finish": "error", "error": "The model's answer is not valid JSON"}
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ async def test_a_lost_turn_is_completed_and_not_doubled(
         whole = Answer(lost_events(count)).messages()
         expected = whole if len(whole) > stored else [*TURN[1 : 1 + stored], Answer().messages()[0]]
         assert told == [QUESTION, *expected]
-        assert metadata_of(found)[-3] == {"streamId": "lost", "finish": "error"}
+        assert metadata_of(found)[-3] == {"streamId": "lost", "finish": "error", "error": "producer lost"}
         check_request([dict(message) for message in model.requests[0].messages])
         assert not (await handler.recover("s")).recovered
 
