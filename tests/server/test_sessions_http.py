@@ -609,10 +609,11 @@ async def test_pages_elsewhere_may_be_allowed_to_call(tmp_path: Path) -> None:
             assert {"etag", "x-stream-id", "content-disposition"} <= set(exposed.split(", "))
 
 
-async def test_a_path_is_found_without_the_raw_one(tmp_path: Path) -> None:
-    """As in Workers, whose ASGI server passes the encoded path as ``path``, and no ``raw_path``."""
+@pytest.mark.parametrize("raw_path", [None, b"/sessions/another"])
+@pytest.mark.parametrize("session_id", ["50%", "a%2Fb", "ü"])
+async def test_a_path_is_found_without_the_raw_one(tmp_path: Path, session_id: str, raw_path: bytes | None) -> None:
     async with serving(tmp_path / "chat.db", ScriptedModel("ok")) as rig:
-        await rig.ask("a/b", "Hi")
+        await rig.ask(session_id, "Hi")
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -621,13 +622,14 @@ async def test_a_path_is_found_without_the_raw_one(tmp_path: Path) -> None:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        scope = {
+        scope: dict[str, Any] = {
             "type": "http",
             "method": "GET",
-            "path": "/__aibind__/sessions/a%2Fb",
+            "path": f"/__aibind__/sessions/{session_id}",
+            "raw_path": raw_path,
             "query_string": b"",
             "headers": [],
         }
         await create_app(rig.handler)(scope, receive, send)
         assert sent[0]["status"] == 200
-        assert json.loads(sent[1]["body"])["id"] == "a/b"
+        assert json.loads(sent[1]["body"])["id"] == session_id

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from ..errors import RequestError
 from ..streams.response import Body, HttpResponse
@@ -96,12 +96,12 @@ class _AsgiApp:
 def _raw_path(scope: Scope) -> str:
     """Return the path as the request had it, percent-encoded.
 
-    Of ``raw_path``, which is optional in ASGI, only a path that is the decoded one is of use: some frameworks cut the
-    latter at a mount. Without it the path is taken as it is, which is how the server of Workers passes it: encoded.
+    ``raw_path`` is optional in ASGI, and of no use where a framework has cut ``path`` at a mount. Without it a slash in
+    a session id cannot be told from others.
     """
     raw = bytes(scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
     path: str = scope["path"]
-    return raw if unquote(raw) == path else path
+    return raw if unquote(raw) == path else quote(path, errors="replace")
 
 
 def _too_large(limit: int) -> RequestError:
