@@ -567,6 +567,14 @@ def test_the_rounds_of_a_beginning_are_the_beginning_of_all(count: int) -> None:
     assert part.text == "".join(event.data for event in lost_events(count) if event.is_text)
 
 
+def test_a_round_that_lacks_a_result_is_not_skipped() -> None:
+    first, second = (StreamEvent("tool_call", json.dumps({"id": id_, "name": "f", "args": {}})) for id_ in "ab")
+    result = StreamEvent("tool_result", '{"id":"a","name":"f","result":1}')
+    answer = Answer([first, second, result, first, result])
+    assert answer.whole_rounds() == []
+    assert [message["role"] for message in answer.messages()] == ["assistant", "tool"] * 2 + ["assistant"]
+
+
 @pytest.mark.parametrize(
     "event",
     [
