@@ -27,7 +27,7 @@ from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStr
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamEnd, StreamEvent, StreamStore
 from tests.support.endpoint import Endpoint, Exchange, Reply, delta, texts, usage
 from tests.support.faulty import FaultyClient
-from tests.support.models import ScriptedModel, until
+from tests.support.models import PATIENCE_S, ScriptedModel, until
 from tests.support.tools import (
     TOOLSETS,
     call_round,
@@ -417,6 +417,33 @@ async def test_a_round_that_cannot_be_saved_is_saved_with_the_next(
         chat = await kind(client).load("s")
         assert chat.messages == TURN
         assert chat.size == len(TURN)
+
+
+@both_ways
+async def test_a_store_that_hangs_holds_no_token_back(resumable: bool, tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client, open_model() as (endpoint, model):
+        await migrate(client)
+        faulty = FaultyClient(client)
+        hanging = asyncio.Event()
+
+        async def look_and_hang(at: str) -> Any:
+            faulty.held = hanging
+            return await look(at)
+
+        handler = make_handler(model, SqliteStreamStore(client), SqliteMessageStore(faulty), resumable=resumable)
+        handler._toolsets = {"eyes": [Tool("look", "Looks", look_and_hang)]}
+        reply = await handler.stream(BODY)
+        body: Any = reply.body
+        parser, seen = SseParser(), ""
+        async with asyncio.timeout(PATIENCE_S):
+            while not seen.endswith("That is all."):
+                seen += text_of(parser.feed(await anext(body)))
+        assert len(endpoint.exchanges) == 3
+        assert (await SqliteMessageStore(client).load("s")).messages == [QUESTION]
+        hanging.set()
+        async for _ in body:
+            pass
+        assert (await SqliteMessageStore(client).load("s")).messages == TURN
 
 
 class Struck(FaultyClient):
