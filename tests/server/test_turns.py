@@ -27,7 +27,7 @@ from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStr
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamEnd, StreamEvent, StreamStore
 from tests.support.endpoint import Endpoint, Exchange, Reply, delta, texts, usage
 from tests.support.faulty import FaultyClient
-from tests.support.models import ScriptedModel, until
+from tests.support.models import PATIENCE_S, ScriptedModel, until
 from tests.support.tools import (
     TOOLSETS,
     call_round,
@@ -419,6 +419,33 @@ async def test_a_round_that_cannot_be_saved_is_saved_with_the_next(
         assert chat.size == len(TURN)
 
 
+@both_ways
+async def test_a_store_that_hangs_holds_no_token_back(resumable: bool, tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client, open_model() as (endpoint, model):
+        await migrate(client)
+        faulty = FaultyClient(client)
+        hanging = asyncio.Event()
+
+        async def look_and_hang(at: str) -> Any:
+            faulty.held = hanging
+            return await look(at)
+
+        handler = make_handler(model, SqliteStreamStore(client), SqliteMessageStore(faulty), resumable=resumable)
+        handler._toolsets = {"eyes": [Tool("look", "Looks", look_and_hang)]}
+        reply = await handler.stream(BODY)
+        body: Any = reply.body
+        parser, seen = SseParser(), ""
+        async with asyncio.timeout(PATIENCE_S):
+            while not seen.endswith("That is all."):
+                seen += text_of(parser.feed(await anext(body)))
+        assert len(endpoint.exchanges) == 3
+        assert (await SqliteMessageStore(client).load("s")).messages == [QUESTION]
+        hanging.set()
+        async for _ in body:
+            pass
+        assert (await SqliteMessageStore(client).load("s")).messages == TURN
+
+
 class Struck(FaultyClient):
     """Strikes one save after the first, which is that of the question."""
 
@@ -565,6 +592,14 @@ def test_the_rounds_of_a_beginning_are_the_beginning_of_all(count: int) -> None:
     assert rounds == part.messages()[: len(rounds)]
     assert part.messages()[-1]["role"] == "assistant"
     assert part.text == "".join(event.data for event in lost_events(count) if event.is_text)
+
+
+def test_a_round_that_lacks_a_result_is_not_skipped() -> None:
+    first, second = (StreamEvent("tool_call", json.dumps({"id": id_, "name": "f", "args": {}})) for id_ in "ab")
+    result = StreamEvent("tool_result", '{"id":"a","name":"f","result":1}')
+    answer = Answer([first, second, result, first, result])
+    assert answer.whole_rounds() == []
+    assert [message["role"] for message in answer.messages()] == ["assistant", "tool"] * 2 + ["assistant"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 from .._json import compact_json, is_object, load_json
@@ -61,8 +62,9 @@ class Answer:
         return False
 
     def whole_rounds(self) -> list[Message]:
-        """Return the messages of the rounds whose tools have all answered."""
-        return [message for one in self._rounds if one.is_whole for message in one.messages()]
+        """Return the messages of the first rounds, up to one whose tools have not all answered."""
+        whole = takewhile(lambda one: one.is_whole, self._rounds)
+        return [message for one in whole for message in one.messages()]
 
     def messages(self) -> list[Message]:
         """Return all messages of an answer that has ended. The last is the model's, if need be an empty one."""
