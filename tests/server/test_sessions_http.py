@@ -250,6 +250,29 @@ async def test_a_lost_answer_is_put_in_its_place_when_the_session_is_opened(tmp_
             assert (page["liveStream"], contents(page)) == (None, ["Hi", "As far as it came"])
 
 
+async def test_a_turn_that_was_lost_between_its_rounds_is_completed(tmp_path: Path) -> None:
+    async with serving(tmp_path / "chat.db", GatedModel(), lease_ms=100) as rig:
+        call = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+        rounds = [
+            {"role": "user", "content": "What time is it?"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "name": "clock", "content": "12"},
+        ]
+        chat = ChatHistory()
+        for message in rounds:
+            chat.append(message, {"streamId": "lost"})
+        await rig.conversations.save("s", chat)
+        await rig.streams.create("lost", session_id="s")
+        called = 'tool_call\x01{"id":"c","name":"clock","args":{}}'
+        answered = 'tool_result\x01{"id":"c","name":"clock","result":12}'
+        await rig.streams.append_many("lost", [called, answered, "\x01It is noon"])
+        await asyncio.sleep(0.12)
+        page = await rig.page("s")
+        assert [each["message"]["role"] for each in page["messages"]] == ["user", "assistant", "tool", "assistant"]
+        assert page["messages"][-1]["message"]["content"] == "It is noon"
+        assert (page["liveStream"], page["unanswered"]) == (None, None)
+
+
 async def test_a_session_that_was_left_at_an_answered_question_shows_its_newest_answer(rig: Rig) -> None:
     await rig.ask("s", "Hi")
     before = await rig.page("s")

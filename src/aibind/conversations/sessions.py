@@ -76,7 +76,8 @@ class SessionStore(ConversationStore, Protocol):
     ) -> list[SessionInfo]:
         """Return the sessions of an ``owner`` (None: all sessions), most recently saved first.
 
-        For the next page, pass the last session of the page before as ``before``.
+        For the next page, pass the last session of the page before as ``before``, of which the id and ``updated_at``
+        count.
         """
         ...
 
