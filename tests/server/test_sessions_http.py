@@ -253,7 +253,7 @@ async def test_a_lost_answer_is_put_in_its_place_when_the_session_is_opened(tmp_
 async def test_a_turn_that_was_lost_between_its_rounds_is_completed(tmp_path: Path) -> None:
     async with serving(tmp_path / "chat.db", GatedModel(), lease_ms=100) as rig:
         call = {"id": "c", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
-        rounds = [
+        rounds: list[dict[str, Any]] = [
             {"role": "user", "content": "What time is it?"},
             {"role": "assistant", "content": "", "tool_calls": [call]},
             {"role": "tool", "tool_call_id": "c", "name": "clock", "content": "12"},
