@@ -29,8 +29,8 @@ PUBLIC = {
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore
-        SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement migrate migrations schema_sql
-        wrap_sqlite3""",
+        SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
+        schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
         Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState

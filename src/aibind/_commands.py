@@ -12,6 +12,7 @@ from .sqlite.schema import (
     MESSAGES_TABLE,
     SESSIONS_TABLE,
     STATUS_TABLE,
+    TableNames,
     migrations,
     schema_sql,
 )
@@ -107,10 +108,10 @@ def demo(
 def schema(as_migrations: bool, **names: str) -> None:
     """Print the SQL that creates the tables. It can be applied again and again."""
     try:
-        if not as_migrations:
-            click.echo(schema_sql(**names).rstrip())
-            return
-        steps = migrations(**names)
+        tables = TableNames(**names)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    click.echo("\n\n".join(f"-- {step.name}.sql\n{step.sql.rstrip()}" for step in steps))
+    if as_migrations:
+        click.echo("\n\n".join(f"-- {step.name}.sql\n{step.sql.rstrip()}" for step in migrations(tables)))
+    else:
+        click.echo(schema_sql(tables).rstrip())

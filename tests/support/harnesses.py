@@ -14,6 +14,7 @@ from aibind.sqlite import (
     SqliteDatabase,
     SqliteMessageStore,
     SqliteStreamStore,
+    TableNames,
     migrate,
     wrap_sqlite3,
 )
@@ -77,7 +78,8 @@ async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
             database.streams = {"chunks_table": "my_chunks", "status_table": "My_Status"}
             database.conversations = "chats_of_mine"
             database.messages = {"sessions_table": "my_sessions", "messages_table": "my_messages"}
-            await migrate(client, conversations_table=database.conversations, **database.streams, **database.messages)
+            names = {**database.streams, **database.messages}
+            await migrate(client, TableNames(conversations_table=database.conversations, **names))
         else:
             await migrate(client)
         yield database
