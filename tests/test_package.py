@@ -21,7 +21,8 @@ PUBLIC = {
         StreamEvent StreamStore __version__""",
     "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
     "aibind.conversations": """
-        ConversationStore MemoryConversationStore MessagePage SessionInfo SessionStore StoredMessage""",
+        ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
+        StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
         EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",

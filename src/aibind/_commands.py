@@ -9,6 +9,8 @@ import click
 from .sqlite.schema import (
     CHUNKS_TABLE,
     CONVERSATIONS_TABLE,
+    FILES_TABLE,
+    MESSAGE_FILES_TABLE,
     MESSAGES_TABLE,
     SESSIONS_TABLE,
     STATUS_TABLE,
@@ -104,6 +106,13 @@ def demo(
 )
 @click.option("--sessions-table", default=SESSIONS_TABLE, show_default=True, help="The name of the table of sessions.")
 @click.option("--messages-table", default=MESSAGES_TABLE, show_default=True, help="The name of the table of messages.")
+@click.option("--files-table", default=FILES_TABLE, show_default=True, help="The name of the table of files.")
+@click.option(
+    "--message-files-table",
+    default=MESSAGE_FILES_TABLE,
+    show_default=True,
+    help="The name of the table of messages' references to files.",
+)
 @click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
 def schema(as_migrations: bool, **names: str) -> None:
     """Print the SQL that creates the tables. It can be applied again and again."""

@@ -40,14 +40,16 @@ expires_at INTEGER NOT NULL
 """
 
 TABLES = ["aibind_stream_chunks", "aibind_stream_status", "aibind_conversations"]
-OUR_TABLES = ["aibind_sessions", "aibind_messages"]
-NAMES = ["0001_streams", "0002_conversations", "0003_messages"]
+OUR_TABLES = ["aibind_sessions", "aibind_messages", "aibind_message_files"]
+NAMES = ["0001_streams", "0002_conversations", "0003_messages", "0005_files"]
 MINE = {
     "chunks_table": "my_chunks",
     "status_table": "my_status",
     "conversations_table": "my_chats",
     "sessions_table": "my_sessions",
     "messages_table": "my_messages",
+    "files_table": "my_files",
+    "message_files_table": "my_message_files",
 }
 
 
@@ -77,9 +79,14 @@ def test_a_chunk_costs_one_row() -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(schema_sql())
     roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
-    # A conversation has the index of its key beside it, as a large row is better off with a rowid.
+    # A conversation and a file have the index of their key beside them, as a large row is better off with a rowid.
     in_one = ["aibind_stream_chunks", "aibind_stream_status"]
-    assert roots == {"aibind_conversations": 2, **dict.fromkeys(in_one, 1), **dict.fromkeys(OUR_TABLES, 2)}
+    assert roots == {
+        "aibind_conversations": 2,
+        "aibind_files": 2,
+        **dict.fromkeys(in_one, 1),
+        **dict.fromkeys(OUR_TABLES, 2),
+    }
     for table in [*in_one, *OUR_TABLES]:
         with pytest.raises(sqlite3.OperationalError, match="no such column"):
             connection.execute(f"SELECT rowid FROM {table}")
@@ -89,8 +96,8 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3]
-    assert [len(step.statements) for step in found] == [2, 1, 4]
+    assert [step.number for step in found] == [1, 2, 3, 5]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 3]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     for step in found:
@@ -199,6 +206,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0001_streams", "aibind_stream_chunks aibind_stream_status"),
         ("0002_conversations", "aibind_conversations"),
         ("0003_messages", "aibind_sessions aibind_messages"),
+        ("0005_files", "aibind_files aibind_message_files"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 

@@ -18,7 +18,9 @@ from .client import SqliteClient, Statement
 __all__ = [
     "CHUNKS_TABLE",
     "CONVERSATIONS_TABLE",
+    "FILES_TABLE",
     "MESSAGES_TABLE",
+    "MESSAGE_FILES_TABLE",
     "MIGRATIONS_TABLE",
     "SESSIONS_TABLE",
     "STATUS_TABLE",
@@ -35,6 +37,8 @@ STATUS_TABLE = "aibind_stream_status"
 CONVERSATIONS_TABLE = "aibind_conversations"
 SESSIONS_TABLE = "aibind_sessions"
 MESSAGES_TABLE = "aibind_messages"
+FILES_TABLE = "aibind_files"
+MESSAGE_FILES_TABLE = "aibind_message_files"
 MIGRATIONS_TABLE = "aibind_migrations"
 """The table in which :func:`migrate` records what it applied."""
 
@@ -86,6 +90,8 @@ class TableNames:
     conversations_table: str = CONVERSATIONS_TABLE
     sessions_table: str = SESSIONS_TABLE
     messages_table: str = MESSAGES_TABLE
+    files_table: str = FILES_TABLE
+    message_files_table: str = MESSAGE_FILES_TABLE
 
     def __post_init__(self) -> None:
         names = self.by_default
