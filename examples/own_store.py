@@ -27,10 +27,11 @@ class FileStreamStore(BaseStreamStore):
         self._folder = folder
         self._ttl_ms = ttl_ms
 
-    async def create(self, stream_id: str) -> None:
+    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
         if self._path(stream_id).exists():
             raise StreamExistsError(stream_id)
-        self._save(stream_id, StreamStatus("active", None, 0, now_ms() + self.lease_ms), [])
+        now = now_ms()
+        self._save(stream_id, StreamStatus("active", None, 0, now + self.lease_ms, session_id, owner, now), [])
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -61,6 +62,15 @@ class FileStreamStore(BaseStreamStore):
         chunks = tuple(StreamChunk(seq, data) for seq, data in enumerate(page, after_seq + 1))
         return StreamPage(status, chunks, has_more=after_seq + len(page) < len(stored))
 
+    async def live_streams(self, session_id: str) -> list[str]:
+        found = [_read(path)[:2] for path in self._folder.glob("*.json")]
+        live = [
+            (status.created_at or 0, stream_id)
+            for stream_id, status in found
+            if status.session_id == session_id and status.is_active and status.expires_at > now_ms()
+        ]
+        return [stream_id for _, stream_id in sorted(live)]
+
     async def cleanup(self) -> int:
         before = self._find_expired()
         if any(status.is_active for status in before.values()):
@@ -75,10 +85,9 @@ class FileStreamStore(BaseStreamStore):
 
     def _load(self, stream_id: str) -> tuple[StreamStatus, list[str]]:
         try:
-            *fields, chunks = json.loads(self._path(stream_id).read_text())
+            _, status, chunks = _read(self._path(stream_id))
         except FileNotFoundError:
             raise StreamNotFoundError(stream_id) from None
-        status = StreamStatus(*fields)
         if not status.is_active and status.expires_at <= now_ms():
             raise StreamNotFoundError(stream_id)
         return status, chunks
@@ -90,13 +99,18 @@ class FileStreamStore(BaseStreamStore):
             raise StreamConflictError(stream_id, seq)
         chunks = [*stored, *new]
         draft = self._folder / "draft"
-        draft.write_text(json.dumps([*astuple(replace(status, total_chunks=len(chunks))), chunks]))
+        draft.write_text(json.dumps([stream_id, *astuple(replace(status, total_chunks=len(chunks))), chunks]))
         draft.replace(self._path(stream_id))  # all or nothing
         self.wake_readers(stream_id)
 
     def _find_expired(self) -> dict[Path, StreamStatus]:
-        found = {path: StreamStatus(*json.loads(path.read_text())[:-1]) for path in self._folder.glob("*.json")}
+        found = {path: _read(path)[1] for path in self._folder.glob("*.json")}
         return {path: status for path, status in found.items() if status.expires_at <= now_ms()}
+
+
+def _read(path: Path) -> tuple[str, StreamStatus, list[str]]:
+    stream_id, *fields, chunks = json.loads(path.read_text())
+    return stream_id, StreamStatus(*fields), chunks
 
 
 def now_ms() -> int:
@@ -105,6 +119,8 @@ def now_ms() -> int:
 
 class Harness:
     """Stores for the checks: each a new object over the same files, as another process would have."""
+
+    records_sessions = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -34,12 +34,12 @@ PUBLIC = {
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
-        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamPage StreamState
-        StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
+        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
+        StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """
-        Check CheckSkipped ConversationStoreHarness StreamStoreHarness conversation_store_checks
-        stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness SessionStoreHarness StreamStoreHarness conversation_store_checks
+        session_store_checks stream_store_checks""",
 }
 
 

@@ -115,7 +115,7 @@ def demo(
 )
 @click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
 def schema(as_migrations: bool, **names: str) -> None:
-    """Print the SQL that creates the tables. It can be applied again and again."""
+    """Print the SQL that creates the tables. It is applied once; aibind.sqlite.migrate() brings tables up to date."""
     try:
         tables = TableNames(**names)
     except ValueError as error:

@@ -76,6 +76,7 @@ def test_schema_with_other_names_and_as_migrations() -> None:
         "0001_streams.sql",
         "0002_conversations.sql",
         "0003_messages.sql",
+        "0004_stream_sessions.sql",
         "0005_files.sql",
     ]
 

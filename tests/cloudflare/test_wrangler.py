@@ -22,11 +22,15 @@ PACKAGED = {file.name: file.read_text() for file in resources.files("aibind.sqli
 
 
 def run_wrangler(folder: Path, *arguments: str) -> str:
-    command = [str(install_node_modules() / ".bin" / "wrangler"), *arguments]
-    environment = {**os.environ, "WRANGLER_SEND_METRICS": "false", "CI": "1", "HOME": str(folder), "NO_COLOR": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180)
+    done = try_wrangler(folder, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def try_wrangler(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(install_node_modules() / ".bin" / "wrangler"), *arguments]
+    environment = {**os.environ, "WRANGLER_SEND_METRICS": "false", "CI": "1", "HOME": str(folder), "NO_COLOR": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180)
 
 
 class Wrangler:
@@ -68,10 +72,14 @@ def test_wrangler_applies_the_migrations_once(wrangler: Wrangler) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_wrangler_executes_the_schema_as_one_file_again_and_again(wrangler: Wrangler) -> None:
+def test_wrangler_executes_the_schema_as_one_file_once(wrangler: Wrangler) -> None:
     (wrangler.folder / "schema.sql").write_text(schema_sql())
     wrangler.d1("execute", "aibind-chat", "--file=./schema.sql")
-    wrangler.d1("execute", "aibind-chat", "--file=./schema.sql")
+    made = wrangler.rows("SELECT sql FROM sqlite_schema ORDER BY name")
+    again = try_wrangler(wrangler.folder, "d1", "execute", "aibind-chat", "--local", "--file=./schema.sql")
+    assert again.returncode != 0
+    assert "duplicate column name: session_id" in again.stdout + again.stderr
+    assert wrangler.rows("SELECT sql FROM sqlite_schema ORDER BY name") == made
     _check_tables(wrangler)
 
 
@@ -92,6 +100,7 @@ def _check_tables(wrangler: Wrangler) -> None:
     )
     assert wrangler.rows("SELECT * FROM aibind_stream_status") == [
         {"id": "s", "state": "active", "error": None, "total_chunks": 0, "expires_at": 1}
+        | {"session_id": None, "owner": None, "created_at": None}
     ]
 
 

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from aibind.testing import Check, CheckSkipped, ConversationStoreHarness, conversation_store_checks
+from aibind.testing import (
+    Check,
+    CheckSkipped,
+    ConversationStoreHarness,
+    SessionStoreHarness,
+    conversation_store_checks,
+    session_store_checks,
+)
 from tests.support.harnesses import (
     MESSAGE_STORES,
     STORES,
@@ -30,6 +37,13 @@ async def test_conversation_store(check: Check[ConversationStoreHarness], backen
 @pytest.mark.parametrize("backend", contract_params("conversations", MESSAGE_STORES))
 @pytest.mark.parametrize("check", conversation_store_checks(), ids=lambda check: check.name)
 async def test_message_store(check: Check[ConversationStoreHarness], backend: str, tmp_path: Path) -> None:
+    async with open_message_harness(backend, tmp_path) as harness:
+        await check.run(harness)
+
+
+@pytest.mark.parametrize("backend", contract_params("sessions", MESSAGE_STORES))
+@pytest.mark.parametrize("check", session_store_checks(), ids=lambda check: check.name)
+async def test_session_store(check: Check[SessionStoreHarness], backend: str, tmp_path: Path) -> None:
     async with open_message_harness(backend, tmp_path) as harness:
         await check.run(harness)
 

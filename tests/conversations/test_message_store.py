@@ -4,79 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from aibind.errors import CorruptConversationError, SqliteError
+from aibind.errors import CorruptConversationError, SqliteError, SqliteTransientError
 from aibind.history import ChatHistory
 from aibind.sqlite import SqliteMessageStore, migrate, wrap_sqlite3
+from aibind.sqlite.client import SqliteClient, SqliteResult, Statement
 from testbed.counting import CountingClient
-from tests.support.harnesses import MESSAGE_STORES, open_message_harness
+from tests.support.harnesses import open_message_harness
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
-
-ODD_IDS = ["7", "12", "3", "nul\0", "half \ud83d", 'quote"', "back\\slash", "line\nbreak", "ü 👋", "", "%", "a" * 300]
 
 
 def ask(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
-
-
-def change(chat: ChatHistory, random_source: random.Random) -> None:
-    """Change a chat at random."""
-    ids = list(json.loads(chat.to_json())["nodes"])
-    text = random_source.choice(["word", "nul \0", "half \ud83d", 'a "quote"', "\u2028 \\ ü 👋", "long " * 300])
-    operation = random_source.choice(
-        ["append"] * 4 + ["edit", "root", "child", "select", "step", "remove", "merge", "compact", "clear"]
-    )
-    if operation == "append" or not ids:
-        chat.append(ask(text), {"n": random_source.random()})
-        return
-    node_id = random_source.choice(ids)
-    match operation:
-        case "edit":
-            chat.edit(node_id, ask(text))
-        case "root":
-            chat.tree.add_root(ask(text))
-        case "child":
-            chat.tree.add_child(node_id, ask(text))
-        case "select":
-            chat.tree.set_active_leaf(node_id)
-        case "step":
-            chat.next_alternative(node_id) if random_source.random() < 0.5 else chat.prev_alternative(node_id)
-        case "remove" if random_source.random() < 0.5:
-            chat.tree.remove(node_id)
-        case "merge":
-            other = ChatHistory.from_json(chat.to_json())
-            other.edit(node_id, ask(text))
-            other.append(ask("below"))
-            chat.merge(other)
-        case "compact" if random_source.random() < 0.3:
-            chat.compact(ask(text))
-        case "clear" if random_source.random() < 0.2:
-            chat.tree.clear()
-        case _:
-            pass
-
-
-@pytest.mark.parametrize("backend", list(MESSAGE_STORES))
-@pytest.mark.parametrize("seed", range(12))
-async def test_what_is_loaded_is_byte_for_byte_what_was_saved(backend: str, seed: int, tmp_path: Path) -> None:
-    random_source = random.Random(seed)
-    async with open_message_harness(backend, tmp_path) as harness:
-        store, other = await harness.open(ttl_ms=None), await harness.open(ttl_ms=None)
-        unused = iter(random_source.sample(ODD_IDS, len(ODD_IDS)))
-        chat = ChatHistory(generate_id=lambda: next(unused, None) or f"id {random_source.random()}")
-        for _ in range(25):
-            for _ in range(random_source.randrange(4)):
-                change(chat, random_source)
-            await store.save("s", chat)
-            store, other = random_source.choice([(store, other), (other, store)])
-            loaded = await store.load("s")
-            assert loaded.to_json() == chat.to_json()
-            chat = loaded
 
 
 @pytest.mark.parametrize("name", ["chat_history.json"])
@@ -320,52 +264,103 @@ async def test_a_time_to_live_is_positive(ttl_ms: int) -> None:
             SqliteMessageStore(client, ttl_ms=ttl_ms)
 
 
-async def test_sessions_are_listed_by_owner_newest_first_and_by_pages(tmp_path: Path) -> None:
-    async with open_message_harness("file", tmp_path) as harness:
-        store, other = await harness.open(ttl_ms=None), await harness.open(ttl_ms=None)
-        chat = ChatHistory()
-        chat.append(ask("one"))
-        for number in range(7):
-            await store.save(f"s{number}", chat, owner="ada" if number % 2 else None)
-        found = await other.list_sessions()
-        assert [session.session_id for session in found] == [
-            session.session_id
-            for session in sorted(found, key=lambda one: (one.updated_at, one.session_id), reverse=True)
-        ]
-        assert len(found) == 7
-        assert {session.session_id for session in await other.list_sessions(owner="ada")} == {"s1", "s3", "s5"}
-        assert await other.list_sessions(owner="nobody") == []
-        pages = [await other.list_sessions(limit=3)]
-        while pages[-1]:
-            pages.append(await other.list_sessions(limit=3, before=pages[-1][-1]))
-        assert [len(page) for page in pages] == [3, 3, 1, 0]
-        assert [session for page in pages for session in page] == found
-        with pytest.raises(ValueError, match="limit"):
-            await store.list_sessions(limit=0)
+async def test_a_part_costs_the_same_at_any_length(tmp_path: Path) -> None:
+    costs = []
+    async with wrap_sqlite3(tmp_path / "aibind.db") as local:
+        await migrate(local)
+        for count in (30, 3000):
+            client = CountingClient(local)
+            store = SqliteMessageStore(client)
+            chat = ChatHistory()
+            for number in range(count):
+                chat.append(ask(str(number)))
+            await store.save(f"s{count}", chat)
+            before = client.statements, client.rows_read
+            await store.load(f"s{count}", limit=20)
+            await store.read_page(f"s{count}", limit=20)
+            costs.append((client.statements - before[0], client.rows_read - before[1]))
+    assert costs[0] == costs[1]
 
 
-async def test_a_title_an_owner_and_a_revision(tmp_path: Path) -> None:
+async def test_what_has_expired_is_neither_listed_nor_renamed(tmp_path: Path) -> None:
     async with open_message_harness("file", tmp_path) as harness:
-        store = await harness.open(ttl_ms=None)
-        assert not await store.rename("s", "unknown")
+        short, lasting = await harness.open(ttl_ms=1), await harness.open()
         chat = ChatHistory()
-        chat.append(ask("one"))
-        await store.save("s", chat, owner="ada")
-        (first,) = await store.list_sessions()
-        assert (first.title, first.owner, first.revision, first.expires_at) == (None, "ada", 1, None)
-        assert await store.rename("s", "Rivers")
-        chat.append(ask("two"))
-        await store.save("s", chat, owner="somebody else")
-        (second,) = await store.list_sessions()
-        assert (second.title, second.owner, second.revision) == ("Rivers", "ada", 3)
-        assert second.created_at == first.created_at
-        assert second.updated_at > first.updated_at
-        await store.save("titled", ChatHistory(), title="Lakes")
-        await store.save("titled", chat, title="another")
-        assert [session.title for session in await store.list_sessions()] == ["Lakes", "Rivers"]
-        await store.delete("titled")
-        short = await harness.open(ttl_ms=1)
-        await short.save("gone", ChatHistory())
+        message_id = chat.append(ask("one"))
+        await short.save("gone", chat)
         await asyncio.sleep(0.01)
-        assert not await store.rename("gone", "x")
-        assert [session.session_id for session in await store.list_sessions()] == ["s"]
+        assert not await lasting.rename("gone", "x")
+        assert await lasting.select("gone", message_id) is None
+        assert await lasting.find_session("gone") is None
+        assert await lasting.read_page("gone") is None
+        assert await lasting.list_sessions() == []
+        await lasting.save("gone", chat)
+        assert [session.session_id for session in await lasting.list_sessions()] == ["gone"]
+
+
+@pytest.mark.parametrize("statements", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["append", "remove", "compact", "long"])
+async def test_a_fault_at_any_statement_leaves_the_state_before(statements: int, kind: str, tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "aibind.db") as client:
+        await migrate(client)
+        faulty = FailingBatches(client)
+        store = SqliteMessageStore(faulty)
+        chat = ChatHistory()
+        ids = [chat.append(ask(str(number))) for number in range(3)]
+        await store.save("s", chat)
+        before, rows = (await store.load("s")).to_json(), await _rows(client)
+        match kind:
+            case "remove":
+                chat.tree.remove(ids[1])
+                chat.append(ask("went on"))
+            case "compact":
+                chat.compact(ask("summary"))
+            case _:
+                chat.append(ask("x" * (2_000_000 if kind == "long" else 1)))
+        faulty.after = statements
+        with pytest.raises(SqliteError):
+            await store.save("s", chat)
+        assert faulty.after is None
+        assert await _rows(client) == rows
+        assert (await SqliteMessageStore(client).load("s")).to_json() == before
+        await store.save("s", chat)
+        assert (await store.load("s")).to_json() == chat.to_json()
+
+
+async def test_a_save_whose_answer_was_lost_can_be_repeated(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "aibind.db") as client:
+        await migrate(client)
+        faulty = FailingBatches(client)
+        store = SqliteMessageStore(faulty)
+        chat = ChatHistory()
+        for number in range(3):
+            faulty.lose_answer = True
+            chat.append(ask(str(number)))
+            with pytest.raises(SqliteError):
+                await store.save("s", chat)
+            assert (await store.load("s")).to_json() == chat.to_json()
+            await store.save("s", chat)
+        assert (await store.load("s")).to_json() == chat.to_json()
+
+
+class FailingBatches(CountingClient):
+    """Fails one batch: after so many of its statements, or after its commit."""
+
+    after: int | None = None
+    lose_answer = False
+
+    async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
+        if self.after is not None and len(statements) > 1:
+            broken = [*statements[: self.after], Statement("SELECT * FROM no_such_table"), *statements[self.after :]]
+            self.after = None
+            return await super().batch(broken)
+        results = await super().batch(statements)
+        if self.lose_answer:
+            self.lose_answer = False
+            raise SqliteTransientError("the connection was lost", sql=statements[0].sql)
+        return results
+
+
+async def _rows(client: SqliteClient) -> list[object]:
+    tables = ("aibind_sessions", "aibind_messages")
+    return [row for table in tables for row in (await client.execute(f"SELECT * FROM {table}")).rows]

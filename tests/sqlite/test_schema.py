@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,8 @@ expires_at INTEGER NOT NULL
 
 TABLES = ["aibind_stream_chunks", "aibind_stream_status", "aibind_conversations"]
 OUR_TABLES = ["aibind_sessions", "aibind_messages", "aibind_message_files"]
-NAMES = ["0001_streams", "0002_conversations", "0003_messages", "0005_files"]
+NAMES = ["0001_streams", "0002_conversations", "0003_messages", "0004_stream_sessions", "0005_files"]
+ADDED_COLUMNS = ["session_id", "owner", "created_at"]
 MINE = {
     "chunks_table": "my_chunks",
     "status_table": "my_status",
@@ -65,11 +67,11 @@ def test_the_columns_are_those_of_javascript() -> None:
     ours.executescript(schema_sql())
     theirs.executescript(JAVASCRIPT)
     for table in TABLES:
-        assert [(*column[:2], *column[3:]) for column in shape(ours, table)] == [
-            (*column[:2], *column[3:]) for column in shape(theirs, table)
-        ]
-        assert len(shape(ours, table)) > 2
-        assert shape(ours, table) == shape(theirs, table)
+        columns = shape(ours, table)
+        added = [column for column in columns if column[0] in ADDED_COLUMNS] if table == TABLES[1] else []
+        assert [column for column in columns if column not in added] == shape(theirs, table)
+        # Rows of JavaScript have none of them.
+        assert [column[2:] for column in added] == ([(False, None, 0)] * 3 if table == TABLES[1] else [])
     ours.close()
     theirs.close()
 
@@ -81,12 +83,14 @@ def test_a_chunk_costs_one_row() -> None:
     roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
     # A conversation and a file have the index of their key beside them, as a large row is better off with a rowid.
     in_one = ["aibind_stream_chunks", "aibind_stream_status"]
+    with_index = ["aibind_stream_status", *OUR_TABLES]
+    # The index of streams holds those that have a session; the rest cost what they did.
     assert roots == {
-        "aibind_conversations": 2,
-        "aibind_files": 2,
-        **dict.fromkeys(in_one, 1),
-        **dict.fromkeys(OUR_TABLES, 2),
+        **dict.fromkeys(["aibind_conversations", "aibind_files", *with_index], 2),
+        "aibind_stream_chunks": 1,
     }
+    partial = connection.execute("SELECT partial FROM pragma_index_list('aibind_stream_status') WHERE origin = 'c'")
+    assert partial.fetchall() == [(1,)]
     for table in [*in_one, *OUR_TABLES]:
         with pytest.raises(sqlite3.OperationalError, match="no such column"):
             connection.execute(f"SELECT rowid FROM {table}")
@@ -96,14 +100,15 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3, 5]
-    assert [len(step.statements) for step in found] == [2, 1, 4, 3]
+    assert [step.number for step in found] == [1, 2, 3, 4, 5]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
+    assert found[3].tables == ("aibind_stream_status",)
     for step in found:
         assert isinstance(step, Migration)
         for statement in step.statements:
-            assert statement.startswith(("CREATE TABLE IF NOT EXISTS", "CREATE INDEX IF NOT EXISTS"))
+            assert statement.startswith(("CREATE TABLE IF NOT EXISTS", "ALTER TABLE", "CREATE INDEX IF NOT EXISTS"))
             assert "--" not in statement
             assert ";" not in statement
 
@@ -118,13 +123,20 @@ def test_the_files_suit_simple_splitters() -> None:
     assert not re.search(r"\b(BEGIN|COMMIT|ROLLBACK|PRAGMA)\b", schema_sql(), re.IGNORECASE)
 
 
-def test_the_schema_may_be_applied_twice_and_on_javascripts_tables() -> None:
+def test_the_schema_is_applied_once_also_on_javascripts_tables() -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(JAVASCRIPT)
     connection.execute("INSERT INTO aibind_conversations VALUES ('s', '{}', 1)")
+    connection.execute("INSERT INTO aibind_stream_status (id, expires_at) VALUES ('s', 1)")
     connection.executescript(schema_sql())
-    connection.executescript(schema_sql())
+    made = connection.execute("SELECT sql FROM sqlite_master").fetchall()
+    with pytest.raises(sqlite3.OperationalError, match="duplicate column name: session_id"):
+        connection.executescript(schema_sql())
+    assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == made
     assert connection.execute("SELECT * FROM aibind_conversations").fetchall() == [("s", "{}", 1)]
+    assert connection.execute("SELECT * FROM aibind_stream_status").fetchall() == [
+        ("s", "active", None, 0, 1, None, None, None)
+    ]
     connection.close()
 
 
@@ -135,6 +147,13 @@ def test_other_names() -> None:
     connection.executescript(sql)
     found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert found == set(MINE.values())
+    indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    assert {row[0] for row in indexes} == {
+        "my_messages_by_parent",
+        "my_sessions_by_owner",
+        "my_status_by_session",
+        "my_message_files_by_sha256",
+    }
     connection.close()
 
 
@@ -206,6 +225,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0001_streams", "aibind_stream_chunks aibind_stream_status"),
         ("0002_conversations", "aibind_conversations"),
         ("0003_messages", "aibind_sessions aibind_messages"),
+        ("0004_stream_sessions", "aibind_stream_status"),
         ("0005_files", "aibind_files aibind_message_files"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
@@ -226,6 +246,30 @@ async def test_migrate_javascripts_tables(client: SqliteDatabase, outsider: sqli
     assert await migrate(client) == NAMES
     assert await migrate(client) == []
     assert (await client.execute("SELECT seq FROM aibind_stream_chunks")).rows == [{"seq": 1}]
+    assert (await client.execute("SELECT session_id, owner, created_at FROM aibind_stream_status")).rows == []
+
+
+def apply_script(connection: sqlite3.Connection, statements: int) -> None:
+    """Apply what a tool that was interrupted, or that is of an older version, had applied."""
+    parts = [statement for step in migrations() for statement in step.statements]
+    for statement in parts[:statements]:
+        connection.execute(statement)
+    connection.commit()
+
+
+@pytest.mark.parametrize("statements", range(2, 15))
+async def test_migrate_what_another_tool_has_applied(
+    client: SqliteDatabase, outsider: sqlite3.Connection, statements: int
+) -> None:
+    apply_script(outsider, statements)
+    outsider.execute("INSERT INTO aibind_stream_status (id, expires_at) VALUES ('s', 1)")
+    outsider.commit()
+    assert await migrate(client) == NAMES
+    assert await migrate(client) == []
+    assert [column[0] for column in shape(outsider, "aibind_stream_status")][5:] == ADDED_COLUMNS
+    found = outsider.execute("SELECT name FROM sqlite_master WHERE name LIKE 'aibind_stream_status_by_%'").fetchall()
+    assert found == [("aibind_stream_status_by_session",)]
+    assert (await client.execute("SELECT id FROM aibind_stream_status")).rows == [{"id": "s"}]
 
 
 @pytest.mark.parametrize("others", [0, 1, 7])
@@ -238,7 +282,11 @@ async def test_migrate_at_once(path: Path, others: int) -> None:
 
 
 @pytest.mark.processes
-def test_migrate_in_several_processes_at_once(path: Path) -> None:
+@pytest.mark.parametrize("there", ["", JAVASCRIPT, schema_sql()], ids=["nothing", "javascript", "the whole schema"])
+def test_migrate_in_several_processes_at_once(path: Path, there: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(there)
+    connection.close()
     script = (
         "import asyncio, sys\n"
         "from aibind.sqlite.driver import wrap_sqlite3\n"
@@ -257,6 +305,9 @@ def test_migrate_in_several_processes_at_once(path: Path) -> None:
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [err for _, err in outputs] == [""] * 5
     assert sorted(name for out, _ in outputs for name in out.split()) == NAMES
+    connection = sqlite3.connect(path)
+    assert [column[0] for column in shape(connection, "aibind_stream_status")][5:] == ADDED_COLUMNS
+    connection.close()
 
 
 async def test_a_migration_that_fails_is_not_recorded(client: SqliteDatabase) -> None:
@@ -272,10 +323,14 @@ async def test_a_migration_that_fails_is_not_recorded(client: SqliteDatabase) ->
 
 
 class Late:
-    """A client that lets somebody else migrate just before the first migration."""
+    """A client that lets somebody else go first just before the first migration, or another call."""
 
-    def __init__(self, client: SqliteDatabase) -> None:
+    def __init__(
+        self, client: SqliteDatabase, others: Callable[[SqliteDatabase], Awaitable[object]], before: int = 2
+    ) -> None:
         self.client = client
+        self.others = others
+        self.before = before
         self.batches = 0
 
     @property
@@ -287,12 +342,32 @@ class Late:
 
     async def batch(self, statements: list[Statement]) -> list[SqliteResult]:
         self.batches += 1
-        if self.batches == 2:
-            assert await migrate(self.client) == NAMES
+        if self.batches == self.before:
+            await self.others(self.client)
         return await self.client.batch(statements)
 
 
 async def test_somebody_else_is_first(client: SqliteDatabase) -> None:
-    late = Late(client)
+    async def migrate_all(client: SqliteDatabase) -> None:
+        assert await migrate(client) == NAMES
+
+    late = Late(client, migrate_all)
     assert await migrate(late) == []  # type: ignore[arg-type]
     assert late.batches == 1 + len(NAMES)
+
+
+async def test_another_tool_adds_the_columns_meanwhile(client: SqliteDatabase) -> None:
+    async def apply_the_file(client: SqliteDatabase) -> None:
+        await client.batch([Statement(sql) for sql in migrations()[3].statements])
+
+    late = Late(client, apply_the_file, before=2 + NAMES.index("0004_stream_sessions"))
+    assert await migrate(late) == NAMES  # type: ignore[arg-type]
+    assert await migrate(client) == []
+
+
+async def test_a_duplicate_column_elsewhere_is_an_error(client: SqliteDatabase) -> None:
+    await migrate(client)
+    twice = Migration(5, "0005_twice", "", ("CREATE TABLE twice (a, owner, owner)",), ("twice",))
+    with pytest.raises(SqliteSyntaxError, match="duplicate column name: owner"):
+        await _apply(client, twice, "twice")
+    assert (await client.execute("SELECT * FROM aibind_migrations WHERE name = '0005_twice'")).rows == []

@@ -27,15 +27,15 @@ from testbed.virtual_time import in_virtual_time
 
 
 class Minimal(BaseStreamStore):
-    """The five methods, delegated to a store in memory; counts how often it is read."""
+    """The six methods, delegated to a store in memory; counts how often it is read."""
 
     def __init__(self, **options: object) -> None:
         super().__init__(flush_pace=Pace(0), **options)  # type: ignore[arg-type]
         self.memory = MemoryStreamStore(lease_ms=600_000)
         self.reads = 0
 
-    async def create(self, stream_id: str) -> None:
-        await self.memory.create(stream_id)
+    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+        await self.memory.create(stream_id, session_id=session_id, owner=owner)
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -54,6 +54,9 @@ class Minimal(BaseStreamStore):
         end = await self.memory.finish(stream_id, end, chunks=chunks, first_seq=first_seq)
         self.wake_readers(stream_id)
         return end
+
+    async def live_streams(self, session_id: str) -> Sequence[str]:
+        return await self.memory.live_streams(session_id)
 
     async def cleanup(self) -> int:
         return await self.memory.cleanup()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
 from aibind.errors import StreamNotActiveError, StreamNotFoundError
-from aibind.sqlite import SqliteClient, SqliteStreamStore, Statement, wrap_sqlite3
+from aibind.sqlite import SqliteClient, SqliteStreamStore, Statement, migrate, wrap_sqlite3
 from aibind.sqlite.client import SqliteResult, SqliteValue
 from aibind.streams import DurableStream
 from aibind.streams.store import StreamEnd
@@ -18,6 +19,8 @@ from testbed.counting import CountingClient
 from testbed.javascript import JAVASCRIPT_SQL
 from testbed.virtual_time import in_virtual_time
 from tests.support.sources import read_all, text_of
+
+TABLES: ContextVar[str] = ContextVar("TABLES")
 
 TTL_S = 20
 LEASE_S = 30
@@ -47,9 +50,19 @@ class JavaScriptProducer:
             await self._client.execute("UPDATE aibind_stream_status SET state = 'done' WHERE id = 'js'")
 
 
+@pytest.fixture(params=["javascript", "migrated"], autouse=True)
+def tables(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run every test on tables that JavaScript made, with and without the columns that a migration adds."""
+    token = TABLES.set(request.param)
+    yield request.param
+    TABLES.reset(token)
+
+
 async def make_tables(client: SqliteClient) -> None:
     for sql in JAVASCRIPT_SQL:
         await client.execute(sql)
+    if TABLES.get() == "migrated":
+        await migrate(client)
 
 
 async def stop_from_javascript(client: SqliteClient, stream_id: str) -> None:
@@ -325,3 +338,35 @@ async def test_silent_javascript_streams_do_not_keep_ours_from_being_swept(tmp_p
         assert await SqliteStreamStore(client).cleanup() == 2
         with pytest.raises(StreamNotFoundError):
             await DurableStream.resume(producer, "ours")
+
+
+@in_virtual_time
+async def test_streams_of_javascript_have_no_session_and_come_last_in_a_list(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as client:
+        await make_tables(client)
+        store = SqliteStreamStore(client, ttl_ms=600_000)
+        await store.create("ours", session_id="c", owner="o")
+        await JavaScriptProducer(client).run(2, dies=True)
+        js = await store.get_status("js")
+        assert js is not None
+        assert (js.session_id, js.owner, js.created_at, js.total_chunks) == (None, None, None, 2)
+        listed = [info.stream_id for info in await store.list_streams()]
+        assert listed == (["ours", "js"] if TABLES.get() == "migrated" else [])
+        assert await store.list_streams(since_ms=0) == [
+            info for info in await store.list_streams() if info.stream_id == "ours"
+        ]
+
+
+@in_virtual_time
+async def test_what_javascript_stops_keeps_its_session(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "streams.db", threads=False) as client:
+        await make_tables(client)
+        store = SqliteStreamStore(client)
+        await store.create("s", session_id="c", owner="o")
+        await stop_from_javascript(client, "s")
+        assert list(await SqliteStreamStore(client).live_streams("c")) == []
+        status = await store.get_status("s")  # moves its expiry, and returns the row
+        assert status is not None
+        recorded = ("c", "o") if TABLES.get() == "migrated" else (None, None)
+        assert (status.state, status.session_id, status.owner) == ("stopped", *recorded)
+        assert status == await SqliteStreamStore(client).get_status("s")

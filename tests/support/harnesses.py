@@ -34,6 +34,9 @@ STORES = {
 }
 """The stores by the names of their tests' parameters, as the table at the end of a test run calls them."""
 
+STREAM_STORES = {**STORES, "migrated-tables": "SQLite, the JavaScript packages' tables, migrated"}
+"""The stores of streams, likewise. A migration adds columns to the JavaScript packages' table of streams."""
+
 MESSAGE_STORES = {
     "file": "SQLite messages, file",
     "memory-database": "SQLite messages, in memory",
@@ -66,14 +69,15 @@ class Database:
 async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
     """Make the empty database of a backend."""
     path = folder / "aibind.db"
+    separate = {"file", "custom-tables", "javascript-tables", "migrated-tables"}
     client = wrap_sqlite3(":memory:" if backend == "memory-database" else path, threads=backend != "inline")
-    database = Database(
-        [client], path if backend in {"file", "custom-tables", "javascript-tables"} else None, backend == "remote", {}
-    )
+    database = Database([client], path if backend in separate else None, backend == "remote", {})
     try:
-        if backend == "javascript-tables":
+        if backend in {"javascript-tables", "migrated-tables"}:
             for sql in JAVASCRIPT_SQL:
                 await client.execute(sql)
+            if backend == "migrated-tables":
+                await migrate(client)
         elif backend == "custom-tables":
             database.streams = {"chunks_table": "my_chunks", "status_table": "My_Status"}
             database.conversations = "chats_of_mine"
@@ -96,6 +100,8 @@ async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
 class MemoryStreams:
     """Stream stores in memory that share their data."""
 
+    records_sessions = True
+
     def __init__(self) -> None:
         self._first: MemoryStreamStore | None = None
 
@@ -116,8 +122,9 @@ def share_streams(store: MemoryStreamStore, **options: int) -> MemoryStreamStore
 class SqliteStreams:
     """Stream stores over one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, records_sessions: bool) -> None:
         self._database = database
+        self.records_sessions = records_sessions
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
         client = self._database.connect()
@@ -160,7 +167,7 @@ class SqliteMessages:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self, *, ttl_ms: int | None = 1_800_000) -> SqliteMessageStore:
+    async def open(self, *, ttl_ms: int | None = None) -> SqliteMessageStore:
         return SqliteMessageStore(self._database.connect(), ttl_ms=ttl_ms, **self._database.messages)
 
 
@@ -171,7 +178,7 @@ async def open_stream_harness(backend: str, folder: Path) -> AsyncIterator[Strea
         yield MemoryStreams()
         return
     async with open_database(backend, folder) as database:
-        yield SqliteStreams(database)
+        yield SqliteStreams(database, records_sessions=backend != "javascript-tables")
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ import uvicorn
 
 from aibind.models import ModelEvent, ModelRequest, TextDelta
 from aibind.server import StreamHandler, create_app
-from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 
 
 class CountingModel:
@@ -41,6 +41,7 @@ async def main() -> None:
     parser.add_argument("--lease-ms", type=int, default=30_000)
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--note", type=Path)
+    parser.add_argument("--messages", type=bool, default=False)
     options = parser.parse_args()
     async with wrap_sqlite3(options.database) as client:
         await migrate(client)
@@ -48,7 +49,7 @@ async def main() -> None:
             model=CountingModel(options.rate, options.note),
             resumable=True,
             store=SqliteStreamStore(client, lease_ms=options.lease_ms),
-            conversations=SqliteConversationStore(client),
+            conversations=SqliteMessageStore(client) if options.messages else SqliteConversationStore(client),
         )
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))

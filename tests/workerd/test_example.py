@@ -106,7 +106,7 @@ def test_a_reply_is_completed_and_kept_when_its_client_leaves(prepared: Rig) -> 
 
 
 def test_the_cron_trigger_removes_what_has_expired(prepared: Rig) -> None:
-    insert = "INSERT INTO aibind_stream_status VALUES (?, 'done', NULL, 1, ?)"
+    insert = "INSERT INTO aibind_stream_status (id, state, total_chunks, expires_at) VALUES (?, 'done', 1, ?)"
     for stream_id, expires_at in (("expired", 1), ("fresh", int(time.time() * 1000) + 60_000)):
         prepared.ask("checks", "/sql", {"sql": insert, "args": [stream_id, expires_at]})
         chunk = {"sql": "INSERT INTO aibind_stream_chunks VALUES (?, 1, 'x')", "args": [stream_id]}

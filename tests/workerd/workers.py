@@ -16,6 +16,7 @@ CHECKS = {
         place: ROOT / place
         for place in (
             "testbed/__init__.py",
+            "testbed/counting.py",
             "testbed/javascript.py",
             "tests/__init__.py",
             "tests/fixtures",

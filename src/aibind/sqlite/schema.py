@@ -1,8 +1,9 @@
 """The schema: numbered migrations, kept as SQL files in this package (contract, section 2).
 
 The files are the only source. ``aibind schema`` prints them, :func:`migrate` applies them through any SqliteClient, and
-``wrangler d1 migrations apply`` takes them unchanged. Every statement is idempotent, and leaves tables as they are that
-were created with the JavaScript packages' SQL.
+``wrangler d1 migrations apply`` takes them unchanged. They keep what is in tables that were created with the JavaScript
+packages' SQL, or by another way to apply them. A file is applied once: ``CREATE`` statements could be repeated, but
+SQLite refuses to add a column that is there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from .._time import now_ms
-from ..errors import SqliteConstraintError
+from ..errors import SqliteConstraintError, SqliteSyntaxError
 from .client import SqliteClient, Statement
 
 __all__ = [
@@ -46,6 +47,8 @@ _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _QUOTED = re.compile(r'"(\w+?)(_by_\w+)?"')  # a table, or an index, whose name continues that of its table
 _COMMENT = re.compile(r"--[^\n]*\n?")
+_ADDED_COLUMN = r"ALTER TABLE \S+ ADD COLUMN (\w+)"
+_DUPLICATE_COLUMN = r"duplicate column name: (\w+)"
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 
 
@@ -138,7 +141,8 @@ async def migrate(client: SqliteClient, tables: TableNames = _DEFAULT_NAMES) -> 
     """Apply the migrations that the database has not had yet, and return their names.
 
     Any number of processes may call this at once: each migration is one transaction, which begins by recording it, so
-    that it is applied once. Each set of table names is migrated separately.
+    that it is applied once. Tables may have been created by the JavaScript packages' SQL, or by another tool that
+    applied the files: what is there stays. Each set of table names is migrated separately.
     """
     steps = migrations(tables)
     select = Statement(f'SELECT name, tables FROM "{MIGRATIONS_TABLE}"')
@@ -158,16 +162,41 @@ async def migrate(client: SqliteClient, tables: TableNames = _DEFAULT_NAMES) -> 
 
 
 async def _apply(client: SqliteClient, step: Migration, tables: str) -> bool:
-    """Apply one migration, and return whether this call did; another process may have been faster."""
-    record = f'INSERT INTO "{MIGRATIONS_TABLE}" (name, tables, applied_at) VALUES (?, ?, ?)'
-    try:
-        await client.batch([Statement(record, (step.name, tables, now_ms())), *map(Statement, step.statements)])
-    except SqliteConstraintError:
-        found = await client.execute(
-            f'SELECT 1 FROM "{MIGRATIONS_TABLE}" WHERE name = ? AND tables = ?',
-            (step.name, tables),
-        )
-        if not found.rows:
-            raise
-        return False
-    return True
+    """Apply one migration, and return whether this call did; another process may have been faster.
+
+    Columns that are there, since another tool applied the same file, are left as they are.
+    """
+    record = Statement(
+        f'INSERT INTO "{MIGRATIONS_TABLE}" (name, tables, applied_at) VALUES (?, ?, ?)', (step.name, tables, now_ms())
+    )
+    statements = step.statements
+    while True:
+        try:
+            await client.batch([record, *map(Statement, statements)])
+        except SqliteConstraintError:
+            found = await client.execute(
+                f'SELECT 1 FROM "{MIGRATIONS_TABLE}" WHERE name = ? AND tables = ?',
+                (step.name, tables),
+            )
+            if not found.rows:
+                raise
+            return False
+        except SqliteSyntaxError as error:
+            remaining = _without_column_there(statements, str(error))
+            if remaining == statements:
+                raise
+            statements = remaining  # looked for by failing, since asking first would race with the other tool
+        else:
+            return True
+
+
+def _without_column_there(statements: tuple[str, ...], error: str) -> tuple[str, ...]:
+    """Return the statements without that which failed because its column exists."""
+    duplicate = re.search(_DUPLICATE_COLUMN, error)
+    if duplicate is None:
+        return statements
+    return tuple(
+        statement
+        for statement in statements
+        if not ((added := re.match(_ADDED_COLUMN, statement)) and added[1] == duplicate[1])
+    )

@@ -9,13 +9,16 @@ from ..streams.store import TerminalState
 from .client import SqliteValue, Statement
 from .schema import quote_identifier
 
-__all__ = ["MAX_PAGE_CHUNKS", "MAX_SWEPT_STREAMS", "StreamSql"]
+__all__ = ["EXTRA_COLUMNS", "MAX_PAGE_CHUNKS", "MAX_SWEPT_STREAMS", "StreamSql"]
 
 MAX_PAGE_CHUNKS = 500
 """Chunks in one page. A chunk that this package writes holds at most 64 Ki characters."""
 
 MAX_SWEPT_STREAMS = 500
 """Streams that one statement removes, so that it stays within a database's time limit."""
+
+EXTRA_COLUMNS = ("session_id", "owner", "created_at")
+"""The columns of the status table that the JavaScript packages do not have."""
 
 MAX_PARAMETER_CHARS = 250_000
 """Characters in one JSON parameter, unless a single chunk is longer: a value on D1 holds at most 2 MB, and a character
@@ -26,17 +29,24 @@ class StreamSql:
     """The statements for two tables. Raises ValueError for a table name that is not a plain identifier.
 
     With ``counted`` the client counts the rows that a statement writes exactly. Inserting chunks with known seqs then
-    returns no rows: SQLite takes as long to return a row as to insert it.
+    returns no rows: SQLite takes as long to return a row as to insert it. Without ``extended`` the status table lacks
+    ``EXTRA_COLUMNS``, as the JavaScript packages make it.
     """
 
-    def __init__(self, chunks_table: str, status_table: str, *, counted: bool = False) -> None:
+    def __init__(self, chunks_table: str, status_table: str, *, counted: bool = False, extended: bool = True) -> None:
+        self.extended = extended
+        self._options = chunks_table, status_table, counted
+        extra = "".join(f", {name}" for name in EXTRA_COLUMNS) if extended else ""
+        extra_of_s = "".join(f", s.{name}" for name in EXTRA_COLUMNS) if extended else ""
+        extra_values = ", ?" * len(EXTRA_COLUMNS) if extended else ""
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
         is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active')"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
         insert = f"INSERT INTO {chunks} (id, seq, data) SELECT ?,"
         stored = f"coalesce((SELECT max(seq) FROM {chunks} WHERE id = s.id), 0)"
         self._create = (
-            f"INSERT INTO {status} (id, state, error, total_chunks, expires_at) VALUES (?, 'active', NULL, 0, ?)"
+            f"INSERT INTO {status} (id, state, error, total_chunks, expires_at{extra})"
+            f" VALUES (?, 'active', NULL, 0, ?{extra_values})"
         )
         stored_at = "" if counted else " RETURNING seq"
         self._append_at = f"{insert} ? + key, value FROM json_each(?) WHERE {is_active}{stored_at}"
@@ -52,16 +62,21 @@ class StreamSql:
         self._keep = (
             f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
             f" WHERE id = ? AND state <> 'active' AND total_chunks = 0 AND expires_at <= min(?, ?)"
-            f" RETURNING state, error, total_chunks, expires_at"
+            f" RETURNING state, error, total_chunks, expires_at{extra}"
         )
         self._read = (
-            f"SELECT s.state, s.error, s.total_chunks, s.expires_at, c.seq, c.data FROM {status} s"
+            f"SELECT s.state, s.error, s.total_chunks, s.expires_at{extra_of_s}, c.seq, c.data FROM {status} s"
             f" LEFT JOIN {chunks} c ON c.id = s.id AND c.seq > ? WHERE s.id = ? ORDER BY c.seq LIMIT {MAX_PAGE_CHUNKS}"
         )
-        self._status = (
-            f"SELECT s.state, s.error, s.expires_at,"
-            f" CASE s.state WHEN 'active' THEN {stored} ELSE s.total_chunks END AS total_chunks"
-            f" FROM {status} s WHERE s.id = ?"
+        select_status = (
+            f"SELECT s.id, s.state, s.error, s.expires_at{extra_of_s},"
+            f" CASE s.state WHEN 'active' THEN {stored} ELSE s.total_chunks END AS total_chunks FROM {status} s"
+        )
+        self._status = f"{select_status} WHERE s.id = ?"
+        self._listed = f"{select_status} WHERE (s.state = 'active' OR s.expires_at > ?)"
+        self._live = (
+            f"SELECT id FROM {status} WHERE session_id = ? AND state = 'active' AND expires_at > ?"
+            f" ORDER BY created_at, id"
         )
         self._silent = (
             f"SELECT s.id, s.total_chunks, s.expires_at, {stored} AS stored FROM {status} s"
@@ -90,9 +105,23 @@ class StreamSql:
             ),
         )
 
-    def create(self, stream_id: str, expires_at: int) -> Statement:
+    def without_extra_columns(self) -> StreamSql:
+        """Return the statements for a status table that lacks ``EXTRA_COLUMNS``."""
+        chunks_table, status_table, counted = self._options
+        return StreamSql(chunks_table, status_table, counted=counted, extended=False)
+
+    def create(
+        self,
+        stream_id: str,
+        expires_at: int,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        created_at: int | None = None,
+    ) -> Statement:
         """Insert a stream. A constraint fails when the id is taken."""
-        return Statement(self._create, (stream_id, expires_at))
+        extra = (session_id, owner, created_at) if self.extended else ()
+        return Statement(self._create, (stream_id, expires_at, *extra))
 
     def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
         """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.
@@ -140,6 +169,25 @@ class StreamSql:
     def status(self, stream_id: str) -> Statement:
         """Select the state, with the number of chunks."""
         return Statement(self._status, (stream_id,))
+
+    def live(self, session_id: str, now: int) -> Statement:
+        """Select the ids of a session's active streams whose lease has not run out, oldest first."""
+        return Statement(self._live, (session_id, now))
+
+    def select_listed(
+        self, now: int, *, owner: str | None, session_id: str | None, since_ms: int | None, limit: int
+    ) -> Statement:
+        """Select streams that have not expired, with the number of chunks, newest first."""
+        sql, args = self._listed, list[SqliteValue]([now])
+        for condition, value in (
+            ("s.session_id = ?", session_id),
+            ("s.owner = ?", owner),
+            ("s.created_at >= ?", since_ms),
+        ):
+            if value is not None:
+                sql += f" AND {condition}"
+                args.append(value)
+        return Statement(f"{sql} ORDER BY s.created_at DESC, s.id DESC LIMIT ?", (*args, limit))
 
     def silent(self, now: int) -> Statement:
         """Select active streams past their ``expires_at``, with the chunks that are counted and those stored."""

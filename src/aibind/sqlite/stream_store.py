@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from .._time import now_ms, sleep
 from ..errors import (
     SqliteConstraintError,
+    SqliteSchemaError,
     StreamConflictError,
     StreamExistsError,
     StreamNotActiveError,
     StreamNotFoundError,
 )
-from ..streams.base import BaseStreamStore, check_after_seq, check_milliseconds
+from ..streams.base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
 from ..streams.polling import PagePoller
-from ..streams.store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus
+from ..streams.store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamState, StreamStatus
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
 from .stream_poller import StreamPoller
-from .stream_sql import MAX_PAGE_CHUNKS, MAX_SWEPT_STREAMS, StreamSql
+from .stream_sql import EXTRA_COLUMNS, MAX_PAGE_CHUNKS, MAX_SWEPT_STREAMS, StreamSql
 
 __all__ = ["SqliteStreamStore"]
 
@@ -28,6 +30,9 @@ REMOTE_PACE = Pace(250, 2000)
 
 LOCAL_PACE = Pace(5)
 """A write takes a few microseconds in a group commit, and readers in other processes wait for it."""
+
+_MISSING_COLUMN = rf"(?:no such column:|has no column named) (?:s\.)?(?:{'|'.join(EXTRA_COLUMNS)})\b"
+"""The pattern of the error for a status table that the JavaScript packages' SQL made, and that was not migrated."""
 
 JAVASCRIPT_SILENCE_MS = 3_600_000
 """Milliseconds past its time to live after which one look shows that an active JavaScript stream is abandoned."""
@@ -40,8 +45,9 @@ class SqliteStreamStore(BaseStreamStore):
     Producers that write to this store object wake its readers without a query; on a local file, those of other
     processes do too. ``ttl_ms`` is how long a stream that has ended can be resumed. ``lease_ms`` is how long a producer
     may neither write nor renew before it counts as lost. The tables are made by :func:`aibind.sqlite.migrate`, or by
-    the SQL that ``aibind schema`` prints. Raises ValueError for a time that is not above 0 and for a table name that is
-    not a plain identifier.
+    the SQL that ``aibind schema`` prints. Tables of the JavaScript packages' SQL that were not migrated do not record
+    sessions, owners and times of creation. Raises ValueError for a time that is not above 0 and for a table name that
+    is not a plain identifier.
     """
 
     def __init__(
@@ -77,11 +83,14 @@ class SqliteStreamStore(BaseStreamStore):
 
     # --- writing ---
 
-    async def create(self, stream_id: str) -> None:
+    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
         """Begin a stream: one statement."""
-        expires_at = now_ms() + self._lease_ms
+        now = now_ms()
+        expires_at = now + self._lease_ms
         try:
-            await self._execute(self._sql.create(stream_id, expires_at))
+            await self._execute_extended(
+                lambda sql: sql.create(stream_id, expires_at, session_id=session_id, owner=owner, created_at=now)
+            )
         except SqliteConstraintError as error:
             raise StreamExistsError(stream_id) from error
         self._leases[stream_id] = expires_at
@@ -161,7 +170,8 @@ class SqliteStreamStore(BaseStreamStore):
         lease = self._leases.get(stream_id)
         found: StreamStatus | None = status
         if lease is not None and status.total_chunks == 0 and status.expires_at <= lease:
-            kept = (await self._execute(self._sql.keep(stream_id, now_ms() + self._ttl_ms, lease))).rows
+            expires_at = now_ms() + self._ttl_ms
+            kept = (await self._execute_extended(lambda sql: sql.keep(stream_id, expires_at, lease))).rows
             # No row: another call was first, or the stream has been removed.
             found = _status(kept[0], stored=0) if kept else await self._read_status(stream_id)
         self._has_ended(stream_id)
@@ -202,7 +212,7 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def _look(self, stream_id: str, after_seq: int, *, expired: bool) -> StreamPage:
         check_after_seq(after_seq)
-        rows = (await self._execute(self._sql.read(stream_id, after_seq))).rows
+        rows = (await self._execute_extended(lambda sql: sql.read(stream_id, after_seq))).rows
         if not rows:
             raise StreamNotFoundError(stream_id)
         chunks = tuple(
@@ -224,8 +234,40 @@ class SqliteStreamStore(BaseStreamStore):
         return None if status is None or _is_expired(status) else status
 
     async def _read_status(self, stream_id: str) -> StreamStatus | None:
-        rows = (await self._execute(self._sql.status(stream_id))).rows
+        rows = (await self._execute_extended(lambda sql: sql.status(stream_id))).rows
         return _status(rows[0], stored=0) if rows else None
+
+    async def live_streams(self, session_id: str) -> Sequence[str]:
+        """Return the ids of a session's streams that are active and whose lease has not run out, oldest first.
+
+        One statement, which any process may run. There are none on tables without the columns of sessions.
+        """
+        now = now_ms()
+        result = await self._try_extended(lambda sql: sql.live(session_id, now))
+        return () if result is None else [cast("str", row["id"]) for row in result.rows]
+
+    async def list_streams(
+        self,
+        *,
+        owner: str | None = None,
+        session_id: str | None = None,
+        since_ms: int | None = None,
+        limit: int = 50,
+    ) -> list[StreamInfo]:
+        """Return the streams that have not expired, newest first, at most ``limit``: one statement.
+
+        They can be limited to an ``owner``, to a session, and to those created at ``since_ms`` (milliseconds since the
+        epoch) or later. Streams of JavaScript producers, whose time is not known, come last. Unless a session is given,
+        the statement reads the whole status table. There are none on tables without the columns of sessions. Raises
+        ValueError for a ``limit`` below 1.
+        """
+        check_limit(limit)
+        now = now_ms()
+        result = await self._try_extended(
+            lambda sql: sql.select_listed(now, owner=owner, session_id=session_id, since_ms=since_ms, limit=limit)
+        )
+        rows = () if result is None else result.rows
+        return [StreamInfo(cast("str", row["id"]), _status(row, stored=0)) for row in rows]
 
     # --- cleaning up ---
 
@@ -282,6 +324,27 @@ class SqliteStreamStore(BaseStreamStore):
     async def _execute(self, statement: Statement) -> SqliteResult:
         return await self._client.execute(statement.sql, statement.args)
 
+    async def _execute_extended(self, make: Callable[[StreamSql], Statement]) -> SqliteResult:
+        """Run a statement that names the columns of sessions, without them where the status table lacks them."""
+        result = await self._try_extended(make)
+        return await self._execute(make(self._sql)) if result is None else result
+
+    async def _try_extended(self, make: Callable[[StreamSql], Statement]) -> SqliteResult | None:
+        """Run a statement that names the columns of sessions, or return None where the status table lacks them.
+
+        That shows when the first such statement fails, once per store object; asking would cost every store a query.
+        """
+        sql = self._sql
+        if not sql.extended:
+            return None
+        try:
+            return await self._execute(make(sql))
+        except SqliteSchemaError as error:
+            if not re.search(_MISSING_COLUMN, str(error)):
+                raise
+        self._sql = sql.without_extra_columns()
+        return None
+
     async def _run(self, statements: Sequence[Statement]) -> list[SqliteResult]:
         """Run statements in one transaction."""
         if len(statements) == 1:
@@ -293,7 +356,13 @@ def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
     """Read a status row, in which ``total_chunks`` is updated when the stream ends, not at every append."""
     total = max(stored, cast("int", row["total_chunks"]))
     return StreamStatus(
-        cast("StreamState", row["state"]), cast("str | None", row["error"]), total, cast("int", row["expires_at"])
+        cast("StreamState", row["state"]),
+        cast("str | None", row["error"]),
+        total,
+        cast("int", row["expires_at"]),
+        cast("str | None", row.get("session_id")),
+        cast("str | None", row.get("owner")),
+        cast("int | None", row.get("created_at")),
     )
 
 

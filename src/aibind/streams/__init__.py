@@ -11,7 +11,17 @@ from .memory import MemoryStreamStore
 from .polling import PagePoller, poll_pages
 from .response import Body, HttpResponse
 from .sse import SseMessage, SseParser, encode_message
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamState, StreamStatus, StreamStore, TerminalState
+from .store import (
+    Pace,
+    StreamChunk,
+    StreamEnd,
+    StreamInfo,
+    StreamPage,
+    StreamState,
+    StreamStatus,
+    StreamStore,
+    TerminalState,
+)
 from .wakeups import WakeupSignals
 from .writer import StreamWriter
 
@@ -32,6 +42,7 @@ __all__ = [
     "StreamChunk",
     "StreamEnd",
     "StreamEvent",
+    "StreamInfo",
     "StreamPage",
     "StreamState",
     "StreamStatus",

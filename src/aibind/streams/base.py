@@ -1,4 +1,4 @@
-"""The base of stream stores: everything that follows from five methods."""
+"""The base of stream stores: everything that follows from six methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .polling import PagePoller, PollBackoff, poll_pages
 from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamStatus
 from .wakeups import WakeupSignals
 
-__all__ = ["BaseStreamStore", "check_after_seq", "check_milliseconds"]
+__all__ = ["BaseStreamStore", "check_after_seq", "check_limit", "check_milliseconds"]
 
 PAST_EVERY_CHUNK = 2**31 - 1
 """A seq that no chunk reaches, which an index on a 32-bit platform still can hold."""
@@ -23,8 +23,8 @@ PAST_EVERY_CHUNK = 2**31 - 1
 class BaseStreamStore(ABC):
     """A :class:`StreamStore` to derive from.
 
-    A subclass writes ``create``, ``append_many``, ``read_page``, ``finish`` and ``cleanup``, each as the protocol
-    describes it, and calls :meth:`wake_readers` after it has changed a stream. The rest follows from them;
+    A subclass writes ``create``, ``append_many``, ``read_page``, ``finish``, ``live_streams`` and ``cleanup``, each as
+    the protocol describes it, and calls :meth:`wake_readers` after it has changed a stream. The rest follows from them;
     ``get_status`` and ``renew`` may be overridden where the store has a cheaper way.
 
     ``flush_pace`` is how often to write, after what a write costs: ``Pace(0)`` stores each event before it is
@@ -76,8 +76,11 @@ class BaseStreamStore(ABC):
     # --- what a subclass writes ---
 
     @abstractmethod
-    async def create(self, stream_id: str) -> None:
-        """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken."""
+    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+        """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
+
+        ``session_id``, ``owner`` and the time belong into its :class:`StreamStatus`.
+        """
 
     @abstractmethod
     async def append_many(
@@ -100,6 +103,13 @@ class BaseStreamStore(ABC):
         self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
     ) -> StreamEnd:
         """Store a stream's last chunks and its end in one transaction, and return how it really ended."""
+
+    @abstractmethod
+    async def live_streams(self, session_id: str) -> Sequence[str]:
+        """Return the ids of a session's streams that are active and whose lease has not run out, oldest first.
+
+        A store that does not record sessions returns none.
+        """
 
     @abstractmethod
     async def cleanup(self) -> int:
@@ -191,6 +201,12 @@ def check_after_seq(after_seq: int) -> None:
     """Raise ValueError for a negative position."""
     if after_seq < 0:
         raise ValueError(f"after_seq is {after_seq}: use 0 for the beginning, or the seq of the last chunk seen")
+
+
+def check_limit(limit: int) -> None:
+    """Raise ValueError for a number of streams below 1."""
+    if limit < 1:
+        raise ValueError(f"limit is {limit}: give 1 or more")
 
 
 def check_milliseconds(name: str, value: int) -> None:

@@ -67,6 +67,8 @@ class DurableStream:
         source: AsyncIterable[StreamEvent | str],
         *,
         stream_id: str | None = None,
+        session_id: str | None = None,
+        owner: str | None = None,
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
@@ -80,18 +82,19 @@ class DurableStream:
         :class:`~aibind.errors.SourceError`, and not a database's; any other exception is logged, and they see ``The
         reply failed``.
 
-        ``stream_id`` is random by default. ``flush_interval_ms`` is the time between two writes, in milliseconds (None:
-        as the store recommends; 0: every event is stored before it is delivered). A reader of :meth:`response` that
-        receives nothing for ``heartbeat_ms`` gets a comment.
+        ``stream_id`` is random by default. ``session_id`` and ``owner`` say which conversation and which user the
+        stream belongs to; the store records them, and finds the live streams of a session.
+        ``flush_interval_ms`` is the time between two writes, in milliseconds (None: as the store recommends; 0: every
+        event is stored before it is delivered). A reader of :meth:`response` that receives nothing for ``heartbeat_ms``
+        gets a comment.
 
         Raises TypeError when ``source`` cannot be iterated, StreamExistsError for an id that is taken, and the store's
         errors; then nothing was started.
         """
         events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
-        stream = cls(
-            store, stream_id, StreamWriter(store, stream_id, flush_interval_ms=flush_interval_ms), heartbeat_ms
-        )
+        writer = StreamWriter(store, stream_id, session_id=session_id, owner=owner, flush_interval_ms=flush_interval_ms)
+        stream = cls(store, stream_id, writer, heartbeat_ms)
         # The model starts while the store creates the row; nothing is delivered before that.
         producer = asyncio.create_task(
             stream._produce(events, on_event, on_end), name=f"aibind producer of {stream_id}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from .._time import now_ms, sleep
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
-from .base import BaseStreamStore, check_after_seq, check_milliseconds
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamStatus
+from .base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
+from .store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
 
@@ -18,15 +19,28 @@ MAX_PAGE_CHUNKS = 1000
 @dataclass(slots=True)
 class _Stream:
     expires_at: int
+    session_id: str | None
+    owner: str | None
+    created_at: int
     end: StreamEnd | None = None
     chunks: list[str] = field(default_factory=list[str])
 
     @property
     def status(self) -> StreamStatus:
-        count, end = len(self.chunks), self.end
-        if end is None:
-            return StreamStatus("active", None, count, self.expires_at)
-        return StreamStatus(end.state, end.error, count, self.expires_at)
+        end = self.end
+        return StreamStatus(
+            "active" if end is None else end.state,
+            None if end is None else end.error,
+            len(self.chunks),
+            self.expires_at,
+            self.session_id,
+            self.owner,
+            self.created_at,
+        )
+
+    @property
+    def is_expired(self) -> bool:
+        return self.end is not None and self.expires_at <= now_ms()
 
 
 class MemoryStreamStore(BaseStreamStore):
@@ -45,11 +59,12 @@ class MemoryStreamStore(BaseStreamStore):
     def __repr__(self) -> str:
         return f"<MemoryStreamStore streams={len(self._streams)} ttl_ms={self._ttl_ms} lease_ms={self._lease_ms}>"
 
-    async def create(self, stream_id: str) -> None:
+    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
         """Begin a stream."""
         if stream_id in self._streams:
             raise StreamExistsError(stream_id)
-        self._streams[stream_id] = _Stream(now_ms() + self._lease_ms)
+        now = now_ms()
+        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now)
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -86,6 +101,39 @@ class MemoryStreamStore(BaseStreamStore):
         self.wake_readers(stream_id)
         return end
 
+    async def live_streams(self, session_id: str) -> Sequence[str]:
+        """Return the ids of a session's streams that are active and whose lease has not run out, oldest first."""
+        now = now_ms()
+        return [
+            stream_id
+            for stream_id, stream in self._streams.items()  # in the order in which they were created
+            if stream.session_id == session_id and stream.end is None and stream.expires_at > now
+        ]
+
+    async def list_streams(
+        self,
+        *,
+        owner: str | None = None,
+        session_id: str | None = None,
+        since_ms: int | None = None,
+        limit: int = 50,
+    ) -> list[StreamInfo]:
+        """Return the streams that have not expired, newest first, at most ``limit``.
+
+        They can be limited to an ``owner``, to a session, and to those created at ``since_ms`` (milliseconds since the
+        epoch) or later. Raises ValueError for a ``limit`` below 1.
+        """
+        check_limit(limit)
+        found = (
+            StreamInfo(stream_id, stream.status)
+            for stream_id, stream in reversed(self._streams.items())
+            if not stream.is_expired
+            and owner in (None, stream.owner)
+            and session_id in (None, stream.session_id)
+            and (since_ms is None or stream.created_at >= since_ms)
+        )
+        return list(islice(found, limit))
+
     async def cleanup(self) -> int:
         """Remove streams that have expired, and return how many.
 
@@ -109,7 +157,7 @@ class MemoryStreamStore(BaseStreamStore):
 
     def _get(self, stream_id: str) -> _Stream:
         stream = self._streams.get(stream_id)
-        if stream is None or (stream.end is not None and stream.expires_at <= now_ms()):
+        if stream is None or stream.is_expired:
             raise StreamNotFoundError(stream_id)
         return stream
 

@@ -12,6 +12,7 @@ __all__ = [
     "Pace",
     "StreamChunk",
     "StreamEnd",
+    "StreamInfo",
     "StreamPage",
     "StreamState",
     "StreamStatus",
@@ -45,13 +46,17 @@ class StreamStatus:
 
     ``total_chunks`` is the number of stored chunks, and ``error`` the message of a stream that ended as ``error``.
     ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
-    once the stream has ended, it is the end of its time to live.
+    once the stream has ended, it is the end of its time to live. ``session_id`` and ``owner`` are those that it was
+    created with, and ``created_at`` is when, in milliseconds since the epoch; each is None where it is not known.
     """
 
     state: StreamState
     error: str | None
     total_chunks: int
     expires_at: int
+    session_id: str | None = None
+    owner: str | None = None
+    created_at: int | None = None
 
     @property
     def is_active(self) -> bool:
@@ -70,6 +75,14 @@ class StreamEnd:
 
     state: TerminalState
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream in a list: its id and its current state."""
+
+    stream_id: str
+    status: StreamStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +125,7 @@ class Pace:
 
 
 class StreamStore(Protocol):
-    """Storage for streams. :class:`BaseStreamStore` supplies all but five of its methods.
+    """Storage for streams. :class:`BaseStreamStore` supplies all but six of its methods.
 
     Every method is atomic and may be called concurrently, by several processes where the store allows it. The first
     terminal state of a stream wins: ``stop``, ``complete``, ``fail`` and ``finish`` change nothing in a stream that has
@@ -140,8 +153,11 @@ class StreamStore(Protocol):
         """
         ...
 
-    async def create(self, stream_id: str) -> None:
-        """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken."""
+    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+        """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
+
+        ``session_id`` is the conversation that it belongs to and ``owner`` the user; both are recorded with the time.
+        """
         ...
 
     async def append(self, stream_id: str, chunk: str) -> int:
@@ -177,6 +193,13 @@ class StreamStore(Protocol):
 
     async def get_status(self, stream_id: str) -> StreamStatus | None:
         """Return the current state of a stream, or None if it is unknown."""
+        ...
+
+    async def live_streams(self, session_id: str) -> Sequence[str]:
+        """Return the ids of a session's streams that are active and whose lease has not run out, oldest first.
+
+        A store that does not record sessions returns none.
+        """
         ...
 
     async def renew(self, stream_id: str) -> bool:

@@ -41,7 +41,8 @@ class StreamWriter:
 
     An operation that fails with TransientError is retried for as long as a lease lasts; a chunk that a failed attempt
     did store is recognised by reading it back. When the stream was ended elsewhere, is held by another producer or
-    cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written.
+    cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written. ``session_id``
+    and ``owner`` are recorded with the stream.
 
     Raises ValueError when ``flush_interval_ms`` is negative.
     """
@@ -51,6 +52,8 @@ class StreamWriter:
         store: StreamStore,
         stream_id: str,
         *,
+        session_id: str | None = None,
+        owner: str | None = None,
         flush_interval_ms: float | None = None,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
@@ -64,6 +67,8 @@ class StreamWriter:
         self.on_halt: Callable[[], object] | None = None
         self._store = store
         self._id = stream_id
+        self._session_id = session_id
+        self._owner = owner
         self._pace = pace
         self._max_unsaved = max_unsaved_chars
         self._lease_s = store.lease_ms / 1000
@@ -93,7 +98,7 @@ class StreamWriter:
             nonlocal attempts
             attempts += 1
             try:
-                await self._store.create(self._id)
+                await self._store.create(self._id, session_id=self._session_id, owner=self._owner)
             except StreamExistsError:
                 if attempts == 1:
                     raise  # else an attempt whose answer was lost created it

@@ -14,6 +14,7 @@ from __future__ import annotations
 from .._public import publish
 from .checks import Check, CheckSkipped
 from .conversations import ConversationStoreHarness, conversation_store_checks
+from .sessions import SessionStoreHarness, session_store_checks
 from .stream_harness import StreamStoreHarness
 from .streams import stream_store_checks
 
@@ -21,8 +22,10 @@ __all__ = [
     "Check",
     "CheckSkipped",
     "ConversationStoreHarness",
+    "SessionStoreHarness",
     "StreamStoreHarness",
     "conversation_store_checks",
+    "session_store_checks",
     "stream_store_checks",
 ]
 

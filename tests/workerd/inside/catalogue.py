@@ -6,13 +6,23 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import d1, fixtures, imports, javascript, kv, odd, timers, workers_ai
+from . import d1, fixtures, imports, javascript, kv, odd, sessions, timers, workers_ai
 from .bench import KINDS, Bench, checks_of_each_kind, checks_once
 from .stores import SUITES
 
 __all__ = ["contract_of", "names", "run_check"]
 
-_MODULES = (d1, fixtures, imports, javascript, kv, odd, timers, workers_ai)  # imported for the checks that they add
+_MODULES = (
+    d1,
+    fixtures,
+    imports,
+    javascript,
+    kv,
+    odd,
+    sessions,
+    timers,
+    workers_ai,
+)  # imported for the checks that they add
 
 
 def _catalogue() -> Iterator[tuple[str, str, Callable[[Bench], Awaitable[None]]]]:

@@ -243,7 +243,7 @@ async def rows_read_and_written_are_d1s_own_counts(bench: Bench) -> None:
 @check
 async def an_append_is_billed_as_one_row(bench: Bench) -> None:
     client = wrap_d1(bench.db)
-    await client.execute("INSERT INTO aibind_stream_status VALUES ('s', 'active', NULL, 0, 0)")
+    await client.execute("INSERT INTO aibind_stream_status (id, expires_at) VALUES ('s', 0)")
     insert = "INSERT INTO {} (id, seq, data) SELECT ?, ? + key, value FROM json_each(?)"
     ours = await client.execute(insert.format("aibind_stream_chunks"), ("s", 1, '["a"]'))
     theirs = await client.execute(insert.format("javascript_chunks"), ("s", 1, '["a"]'))

@@ -14,7 +14,7 @@ from aibind.sqlite.conversation_store import SqliteConversationStore
 from aibind.sqlite.message_store import SqliteMessageStore
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams.store import StreamStore
-from aibind.testing import Check, conversation_store_checks, stream_store_checks
+from aibind.testing import Check, conversation_store_checks, session_store_checks, stream_store_checks
 
 from .bench import KINDS, Bench
 
@@ -49,6 +49,7 @@ class D1Streams:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self.records_sessions = bench.kind != "javascript"
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
         client = Breathing(wrap_d1(self._bench.db))
@@ -75,7 +76,7 @@ class D1Messages:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
 
-    async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
+    async def open(self, *, ttl_ms: int | None = None) -> SqliteMessageStore:
         return SqliteMessageStore(wrap_d1(self._bench.db), ttl_ms=ttl_ms)
 
 
@@ -110,5 +111,6 @@ SUITES = (
     Suite("streams_on_d1", "streams", "D1", stream_store_checks(), D1Streams),
     Suite("conversations_on_d1", "conversations", "D1", conversation_store_checks(), D1Conversations),
     Suite("messages_on_d1", "conversations", "D1 messages", conversation_store_checks(), D1Messages, KINDS[:2]),
+    Suite("sessions_on_d1", "sessions", "D1 messages", session_store_checks(), D1Messages, KINDS[:2]),
     Suite("conversations_in_kv", "conversations", "KV", conversation_store_checks(), KVConversations, KINDS[:2]),
 )
