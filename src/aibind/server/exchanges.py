@@ -14,20 +14,21 @@ from .requests import StreamBody
 __all__ = ["add_answer", "is_answered", "is_kept", "last_question", "pending_stream", "place_question"]
 
 
-def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None) -> str:
+def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None, *, by_reference: bool = False) -> str:
     """Return the id of the message that a request wants answered, after adding it when it is new.
 
-    Raises RequestError for a message that the conversation does not have.
+    With ``by_reference`` it refers to its attachments. Raises RequestError for a message that the conversation does not
+    have.
     """
     metadata = {"streamId": stream_id} if stream_id else None
     try:
         if body.regenerate:
             return _question_of(chat, body.regenerate)
         if body.edit:
-            return chat.edit(body.edit, {"role": "user", "content": body.prompt}, metadata)
+            return chat.edit(body.edit, body.question(by_reference=by_reference), metadata)
     except NodeNotFoundError as error:
         raise RequestError(f'This conversation has no message "{error.node_id}"', 404) from error
-    return chat.append({"role": "user", "content": body.prompt}, metadata)
+    return chat.append(body.question(by_reference=by_reference), metadata)
 
 
 def is_kept(text: str, end: StreamEnd) -> bool:

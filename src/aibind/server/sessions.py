@@ -15,6 +15,7 @@ from ..errors import ConversationConflictError
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
+from .attachments import Attachments, PendingFiles
 from .exchanges import add_answer, is_answered, is_kept, place_question
 from .recovery import Recovery, recover_answer
 from .requests import StreamBody
@@ -40,8 +41,10 @@ class Session:
         conversations: ConversationStore,
         streams: StreamStore | None,
         max_messages: int | None,
+        attachments: Attachments,
     ) -> None:
         self._id = session_id
+        self._attachments = attachments
         self._conversations = conversations
         self._streams = streams
         self._max_messages = ALL_MESSAGES if max_messages is None else max_messages
@@ -76,10 +79,19 @@ class Session:
                 chat = await self._conversations.load(self._id, limit=limit, leaf_id=target)
             changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
-        question_id = place_question(chat, body, stream_id)
+        question_id = place_question(chat, body, stream_id, by_reference=self._attachments.by_reference)
         path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
-        messages = _told(path.messages)
-        return Turn(self, chat, question_id, stream_id, messages, is_new=not body.regenerate, changes=changes)
+        messages = await self._attachments.resolve(self._id, _told(path.messages), body.attachments)
+        return Turn(
+            self,
+            chat,
+            question_id,
+            stream_id,
+            messages,
+            is_new=not body.regenerate,
+            changes=changes,
+            files=self._attachments.pending(self._id, question_id, body.attachments),
+        )
 
     async def recover(self) -> Recovery:
         """Add the lost answer to the last question, and return what became of the question."""
@@ -107,17 +119,28 @@ class Session:
         if stream_id in self._live:
             self._live.remove(stream_id)
 
-    async def save_question(self, chat: ChatHistory, changes: int) -> None:
+    async def save_question(self, chat: ChatHistory, changes: int, files: PendingFiles) -> None:
         """Save the conversation with a new question; ``changes`` is how many changes it was loaded with."""
+        await files.put()
         async with self.changing():
             if self._changes != changes and not chat.is_partial:
                 chat.merge(await self._conversations.load(self._id))
             await self._conversations.save(self._id, chat)
 
     async def save_answer(
-        self, chat: ChatHistory, question_id: str, text: str, end: StreamEnd, stream_id: str | None
+        self,
+        chat: ChatHistory,
+        question_id: str,
+        text: str,
+        end: StreamEnd,
+        stream_id: str | None,
+        files: PendingFiles,
     ) -> None:
-        """Save the conversation with an answer, unless another process has recovered it from its stream."""
+        """Save the conversation with an answer, unless another process has recovered it from its stream.
+
+        ``files`` are those of the question, which may not have been saved.
+        """
+        await files.put()
         async with self.changing():
             stored = await self._conversations.load(self._id, limit=1, leaf_id=question_id)
             if question_id in stored.tree:
@@ -157,6 +180,7 @@ class Turn:
         *,
         is_new: bool,
         changes: int,
+        files: PendingFiles,
     ) -> None:
         self.stream_id = stream_id
         self.messages = messages
@@ -165,6 +189,7 @@ class Turn:
         self._question_id = question_id
         self._is_new = is_new
         self._changes = changes
+        self._files = files
 
     def go_live(self) -> None:
         """List the turn's stream as live."""
@@ -174,13 +199,13 @@ class Turn:
     async def save_question(self) -> None:
         """Store the conversation with its new question; a question that is asked again is stored already."""
         if self._is_new:
-            await self._session.save_question(self._chat, self._changes)
+            await self._session.save_question(self._chat, self._changes, self._files)
 
     async def finish(self, text: str, end: StreamEnd) -> None:
         """Store the answer: the whole of it, or as much as there was when it was stopped or failed."""
         try:
             if is_kept(text, end):
-                await self._session.save_answer(self._chat, self._question_id, text, end, self.stream_id)
+                await self._session.save_answer(self._chat, self._question_id, text, end, self.stream_id, self._files)
         finally:
             self.abandon()
 
@@ -193,7 +218,14 @@ class Turn:
 class Sessions:
     """The sessions in use, by id. A session is dropped together with the last turn that has it."""
 
-    def __init__(self, conversations: ConversationStore, streams: StreamStore | None, max_messages: int | None) -> None:
+    def __init__(
+        self,
+        conversations: ConversationStore,
+        streams: StreamStore | None,
+        max_messages: int | None,
+        attachments: Attachments,
+    ) -> None:
+        self._attachments = attachments
         self._conversations = conversations
         self._streams = streams
         self._max_messages = max_messages
@@ -203,7 +235,7 @@ class Sessions:
         """Return the session of an id, creating it when it is not in use."""
         session = self._sessions.get(session_id)
         if session is None:
-            session = Session(session_id, self._conversations, self._streams, self._max_messages)
+            session = Session(session_id, self._conversations, self._streams, self._max_messages, self._attachments)
             self._sessions[session_id] = session
         return session
 
