@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
 from aibind.conversations import FileReference, FileStore, MemoryConversationStore, StoredFile
+from aibind.conversations.files import references_in
 from aibind.history import ChatHistory
 from aibind.sqlite import SqliteClient, SqliteMessageStore, migrate, wrap_sqlite3
 from aibind.sqlite.file_tables import MAX_PART_BYTES, PENDING_MS
 from testbed.counting import CountingClient
 from tests.support.harnesses import MESSAGE_STORES, open_message_harness
+
+ROOT = Path(__file__).parents[2]
 
 PICTURE = StoredFile.of(b"\x89PNG picture", "image/png", "a picture.png")
 SIZES = [0, 1, MAX_PART_BYTES - 1, MAX_PART_BYTES, MAX_PART_BYTES + 1, 7 * MAX_PART_BYTES + 5]
@@ -406,3 +410,63 @@ async def test_a_file_whose_upload_broke_off_is_absent_until_it_is_put_again(tmp
         await client.execute("DROP TRIGGER fail")
         await store.put_files("s", "m", [large])
         assert await store.find_file("s", large.reference.sha256) == large
+
+
+LIFE = """
+import asyncio, random, sys
+from pathlib import Path
+from aibind.sqlite import SqliteMessageStore, wrap_sqlite3
+from tests.conversations.test_files import SHARED, send
+
+async def live(path, seed):
+    source = random.Random(seed)
+    async with wrap_sqlite3(path) as client:
+        store = SqliteMessageStore(client)
+        for number in range(10_000):
+            await send(store, f"s{source.randrange(5)}", *source.sample(SHARED, 2))
+            if source.random() < 0.5:
+                await store.delete(f"s{source.randrange(5)}")
+            print(number, flush=True)
+
+asyncio.run(live(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+SHARED = [StoredFile.of(bytes([number]) * (MAX_PART_BYTES // 2 * number), "a/b") for number in range(1, 5)]
+
+
+@pytest.mark.processes
+async def test_processes_that_are_killed_leave_no_reference_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "aibind.db"
+    async with wrap_sqlite3(path) as client:
+        await migrate(client)
+        lives = [
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-c", LIFE, str(path), str(seed), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+            )
+            for seed in range(3)
+        ]
+        for life in lives:
+            assert life.stdout is not None
+            for _ in range(15):
+                assert await life.stdout.readline()
+            life.kill()
+            await life.communicate()
+        assert [life.returncode for life in lives] == [-9, -9, -9]
+        store = SqliteMessageStore(client)
+        sizes = {file.reference.sha256: len(file.data) for file in SHARED}
+        checked = 0
+        for session in await store.list_sessions():
+            chat = await store.load(session.session_id)
+            for message in chat.messages:
+                wanted = [reference.sha256 for reference in references_in(message)]
+                found = await store.read_files(session.session_id, wanted)
+                assert {sha256: len(data) for sha256, data in found.items()} == {
+                    sha256: sizes[sha256] for sha256 in wanted
+                }
+                checked += len(wanted)
+            await store.delete(session.session_id)
+        assert checked > 0
+        await let_an_hour_pass(client)
+        await store.cleanup()
+        assert await stored(client) == set()
+        assert await references(client) == []
