@@ -15,7 +15,9 @@ _MODULES = {
     "sqlite": "sqlite",
     "catch_up": "catch_up",
     "history": "history",
+    "turns": "turns",
     "server": "server",
+    "search": "search",
     "import": "import_time",
 }
 

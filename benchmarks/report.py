@@ -43,7 +43,7 @@ def write_report(names: Sequence[str], *, quick: bool = False, root: Path = ROOT
     for name in names:
         found["runs"][name] = _run_all(name, quick)
         found["machine"] = describe_machine()
-        found["date"] = datetime.now(UTC).date().isoformat()
+        found["date"] = _today()
         stored.write_text(json.dumps(found, indent=1) + "\n")
     sections = [section for section in SECTIONS if section.benchmark in found["runs"]]
     for section in sections:
@@ -60,9 +60,13 @@ def _run_all(name: str, quick: bool) -> list[dict[str, Any]]:
     for number, arguments in enumerate(sweep, 1):
         progress = Progress(f"{name} {number}/{len(sweep)}")
         options = benchmark.parse([*arguments, *(benchmark.quick if quick else ())])
-        runs.append(benchmark.run(options, progress.say).to_json())
+        runs.append({**benchmark.run(options, progress.say).to_json(), "date": _today()})
         progress.done()
     return runs
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
 
 
 def _look_up(run: Mapping[str, Any], path: str) -> Any:
@@ -99,6 +103,8 @@ def _section(section: Section, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = [f"## {section.title}", _to_markdown(text), "\n".join(lines)]
     served_by = {(run["options"]["loop"], run["options"]["http"]) for run in runs if "loop" in run["options"]}
     parts += [f"Served by uvicorn on {loop}, with {parser} as its HTTP parser." for loop, parser in sorted(served_by)]
+    if dates := sorted({run["date"] for run in runs if "date" in run}):
+        parts.append(f"Measured on {' and '.join(dates)}.")
     busy = [run["others_busy_percent"] for run in runs if run.get("others_busy_percent") is not None]
     if busy and max(busy) > LITTLE:
         parts.append(f"Other programs took up to {max(busy):.0f} % of the machine meanwhile, which lengthens times.")

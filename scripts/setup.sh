@@ -28,12 +28,12 @@ find_uv() {
   echo "$root/.tools/uv/bin/uv"
 }
 
-# sync GROUP…: makes .venv what the lock file says.
+# sync GROUP…: makes .venv what the lock file says. The yardsticks of the benchmarks are in a separate environment.
 sync() {
   say "Installing Python packages into .venv ($*)"
   # An environment that is there keeps its Python; another Python would make it anew.
   [ -x .venv/bin/python ] || UV_PYTHON_DOWNLOADS=never "$uv" venv --quiet --python "${UV_PYTHON:-$(find_python)}" .venv
-  UV_PYTHON_DOWNLOADS=never "$uv" sync --frozen --quiet --python .venv/bin/python "$@"
+  UV_PYTHON_DOWNLOADS=never "$uv" sync --frozen --quiet --python .venv/bin/python "$@" --no-group yardsticks
 }
 
 # together COMMAND… -- COMMAND…: runs both at once; what the second prints comes when the first has ended.

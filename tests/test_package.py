@@ -29,7 +29,7 @@ PUBLIC = {
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
-        WatchableSqliteClient Migration SqliteDatabase SqliteClient SqliteConversationStore
+        WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
         schema_sql wrap_sqlite3""",
     "aibind.streams": """

@@ -22,6 +22,7 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
         from aibind.cloudflare import wrap_d1
         from aibind.sqlite import migrate
         from benchmarks.support.reply import follow_reply, run_reply
+        from benchmarks.support.turn import store_conversation, store_turn
         from testbed.javascript import JavaScriptStreamStore
 
         asked = json.loads(await request.text())
@@ -30,7 +31,12 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
             await migrate(client)
             await JavaScriptStreamStore(client).make_tables()
             return _json({})
+        if path == "/conversation":
+            await store_conversation(wrap_d1(self.env.NATIVE_DB), **asked)
+            return _json({})
         client = wrap_d1(self.env.DB)
+        if path == "/turn":
+            return _json({"bytes": await store_turn(client, **asked)})
         if path == "/follow":
             return _json(await follow_reply(asked["kind"], client, asked["stream_id"]))
         return _json(await run_reply(client=client, **asked))

@@ -14,7 +14,7 @@ from testbed.workerd.rig import Rig, Worker
 from .measure import delay_figures, median_figures
 from .result import Figures, Result, Say
 
-__all__ = ["follow_in_isolates", "import_in_isolate", "open_isolates", "prepare", "reply_in_isolate"]
+__all__ = ["follow_in_isolates", "import_in_isolate", "open_isolates", "prepare", "reply_in_isolate", "turn_in_isolate"]
 
 PYTHON = "py314"
 MAX_ANSWER_S = 1200
@@ -25,8 +25,11 @@ FILES = {
         for module in (
             "benchmarks/__init__",
             "benchmarks/support/__init__",
+            "benchmarks/support/chat",
             "benchmarks/support/clocked",
             "benchmarks/support/reply",
+            "benchmarks/support/sizes",
+            "benchmarks/support/turn",
             "testbed/__init__",
             "testbed/javascript",
         )
@@ -72,6 +75,22 @@ def reply_in_isolate(
         "seconds": round(answer["seconds"], 3),
         "behind_ms": round(answer["behind_ms"], 1),
         "added_ms": round(answer["added_ms"], 3),
+    }
+
+
+def turn_in_isolate(rig: Rig, messages: int, seen: int) -> Figures:
+    """Store one turn after so many messages in the first isolate; return what the binding counted, and the bytes."""
+    conversation = {"session_id": f"session-{messages:06}", "messages": messages}
+    rig.ask("first", "/conversation", conversation, timeout_s=MAX_ANSWER_S)
+    rig.meter("first", 0)
+    answer = rig.ask("first", "/turn", {**conversation, "seen": seen}, timeout_s=MAX_ANSWER_S)
+    counted = rig.meter("first", 0)
+    return {
+        "statements": counted["statements"],
+        "round_trips": counted["roundTrips"],
+        "rows_read": counted["rowsRead"],
+        "rows_written": counted["rowsWritten"],
+        "bytes": answer["bytes"],
     }
 
 

@@ -232,7 +232,7 @@ class CorruptConversationError(ConversationError):
 class ConversationConflictError(ConversationError):
     """Raised when other writers keep saving a conversation first, or removed what was to be continued.
 
-    Nothing was written.
+    Nothing was written; in KV, what was written was overwritten.
     """
 
 

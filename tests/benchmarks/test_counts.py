@@ -20,6 +20,7 @@ import pytest
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream
 from benchmarks.support.reply import run_reply
+from benchmarks.support.turn import store_conversation, store_turn
 from testbed.counting import CountingClient
 from testbed.javascript import JavaScriptStreamStore
 from testbed.virtual_time import run_in_virtual_time
@@ -63,6 +64,14 @@ async def resume(chunks: int) -> Counts:
         return {"writing": writer.figures, "reading": reader.figures}
 
 
+async def turn(messages: int) -> Counts:
+    async with clients() as (client, _):
+        await store_conversation(client, "s", messages)
+        counting = CountingClient(client)
+        sent = await store_turn(counting, "s", messages, seen=10)
+        return {"both": {**counting.figures, "bytes": sent}}
+
+
 CASES: dict[str, Callable[[], Coroutine[Any, Any, Counts]]] = {
     "1,000 tokens in 10 s": lambda: reply(tokens=1000, rate=100, followers=1, elsewhere=False),
     "1,000 tokens in 10 s, three more followers in the process": lambda: reply(
@@ -74,6 +83,8 @@ CASES: dict[str, Callable[[], Coroutine[Any, Any, Counts]]] = {
     ),
     "10 tokens in 10 minutes, a follower elsewhere": lambda: reply(tokens=10, rate=1 / 60, followers=2, elsewhere=True),
     "resume of 1,200 chunks": lambda: resume(1200),
+    "a turn after 10 messages": lambda: turn(10),
+    "a turn after 10,000 messages": lambda: turn(10_000),
 }
 
 
@@ -97,6 +108,7 @@ def test_what_was_promised() -> None:
     assert ten_seconds["statements"] <= 45
     assert ten_seconds["rows_written"] <= 50
     assert limits["60,000 tokens in 10 minutes, a follower elsewhere"]["writing"]["statements"] <= 450
+    assert limits["a turn after 10 messages"] == limits["a turn after 10,000 messages"]
 
 
 def test_sixty_times_fewer_than_the_javascript_stores() -> None:

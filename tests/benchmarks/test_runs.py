@@ -21,6 +21,7 @@ D1 = {"statements", "round_trips", "rows_read", "rows_written", "seconds", "behi
 DELAYS = {"p50_ms", "p99_ms"}
 STORED = {"chunks_per_second", *DELAYS}
 CAUGHT_UP = {"first_byte_ms", "seconds", "peak_mb"}
+TURN = {"p50_ms", "load_p50_ms", "statements", "rows_read", "rows_written", "bytes"}
 
 EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
     "d1_cost": (D1 | {"fewer"}, {"javascript": D1}),
@@ -34,6 +35,21 @@ EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
     "history": (
         {"seconds", "build_seconds", "save_seconds", "load_seconds"},
         {"node": {"seconds", "save_seconds", "load_seconds"}},
+    ),
+    "turns": (TURN | {"first_token_ms"}, {"json_table": TURN, "sqlite_session": TURN, "langgraph": TURN}),
+    "search": (
+        {
+            "p50_ms",
+            "p95_ms",
+            "kinds",
+            "owner",
+            "cpu",
+            "first_seconds",
+            "after_turn_ms",
+            "after_turn_long_ms",
+            "index_percent",
+        },
+        {"scan": {"p50_ms", "p95_ms", "kinds"}},
     ),
     "server": (
         {*DELAYS, "kb_per_follower", "requests_per_second", "memory"},

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aibind.errors import ConversationConflictError
+from aibind.conversations import ConversationStore, MemoryConversationStore
+from aibind.errors import ConversationConflictError, MalformedTreeError
 from aibind.history import ChatHistory
 from aibind.sqlite.conversation_store import SqliteConversationStore
 from testbed.counting import CountingClient
@@ -37,8 +38,17 @@ async def expiry(database: Database) -> int:
     return value
 
 
-async def test_both_turns_of_two_clients_are_kept(database: Database) -> None:
-    one, two = (SqliteConversationStore(database.connect()) for _ in range(2))
+@pytest.fixture(params=["SQLite", "memory"])
+def stores(request: pytest.FixtureRequest, database: Database) -> tuple[ConversationStore, ConversationStore]:
+    """Return two stores over the same conversations."""
+    if request.param == "memory":
+        store = MemoryConversationStore()
+        return store, store
+    return SqliteConversationStore(database.connect()), SqliteConversationStore(database.connect())
+
+
+async def test_both_turns_of_two_clients_are_kept(stores: tuple[ConversationStore, ConversationStore]) -> None:
+    one, two = stores
     mine = ChatHistory()
     say(mine, "start")
     await one.save("s", mine)
@@ -51,6 +61,44 @@ async def test_both_turns_of_two_clients_are_kept(database: Database) -> None:
     assert '"mine"' in stored
     assert '"other"' in stored
     assert [message["content"] for message in other.messages] == ["start", "other"]
+    assert '"mine"' in other.to_json()
+
+
+async def test_a_chat_that_was_not_loaded_is_merged(stores: tuple[ConversationStore, ConversationStore]) -> None:
+    one, two = stores
+    first, second = ChatHistory(), ChatHistory()
+    say(first, "first")
+    say(second, "second")
+    await one.save("s", first)
+    await one.save("other", second)
+    await two.save("s", second)  # saved before, but in another session
+    assert second.size == 2
+    assert [message["content"] for message in (await one.load("s")).messages] == ["second"]
+    assert (await one.load("s")).size == 2
+    assert (await one.load("other")).size == 1
+
+
+async def test_a_loaded_chat_replaces_what_is_stored(stores: tuple[ConversationStore, ConversationStore]) -> None:
+    one, two = stores
+    chat = ChatHistory()
+    say(chat, "first")
+    await one.save("s", chat)
+    loaded = await two.load("s")
+    for text in ("short", "shorter"):
+        loaded.compact({"role": "system", "content": text})
+        await two.save("s", loaded)
+        assert (await one.load("s")).size == 1
+
+
+async def test_a_contradiction_is_refused(stores: tuple[ConversationStore, ConversationStore]) -> None:
+    one, two = stores
+    first, second = (ChatHistory(generate_id=lambda: "same") for _ in range(2))
+    say(first, "first")
+    say(second, "second")
+    await one.save("s", first)
+    with pytest.raises(MalformedTreeError, match="same"):
+        await two.save("s", second)
+    assert (await one.load("s")).to_json() == first.to_json()
 
 
 @pytest.mark.parametrize("later_ms", [-1, 0])
@@ -82,10 +130,10 @@ async def test_every_save_raises_the_expiry_and_is_one_statement(database: Datab
     assert client.statements == 5
 
 
-async def test_concurrent_turns_of_two_clients_are_all_kept(database: Database) -> None:
-    stores = [SqliteConversationStore(database.connect()) for _ in range(2)]
-
-    async def talk(store: SqliteConversationStore, name: str) -> None:
+async def test_concurrent_turns_of_two_clients_are_all_kept(
+    stores: tuple[ConversationStore, ConversationStore],
+) -> None:
+    async def talk(store: ConversationStore, name: str) -> None:
         for number in range(10):
             chat = await store.load("s")
             say(chat, f"{name}{number}")

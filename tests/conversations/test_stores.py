@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,6 +125,17 @@ async def test_memory_does_not_keep_what_has_expired() -> None:
     assert list(store._stored) == ["last"]
 
 
+async def test_memory_keeps_conversations_without_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryConversationStore(ttl_ms=None)
+    await store.save("s", chat_of("x"))
+    later = time.monotonic() + 1e9
+    monkeypatch.setattr("aibind.conversations.memory.time", SimpleNamespace(monotonic=lambda: later))
+    await store.save("other", chat_of("x"))
+    assert await store.cleanup() == 0
+    assert not (await store.load("s")).is_empty
+    assert repr(store) == "<MemoryConversationStore conversations=2 ttl_ms=None>"
+
+
 async def test_a_long_conversation(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "chats.db") as client:
         await migrate(client)
@@ -148,10 +161,10 @@ async def test_a_corrupt_row_is_left_alone(backend: Backend, data: str) -> None:
         await database.connect().execute(f"UPDATE {database.conversations} SET data = ?", (data,))
     else:
         assert isinstance(store, MemoryConversationStore)
-        store._stored["sick"] = (data, store._stored["sick"][1])
-    for _ in range(2):
+        store._stored["sick"] = store._stored["sick"]._replace(text=data, version=object())
+    for use in (store.load("sick"), store.save("sick", chat_of("over it")), store.load("sick")):
         with pytest.raises(CorruptConversationError, match=r'"sick".*left as it is') as caught:
-            await store.load("sick")
+            await use
         assert caught.value.session_id == "sick"
         place = f'table "{database.conversations}"' if database else "memory"
         assert f'"sick" in {place} cannot be read' in str(caught.value)
@@ -272,8 +285,9 @@ async def test_options_are_checked() -> None:
         for options in ({"ttl_ms": 0}, {"ttl_ms": -1}, {"max_bytes": 0}, {"table": "a b"}, {"table": "sqlite_x"}):
             with pytest.raises(ValueError):
                 SqliteConversationStore(client, **options)
-    with pytest.raises(ValueError):
-        MemoryConversationStore(ttl_ms=0)
+    for ttl_ms in (0, -1, math.nan):
+        with pytest.raises(ValueError, match="None for no limit"):
+            MemoryConversationStore(ttl_ms=ttl_ms)  # type: ignore[arg-type]
 
 
 async def test_a_conversation_survives_its_process(tmp_path: Path) -> None:

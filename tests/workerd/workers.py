@@ -22,6 +22,7 @@ CHECKS = {
             "tests/fixtures",
             "tests/support/__init__.py",
             "tests/support/differences.py",
+            "tests/support/turns.py",
             "tests/workerd/__init__.py",
             "tests/workerd/inside",
         )

@@ -198,9 +198,9 @@ class Attachments:
     async def import_(self, session_id: str, chat: ChatHistory) -> ChatHistory:
         """Return an exported conversation as it is to be saved in a session, after storing the files that it brings.
 
-        Whoever sends a conversation must not get at files by their hashes, so a text stands for a reference whose file
-        is not there. Without a FileStore the files stay in the messages. Raises RequestError for a file that is not
-        what its reference says.
+        A text stands for a reference whose file does not come with it, so that nobody gets at files by their hashes.
+        Without a FileStore the files stay in the messages. Raises RequestError for a file that is not what its
+        reference says.
         """
         data = chat.tree.serialize()
         if not any(True for _ in _reference_parts(data)):

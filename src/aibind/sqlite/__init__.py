@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from .driver import SqliteDatabase, wrap_sqlite3
     from .message_store import SqliteMessageStore
     from .schema import Migration, TableNames, migrate, migrations, schema_sql
+    from .search import SearchHit
     from .stream_store import SqliteStreamStore
 
 __all__ = [
     "Migration",
+    "SearchHit",
     "SqliteClient",
     "SqliteConversationStore",
     "SqliteDatabase",
@@ -44,6 +46,7 @@ __getattr__ = load_on_demand(
         "message_store": "SqliteMessageStore",
         "driver": "SqliteDatabase wrap_sqlite3",
         "schema": "Migration TableNames migrate migrations schema_sql",
+        "search": "SearchHit",
         "stream_store": "SqliteStreamStore",
     },
 )

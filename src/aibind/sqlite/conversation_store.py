@@ -22,7 +22,8 @@ _NEVER_MS: Final = 253_402_300_799_999
 """The end of the year 9999, in milliseconds: the column is NOT NULL, and JavaScript reads this as a number."""
 
 _MAX_TRIES: Final = 20
-_MAX_WAIT_S: Final = 0.02
+_FIRST_WAIT_S: Final = 0.02
+_MAX_WAIT_S: Final = 1.0
 
 _MAX_STEP_MS: Final = 1000
 """Milliseconds by which a stored expiry may be later and still be raised; beyond that the time to live is shorter."""
@@ -125,9 +126,7 @@ class SqliteConversationStore:
         version = self._versions.get(chat)
         if version is not None and version.session_id != session_id:
             version = None
-        from random import random  # Workers refuse random numbers while modules are loaded
-
-        for _ in range(_MAX_TRIES):
+        for number in range(_MAX_TRIES):
             text = encode_chat(session_id, chat, self._max_bytes)
             expires_at = self._next_expiry(version)
             if version is None:
@@ -139,12 +138,15 @@ class SqliteConversationStore:
             if result.rows:
                 self._versions[chat] = _version(session_id, result.rows[0])
                 return
+            from random import random  # Workers refuse random numbers while modules are loaded
+
+            # Before the read: time between a read and its write is time for others to save first.
+            await sleep(random() * min(_FIRST_WAIT_S * 2**number, _MAX_WAIT_S))
             rows = (await self._client.execute(self._select, (session_id,))).rows
             version = None
             if rows:
                 chat.merge(self._decode(session_id, rows[0]))
                 version = _version(session_id, rows[0])
-            await sleep(random() * _MAX_WAIT_S)
         raise ConversationConflictError(
             f'Conversation "{session_id}" was saved by others at every attempt. Nothing was written: save it again',
             session_id,

@@ -19,6 +19,7 @@ from .message_pages import read_page
 from .message_rows import id_of, key_of, nodes_of, rows_of, session_of
 from .message_sql import MAX_SWEPT_SESSIONS, MessageSql, SessionChange
 from .schema import FILES_TABLE, MESSAGE_FILES_TABLE, MESSAGES_TABLE, SESSIONS_TABLE
+from .search import MessageSearch, SearchHit
 
 __all__ = ["SqliteMessageStore"]
 
@@ -81,6 +82,7 @@ class SqliteMessageStore:
         self._file_sql = FileSql(files_table, message_files_table, sessions_table, messages_table)
         self._files = FileTables(client, self._file_sql)
         self._ttl_ms = ttl_ms
+        self._search = MessageSearch(client, sessions_table, messages_table)
         self._page_rows = _LOCAL_PAGE_ROWS if isinstance(client, WatchableSqliteClient) else _REMOTE_PAGE_ROWS
 
     def __repr__(self) -> str:
@@ -137,6 +139,8 @@ class SqliteMessageStore:
         # Messages that others added in between are not among those that a summary of this chat would replace.
         is_alone = next_seq == changes.mark + len(changes.added)
         tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
+        if changes.removed:
+            await self._search.forget_messages(session_id, [key_of(node_id) for node_id in changes.removed])
 
     async def list_sessions(
         self, *, owner: str | None = None, limit: int = 50, before: SessionInfo | None = None
@@ -180,6 +184,23 @@ class SqliteMessageStore:
         rows = (await self._execute(self._sql.select(session_id, key_of(message_id), now_ms()))).rows
         return id_of(cast("str", rows[0]["active_leaf_id"])) if rows else None
 
+    async def search(
+        self, query: str, *, owner: str | None = None, session_id: str | None = None, limit: int = 20
+    ) -> list[SearchHit]:
+        """Return the messages that contain every term of a query, newest first.
+
+        Terms are what stands between spaces. Each may be anywhere in the message, also inside a word; case, accents and
+        punctuation are ignored, and nothing in a query is an operator. The first 16 terms count, and the first 64
+        characters of each. A query without letters, digits and symbols finds nothing. ``owner`` and ``session_id``
+        limit the search to an owner's sessions and to one session.
+
+        A search first indexes what was saved in these sessions since the last one; the tables for that are made by the
+        first. Raises ValueError for a ``limit`` below 1.
+        """
+        if limit < 1:
+            raise ValueError(f"limit is {limit}: give 1 or more")
+        return await self._search.search(query, owner, session_id, limit)
+
     async def rename(self, session_id: str, title: str | None) -> bool:
         """Change the title of a session, and return False when it is unknown or has expired."""
         return bool((await self._execute(self._sql.rename(session_id, title, now_ms()))).rows)
@@ -187,6 +208,7 @@ class SqliteMessageStore:
     async def delete(self, session_id: str) -> None:
         """Delete a conversation; an unknown one is not an error."""
         await self._client.batch([*self._file_sql.delete(session_id), *self._sql.delete(session_id)])
+        await self._search.forget(session_id)
 
     async def put_files(self, session_id: str, message_id: str, files: Sequence[StoredFile]) -> None:
         """Store the files of a message that is about to be saved, each once for all messages that refer to it.
@@ -217,7 +239,9 @@ class SqliteMessageStore:
             count = len((await self._client.batch(statements))[-1].rows)
             removed += count
             if count < MAX_SWEPT_SESSIONS:
-                return removed
+                break
+        await self._search.forget(None)
+        return removed
 
     # --- loading ---
 

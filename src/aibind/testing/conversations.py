@@ -143,6 +143,37 @@ async def a_compacted_conversation_is_short(harness: ConversationStoreHarness) -
     assert _texts(await store.load("s")) == ["what was said"]
 
 
+# --- several writers ---
+
+
+@check
+async def saves_that_cross_keep_both_sides(harness: ConversationStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    await store.save("s", _chat("one", "two"))
+    mine, theirs = await store.load("s"), await other.load("s")
+    mine.append({"role": "user", "content": "mine"})
+    theirs.append({"role": "user", "content": "theirs"})
+    await store.save("s", mine)
+    await other.save("s", theirs)
+    mine.append({"role": "assistant", "content": "mine as well"})
+    await store.save("s", mine)
+    chat = await other.load("s")
+    assert _texts(chat) == ["one", "two", "mine", "mine as well"]
+    assert [leaf.message["content"] for leaf in chat.tree.get_leaves()] == ["mine as well", "theirs"]
+
+
+@check
+async def what_was_removed_stays_away(harness: ConversationStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    await store.save("s", _chat("one", "two", "three"))
+    chat = await other.load("s")
+    chat.tree.remove(chat.node_ids[1])
+    await other.save("s", chat)
+    chat.append({"role": "assistant", "content": "another two"})
+    await other.save("s", chat)
+    assert (await store.load("s")).to_json() == chat.to_json()
+
+
 # --- several sessions ---
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import d1, files, fixtures, imports, javascript, kv, odd, sessions, timers, workers_ai
+from . import d1, files, fixtures, imports, javascript, kv, odd, search, sessions, timers, workers_ai
 from .bench import KINDS, Bench, checks_of_each_kind, checks_once
 from .stores import SUITES
 
@@ -20,6 +20,7 @@ _MODULES = (
     javascript,
     kv,
     odd,
+    search,
     sessions,
     timers,
     workers_ai,

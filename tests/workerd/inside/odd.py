@@ -267,7 +267,7 @@ async def other_bindings_are_no_namespace(bench: Bench) -> None:
 
 @checks_of_each_kind
 async def any_session_id_has_its_own_value(bench: Bench) -> None:
-    store = KVConversationStore(bench.kv)
+    store = KVConversationStore(bench.kv, verify_s=None)
     ids = ("", ".", "..", "a\0b", "a\nb", "é日本👋", "a/b?c#d%20", "   ", "a:b", "conv")
     for session_id in ids:
         await store.save(session_id, _chat(f"for {session_id}"))

@@ -15,6 +15,7 @@ from aibind.errors import AibindError
 from aibind.sqlite import SqliteStreamStore
 from aibind.streams import DurableStream, HttpResponse
 
+from . import turns
 from .bench import Bench
 
 SAID = "word{} "
@@ -31,6 +32,8 @@ async def serve(worker: Any, request: Any, path: str) -> Any:
     if path == "/empty":
         await Bench("raw", worker.env, import_from_javascript("cloudflare:workers").env).empty()
         return _json({})
+    if path.startswith("/turns/"):
+        return _json(await turns.serve(worker.env, path, body))
     store = SqliteStreamStore(wrap_d1(worker.env.DB), lease_ms=body.get("lease_ms", 30_000))
     if body.get("shared"):  # one store for all requests, as a module would have that makes it when it is imported
         store = _shared.setdefault("store", store)

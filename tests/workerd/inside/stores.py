@@ -92,7 +92,7 @@ class KVConversations:
         self._prefix = f"check-{self._number}"
 
     async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
-        return KVConversationStore(self._bench.kv, prefix=self._prefix, ttl_sec=ttl_ms // 1000)
+        return KVConversationStore(self._bench.kv, prefix=self._prefix, ttl_sec=ttl_ms // 1000, verify_s=0.01)
 
 
 @dataclass(frozen=True, slots=True)
