@@ -23,6 +23,7 @@ from aibind.sqlite import (
     SqliteResult,
     SqliteValue,
     Statement,
+    TableNames,
     migrate,
     wrap_sqlite3,
 )
