@@ -107,7 +107,7 @@ async def a_turn_with_an_attachment(bench: Bench) -> None:
 
 @check
 async def a_turn_with_a_file_is_billed_for_these_rows(bench: Bench) -> None:
-    """Of each save, the message, the session and their indexes are four. Of a file, it, its reference and theirs."""
+    """Of each save, a message with two indexes and the session are four. Of a file, it, its reference and theirs."""
     client = CountingClient(wrap_d1(bench.db))
     store = SqliteMessageStore(client)
     chat = ChatHistory()

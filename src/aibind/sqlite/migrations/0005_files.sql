@@ -1,7 +1,7 @@
 -- Files that messages refer to, each kept once, by the SHA-256 of its bytes.
 --
 -- A file that is longer than a row may be has several rows, its parts. Part 0 is written last, and size is that of the
--- whole file. With a rowid, unlike messages: rows are large, so that look-ups WITHOUT ROWID would be slower.
+-- whole file. With a rowid, as for messages: rows are large, so that look-ups WITHOUT ROWID would be slower.
 --
 -- A row of message_files says that a message refers to a file, and in pending_at when that began, as long as the message
 -- is not stored. A file is deleted with the last of these rows. They are found by their file when it may be the last.
