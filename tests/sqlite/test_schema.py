@@ -81,9 +81,9 @@ def test_a_chunk_costs_one_row() -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(schema_sql())
     roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
-    # Conversations, messages and files have the index of their key beside them, as large rows are better off with a rowid.
-    # Messages are also found by their parent, sessions by their owner, streams by their session, and
-    # references by their file.
+    # Conversations, messages and files have the index of their key beside them, as large rows are better off with a
+    # rowid. Messages are also found by their parent, sessions by their owner, streams by their session, and references
+    # by their file.
     in_one = ["aibind_stream_chunks"]
     with_index = [
         "aibind_stream_status",
