@@ -25,7 +25,8 @@ PUBLIC = {
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
-        EchoModel Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall Usage""",
+        EchoModel Finish Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall
+        Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """

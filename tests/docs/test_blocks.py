@@ -134,7 +134,9 @@ async def test_the_servers_serve(page: str, tmp_path: Path, monkeypatch: pytest.
     names: dict[str, Any] = {"__name__": "main"}
     for block in BLOCKS[ROOT / page]:
         if block.mark == "run" and "lifespan" not in names:
-            exec(compile_block(block), names)
+            outcome = eval(compile_block(block), names)
+            if inspect.isawaitable(outcome):  # a block with await
+                await outcome
     app = names.get("app") or create_app(names["handler"])
     async with names["lifespan"](app), serve(app) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
         response = await client.post("/__aibind__/stream", content='{"prompt": "/short Hello", "sessionId": "me"}')

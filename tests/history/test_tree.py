@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from aibind.errors import HistoryError, MalformedTreeError, NodeNotFoundError
-from aibind.history import MessageTree, Siblings, TreeNode, TreePath
+from aibind.history import MessageTree, Siblings, TreeNode, TreePath, reader
+from aibind.history.entry import Entry, entry_from_data
 
 from .support import assistant, compact_json, look_up, node, numbered, saved, user
 
@@ -449,6 +450,54 @@ def test_however_a_tree_was_printed_it_is_saved_as_javascript_prints_it(change: 
     again = MessageTree.from_json(strange)
     assert again.to_json() == text
     assert again.get_active_path() == tree.get_active_path()
+
+
+USAGE = {"inputTokens": 0, "outputTokens": 123456}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "is_known"),
+    [
+        ({}, True),
+        ({"any": "string"}, True),
+        ({"streamId": "é\n"}, True),
+        ({"streamId": "x", "finish": "stopped", "finishReason": "stop", "usage": USAGE}, True),
+        ({"streamId": "x", "finishReason": "stop", "usage": USAGE}, True),
+        ({"streamId": "x", "usage": USAGE}, True),
+        ({"streamId": "x", "usage": {**USAGE, "outputTokens": -1}}, False),
+        ({"streamId": "x", "usage": {**USAGE, "outputTokens": 2**60}}, False),
+        ({"usage": USAGE, "streamId": "x"}, False),
+        ({"1": "a", "0": "b"}, False),
+    ],
+)
+def test_what_a_turn_keeps_is_read_without_decoding_it(
+    metadata: dict[str, Any], is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def decode(key: str, data: Any) -> Entry:
+        decoded.append(key)
+        return entry_from_data(key, data)
+
+    tree = MessageTree()
+    node_id = tree.append(user("Hello"), metadata)
+    monkeypatch.setattr(reader, "entry_from_data", decode)
+    again = MessageTree.from_json(tree.to_json())
+    assert again.to_json() == tree.to_json()
+    assert look_up(again, node_id).metadata == metadata
+    assert decoded == ([] if is_known else [node_id])
+
+
+@pytest.mark.parametrize("count", ["01", "1.", "1.0", "1e2", "+1"])
+def test_counts_in_another_form_are_written_as_ours_or_refused(count: str) -> None:
+    text = compact_json(saved([node("a", metadata={"streamId": "x", "usage": USAGE})], ["a"], "a"))
+    strange = text.replace("123456", count)
+    try:
+        again = MessageTree.from_json(strange)
+    except MalformedTreeError:
+        assert count in ("01", "1.", "+1")
+    else:
+        assert again.to_json() == text.replace("123456", str(int(float(count))))
 
 
 def test_fields_that_are_unknown_here_are_kept() -> None:

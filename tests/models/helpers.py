@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from aibind.models import Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from aibind.models import Finish, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 from aibind.models.openai import OpenAIModel
 from tests.support.endpoint import Endpoint
 
@@ -22,6 +22,11 @@ def model_at(endpoint: Endpoint, **options: Any) -> OpenAIModel:
 
 
 async def collect(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
+    """Collect the events of a model of ours but for its reason to stop: see :func:`collect_all`."""
+    return [event for event in await collect_all(model, request) if not isinstance(event, Finish)]
+
+
+async def collect_all(model: Model, request: ModelRequest = HELLO) -> list[ModelEvent]:
     """Collect the events of a model of ours, which yields no plain strings."""
     return [the_event(event) async for event in model.stream(request)]
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import pytest
 
 from aibind.errors import ModelError
-from aibind.models import ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from aibind.models import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 from aibind.models.chat import ChatAnswer, ChatReply, Redactor, chat_body, encode_body
 from tests.support.endpoint import delta, texts, usage
 
@@ -49,12 +49,19 @@ async def test_a_streamed_answer(size: int, end: list[str]) -> None:
     call = delta(tool_calls=[{"index": 0, "id": "c1", "function": {"name": "f", "arguments": "{}"}}])
     body = sse(*texts("Hel", "lo 👋", finish="tool_calls")[:-1], call, delta("tool_calls"), usage(3, 4), *end)
     events = [event async for event in answer_of(body, "text/event-stream", size)]
-    assert events == [TextDelta("Hel"), TextDelta("lo 👋"), ToolCall("c1", "f", "{}"), Usage(3, 4)]
+    assert events == [
+        TextDelta("Hel"),
+        TextDelta("lo 👋"),
+        ToolCall("c1", "f", "{}"),
+        Finish("tool_calls"),
+        Usage(3, 4),
+    ]
 
 
 async def test_an_answer_in_one_piece() -> None:
     body = json.dumps({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}).encode()
-    assert [event async for event in answer_of(body, "application/json; charset=utf-8")] == [TextDelta("Hello")]
+    events = [event async for event in answer_of(body, "application/json; charset=utf-8")]
+    assert events == [TextDelta("Hello"), Finish("stop")]
 
 
 async def test_an_answer_that_was_cut() -> None:
@@ -76,7 +83,7 @@ def test_a_reply_needs_no_redactor() -> None:
     reply = ChatReply()
     assert list(reply.feed(delta(content="Hello"))) == [TextDelta("Hello")]
     assert list(reply.feed(delta("stop"))) == []
-    assert (reply.finished, reply.done, reply.end(), reply.failure) == (True, False, [], None)
+    assert (reply.finished, reply.done, reply.end(), reply.failure) == (True, False, [Finish("stop")], None)
 
 
 def test_a_redactor_leaves_short_secrets_and_shows_none() -> None:

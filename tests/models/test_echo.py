@@ -13,10 +13,10 @@ from annotated_types import MultipleOf
 from pydantic import BaseModel, Field
 
 from aibind.errors import ModelError
-from aibind.models import EchoModel, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from aibind.models import EchoModel, Finish, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 from aibind.server import prompts
 
-from .helpers import ask, calls_of, collect, collect_until_error, reasoning_of, text_of, usage_of
+from .helpers import ask, calls_of, collect, collect_all, collect_until_error, reasoning_of, text_of, usage_of
 
 FAST = EchoModel(tokens_per_second=0)
 TALK = ModelRequest(
@@ -35,6 +35,12 @@ async def test_a_reply_refers_to_the_conversation() -> None:
     assert "*Tell me about lighthouses*" in text
     assert "6 words" in text
     assert "first thing" in text_of(await collect(FAST, ask("hello")))
+
+
+async def test_a_reply_ends_with_its_reason_and_usage() -> None:
+    *_, finish, usage = await collect_all(FAST)
+    assert finish == Finish("stop")
+    assert isinstance(usage, Usage)
 
 
 async def test_a_reply_is_markdown_worth_looking_at() -> None:
@@ -133,6 +139,7 @@ async def test_tools_calls_the_first_tool_with_fitting_arguments() -> None:
     assert call.name == "weather"
     assert json.loads(call.arguments)["days"] >= 1
     assert [type(event) for event in events[-2:]] == [ToolCall, Usage]
+    assert Finish("tool_calls") in await collect_all(FAST, ask("/tools in Reykjavik", tools=tools))
     [unasked] = calls_of(await collect(FAST, ask("/tools hi")))
     assert (unasked.name, json.loads(unasked.arguments)) == ("echo", {"text": "/tools hi"})
     assert unasked.id != call.id
@@ -205,7 +212,7 @@ async def test_the_pace_does_not_drift_when_sleeps_are_late(monkeypatch: pytest.
     start = clock.now
     times = [clock.now - start async for _ in EchoModel(tokens_per_second=100).stream(ask("/long 500 x"))]
     assert times[0] == 0
-    for number, at in enumerate(times[:-1]):
+    for number, at in enumerate(times[:-2]):
         assert number / 100 <= at + 1e-6 < number / 100 + 0.005
 
 

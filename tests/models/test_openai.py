@@ -9,11 +9,11 @@ import httpx2
 import pytest
 
 from aibind.errors import ModelError
-from aibind.models import ModelEvent, ModelRequest, OpenAIModel, ReasoningDelta, TextDelta, ToolCall, Usage
+from aibind.models import Finish, ModelEvent, ModelRequest, OpenAIModel, ReasoningDelta, TextDelta, ToolCall, Usage
 from tests.support.endpoint import Endpoint, Exchange, Reply, delta, every, failure, texts, usage
 from tests.support.models import PATIENCE_S
 
-from .helpers import HELLO, ask, calls_of, collect, collect_until_error, model_at, text_of, usage_of
+from .helpers import HELLO, ask, calls_of, collect, collect_all, collect_until_error, model_at, text_of, usage_of
 
 
 async def answer(reply: Reply, request: ModelRequest = HELLO, **options: Any) -> list[ModelEvent]:
@@ -150,7 +150,8 @@ async def test_a_last_message_without_a_blank_line_counts() -> None:
 @pytest.mark.parametrize("reason", ["stop", "length", "model_length", "eos", "tool_calls", "something_new"])
 async def test_reasons_that_end_an_answer_normally(reason: str) -> None:
     data = [*texts("as far as it", finish=reason), usage(1, 4)]
-    assert await answer(Reply(data, done=False)) == [TextDelta("as far as it"), Usage(1, 4)]
+    async with Endpoint(Reply(data, done=False)) as endpoint, model_at(endpoint) as model:
+        assert await collect_all(model) == [TextDelta("as far as it"), Finish(reason), Usage(1, 4)]
 
 
 async def test_a_refusal_is_text() -> None:

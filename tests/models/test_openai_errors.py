@@ -14,7 +14,7 @@ from typing import Any, Literal
 import pytest
 
 from aibind.errors import ModelError, ModelTimeoutError
-from aibind.models import ModelEvent, ModelRequest, OpenAIModel, TextDelta, Usage
+from aibind.models import Finish, ModelEvent, ModelRequest, OpenAIModel, TextDelta, Usage
 from tests.support.endpoint import Endpoint, Exchange, Reply, delta, every, failure, texts, usage
 from tests.support.models import PATIENCE_S
 
@@ -267,21 +267,21 @@ async def test_an_answer_with_nothing_in_it(body: Any) -> None:
 
 async def test_a_filtered_answer_keeps_its_text_and_fails() -> None:
     events, error, _ = await failing(Reply([*texts("so far", finish="content_filter"), usage(1, 2)]))
-    assert events == [TextDelta("so far"), Usage(1, 2)]
+    assert events == [TextDelta("so far"), Finish("content_filter"), Usage(1, 2)]
     assert (error.code, error.retryable) == ("content_filter", False)
 
 
 @pytest.mark.parametrize("reason", ["error", "insufficient_system_resource"])
 async def test_a_model_that_gives_up(reason: str) -> None:
     events, error, _ = await failing(Reply(texts("so far", finish=reason)))
-    assert events == [TextDelta("so far")]
+    assert events == [TextDelta("so far"), Finish(reason)]
     assert (error.code, error.retryable) == (reason, True)
 
 
 async def test_structured_output_that_was_cut_off_by_the_limit_fails() -> None:
     reply = Reply([*texts('{"a": 1', finish="length"), usage(1, 2)])
     events, error, _ = await failing(reply, request=ask("hi", json_schema={}))
-    assert events == [TextDelta('{"a": 1'), Usage(1, 2)]
+    assert events == [TextDelta('{"a": 1'), Finish("length"), Usage(1, 2)]
     assert error.code == "length"
     assert "structured output" in str(error)
 
@@ -289,7 +289,7 @@ async def test_structured_output_that_was_cut_off_by_the_limit_fails() -> None:
 async def test_a_tool_call_that_was_cut_off_by_the_limit_is_not_given() -> None:
     call = {"index": 0, "id": "a", "function": {"name": "delete", "arguments": '{"path": "/'}}
     events, error, _ = await failing(Reply([delta(tool_calls=[call]), delta("length"), usage(1, 2)]))
-    assert events == [Usage(1, 2)]
+    assert events == [Finish("length"), Usage(1, 2)]
     assert error.code == "length"
     assert "tool call" in str(error)
 
@@ -309,7 +309,7 @@ async def test_a_tool_call_without_a_name_fails() -> None:
 async def test_a_refusal_of_structured_output_fails() -> None:
     data = [delta(refusal="I cannot"), delta(refusal=" do that."), delta("stop")]
     events, error, _ = await failing(Reply(data), request=ask("hi", json_schema={}))
-    assert events == []
+    assert events == [Finish("stop")]
     assert error.code == "refusal"
     assert "I cannot do that." in str(error)
 

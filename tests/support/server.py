@@ -1,6 +1,7 @@
 """A chat server in a separate process, to be killed: ``python -m tests.support.server --database FILE``.
 
-It prints its port as its first line. A prompt that is a number is answered with that many numbered words.
+It prints its port as its first line. A prompt that is a number is answered with that many numbered words. With
+``--endpoint`` a model there answers, which may call the tools of tests.support.tools.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import uvicorn
 
-from aibind.models import ModelEvent, ModelRequest, TextDelta
+from aibind.models import ModelEvent, ModelRequest, OpenAIModel, TextDelta
 from aibind.server import StreamHandler, create_app
 from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
+from tests.support.tools import TOOLSETS
 
 
 class CountingModel:
@@ -42,14 +44,18 @@ async def main() -> None:
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--note", type=Path)
     parser.add_argument("--messages", type=bool, default=False)
+    parser.add_argument("--endpoint")
     options = parser.parse_args()
     async with wrap_sqlite3(options.database) as client:
         await migrate(client)
         handler = StreamHandler(
-            model=CountingModel(options.rate, options.note),
+            model=OpenAIModel("any", base_url=options.endpoint)
+            if options.endpoint
+            else CountingModel(options.rate, options.note),
             resumable=True,
             store=SqliteStreamStore(client, lease_ms=options.lease_ms),
             conversations=SqliteMessageStore(client) if options.messages else SqliteConversationStore(client),
+            toolsets=TOOLSETS,
         )
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))

@@ -1,8 +1,9 @@
 """A reader of saved trees that keeps the text of most nodes without decoding it.
 
-Nearly every node of a chat is a role, a text and at most one string of metadata, printed by ``JSON.stringify`` or by
-aibind. One regular expression matches that shape, in exactly the form that aibind writes, so that the text can be kept
-undecoded. A node that does not match is decoded, checked and encoded again, with the same result, only slower.
+Nearly every node of a chat is a role, a text and at most one string of metadata, or what a turn keeps of its stream and
+its cost, printed by ``JSON.stringify`` or by aibind. One regular expression matches that shape, in exactly the form
+that aibind writes, so that the text can be kept undecoded. A node that does not match is decoded, checked and encoded
+again, with the same result, only slower.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ __all__ = ["SavedTree", "read_nodes", "read_tree"]
 # string escaped exactly as JSON.stringify does it, except that it has no lone surrogates.
 _PLAIN = r'[^"\\\x00-\x1f\ud800-\udfff]*+'
 _STRING = rf'"{_PLAIN}(?:\\(?:["\\bfnrt]|u00(?:0[0-7be-f]|1[0-9a-f])){_PLAIN})*+"'
+_COUNT = r"(?:0|[1-9][0-9]{0,14}+)"
+_METADATA = (
+    rf'\{{(?:"streamId":{_STRING}(?:,"finish":{_STRING})?(?:,"finishReason":{_STRING})?'
+    rf'(?:,"usage":\{{"inputTokens":{_COUNT},"outputTokens":{_COUNT}\}})?|{_STRING}:{_STRING})?\}}'
+)
 _NODE = re.compile(
     rf'(?P<head>"(?P<id>{_PLAIN})":\{{"id":"(?P=id)","message":\{{"role":{_STRING},"content":{_STRING}\}},'
     rf'"parentId":(?:null|"(?P<parent>{_PLAIN})"),"children":\[)(?P<children>(?:"{_PLAIN}"(?:,"{_PLAIN}")*+)?)'
-    rf'(?P<tail>\],"metadata":\{{(?:{_STRING}:{_STRING})?\}},"createdAt":"{_PLAIN}"\}})'
+    rf'(?P<tail>\],"metadata":{_METADATA},"createdAt":"{_PLAIN}"\}})'
 )
 _SPACE = re.compile(r"[ \t\n\r]*+")
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from .._lazy import load_on_demand
 from .._public import publish
 from .echo import EchoModel
-from .model import Message, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from .model import Finish, Message, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 
 if TYPE_CHECKING:
     from .openai import OpenAIModel
 
 __all__ = [
     "EchoModel",
+    "Finish",
     "Message",
     "Model",
     "ModelEvent",

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 from ..history import Message
 
 __all__ = [
+    "Finish",
     "Message",
     "Model",
     "ModelEvent",
@@ -44,6 +45,16 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """The model's own reason to stop, such as ``stop``, ``length`` or ``tool_calls``.
+
+    It comes after all that the model says, at most once, and not when the model gave no reason.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """The cost of an answer, in tokens. It comes last, at most once."""
 
@@ -51,7 +62,7 @@ class Usage:
     output_tokens: int = 0
 
 
-ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCall | Usage
+ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCall | Finish | Usage
 """One event of a model's answer."""
 
 

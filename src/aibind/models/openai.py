@@ -144,7 +144,7 @@ class OpenAIModel:
             await self._client.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Answer ``request``: text as it comes, then whole tool calls, then the usage.
+        """Answer ``request``: text as it comes, then whole tool calls, the reason to stop and the usage.
 
         Raises ModelError, or ModelTimeoutError after a silence of ``timeout_s``. Closing the iterator or cancelling the
         task closes the connection, so that the endpoint stops.

@@ -1,82 +1,171 @@
 """Questions and answers in a conversation's tree.
 
-A question that a durable stream answers has that stream's id in its metadata (``streamId``), and so has the answer.
+A question that a durable stream answers has that stream's id in its metadata (``streamId``), and so has each message of
+the answer. An answer is a chain of messages below its question: for each round of tool calls the model's message and
+the tools' results, and at the end a message of the model without results below it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from ..errors import NodeNotFoundError, RequestError
 from ..history import ChatHistory
-from ..history.node import TreeNode
+from ..history.node import Message, TreeNode
 from ..streams.store import StreamEnd
+from .answers import Answer
 from .requests import StreamBody
 
-__all__ = ["add_answer", "is_answered", "is_kept", "last_question", "pending_stream", "place_question"]
+__all__ = [
+    "OpenTurn",
+    "add_messages",
+    "continuation_of",
+    "count_stored",
+    "find_open_turn",
+    "is_kept",
+    "last_question",
+    "pending_stream",
+    "place_question",
+    "question_of",
+]
 
 
 def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None, *, by_reference: bool = False) -> str:
     """Return the id of the message that a request wants answered, after adding it when it is new.
 
     With ``by_reference`` it refers to its attachments. Raises RequestError for a message that the conversation does not
-    have.
+    have, or that cannot be edited or answered.
     """
     metadata = {"streamId": stream_id} if stream_id else None
     try:
         if body.regenerate:
-            return _question_of(chat, body.regenerate)
+            question_id = question_of(chat, body.regenerate)
+            if question_id is None:
+                raise RequestError("This message answers nothing: regenerate needs an answer")
+            return question_id
         if body.edit:
+            node = chat.tree.get(body.edit)
+            if node is not None and node.message.get("role") != "user":
+                raise RequestError("This message is not a user's: edit needs the id of a question")
             return chat.edit(body.edit, body.question(by_reference=by_reference), metadata)
     except NodeNotFoundError as error:
         raise RequestError(f'This conversation has no message "{error.node_id}"', 404) from error
     return chat.append(body.question(by_reference=by_reference), metadata)
 
 
-def is_kept(text: str, end: StreamEnd) -> bool:
-    """Return whether an answer goes into the conversation: it is whole, or it got as far as its first word."""
-    return bool(text) or end.state == "done"
+def question_of(chat: ChatHistory, node_id: str) -> str | None:
+    """Return the id of the question that a message of an answer belongs to; of a question, its own.
 
-
-def add_answer(chat: ChatHistory, question_id: str, text: str, end: StreamEnd, stream_id: str | None) -> None:
-    """Add an answer below its question and make it the end of the conversation.
-
-    Unless the answer is whole, its metadata tells how it ended (``finish``: ``stopped`` or ``error``).
+    None when there is none above it, as far as the conversation was loaded. Raises NodeNotFoundError for a message that
+    is not there.
     """
-    metadata: dict[str, str] = {"streamId": stream_id} if stream_id else {}
-    if end.state != "done":
-        metadata["finish"] = end.state
-    chat.tree.branch(question_id, {"role": "assistant", "content": text}, metadata)
-
-
-def is_answered(chat: ChatHistory, question_id: str, stream_id: str | None) -> bool:
-    """Return whether a question already has the answer of a stream."""
-    question = chat.tree.get(question_id)
-    if question is None or stream_id is None:
-        return False
-    answers = (chat.tree.get(child_id) for child_id in question.children)
-    return any(answer is not None and answer.metadata.get("streamId") == stream_id for answer in answers)
-
-
-def last_question(chat: ChatHistory) -> TreeNode | None:
-    """Return the question that a conversation ends with; None when it ends with another message, or is empty."""
-    leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id else None
-    return leaf if leaf is not None and leaf.message.get("role") == "user" else None
-
-
-def pending_stream(chat: ChatHistory) -> str | None:
-    """Return the id of the stream whose answer the last question still lacks; None when it lacks none."""
-    question = last_question(chat)
-    stream_id = question.metadata.get("streamId") if question is not None else None
-    if question is None or not isinstance(stream_id, str) or is_answered(chat, question.id, stream_id):
-        return None
-    return stream_id
-
-
-def _question_of(chat: ChatHistory, node_id: str) -> str:
     node = chat.tree.get(node_id)
     if node is None:
         raise NodeNotFoundError(f'This conversation has no message "{node_id}"', node_id)
     if node.message.get("role") == "user":
         return node.id
-    if node.parent_id is None:
-        raise RequestError("This message answers nothing: regenerate needs an answer")
-    return node.parent_id
+    while node is not None and node.parent_id is not None:
+        node = chat.tree.get(node.parent_id)
+        if node is not None and node.message.get("role") not in ("assistant", "tool"):
+            return node.id
+    return None
+
+
+def is_kept(answer: Answer, end: StreamEnd) -> bool:
+    """Return whether an answer goes into the conversation: it is whole, or it got as far as its first word or call."""
+    return answer.says_something or end.state == "done"
+
+
+def add_messages(
+    chat: ChatHistory,
+    parent_id: str,
+    messages: Sequence[Message],
+    stream_id: str | None,
+    *,
+    ending: dict[str, Any] | None = None,
+    activate: bool = True,
+) -> str:
+    """Add messages of an answer below one another, and return the id of the last; ``ending`` is its metadata.
+
+    With ``activate`` it becomes the end of the conversation.
+    """
+    metadata: dict[str, Any] = {"streamId": stream_id} if stream_id else {}
+    for number, message in enumerate(messages, 1):
+        last = ending or {} if number == len(messages) else {}
+        parent_id = chat.tree.add_child(parent_id, message, {**metadata, **last})
+    if activate:
+        chat.tree.set_active_leaf(parent_id)
+    return parent_id
+
+
+def continuation_of(chat: ChatHistory, node_id: str, stream_id: str | None) -> TreeNode | None:
+    """Return the message of a stream's answer below another, as far as it was loaded; None when there is none."""
+    node = chat.tree.get(node_id)
+    if node is None or stream_id is None:
+        return None
+    children = (chat.tree.get(child_id) for child_id in node.children)
+    return next(
+        (child for child in children if child is not None and child.metadata.get("streamId") == stream_id), None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A turn whose answer lacks its end. ``last`` is its question, or the last message of the answer that is there."""
+
+    last: TreeNode
+    stream_id: str | None
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing of the answer is there."""
+        return _is_question(self.last)
+
+
+def find_open_turn(chat: ChatHistory, node_id: str | None = None) -> OpenTurn | None:
+    """Return the turn that a conversation ends with, if its answer lacks its end; None when it lacks nothing.
+
+    Of a conversation that was loaded in part, an answer that goes on below what was loaded looks as if it lacked that:
+    load what is below :attr:`OpenTurn.last`, and look again with its id as ``node_id``.
+    """
+    node_id = node_id or chat.tree.active_leaf_id
+    first = last = chat.tree.get(node_id) if node_id else None
+    if last is None:
+        return None
+    stream_id = last.metadata.get("streamId")
+    stream_id = stream_id if isinstance(stream_id, str) else None
+    while (below := continuation_of(chat, last.id, stream_id)) is not None:
+        last = below
+    may_go_on = chat.is_partial and last is not first and bool(last.message.get("tool_calls"))
+    is_open = _is_question(last) or last.message.get("role") == "tool" or may_go_on
+    return OpenTurn(last, stream_id) if is_open else None
+
+
+def count_stored(chat: ChatHistory, turn: OpenTurn) -> int | None:
+    """Return how many messages of a turn's answer are stored; None when not all of them were loaded."""
+    count = 0
+    node: TreeNode | None = turn.last
+    while node is not None and not _is_question(node) and node.metadata.get("streamId") == turn.stream_id:
+        count += 1
+        if node.parent_id is None:
+            return count
+        node = chat.tree.get(node.parent_id)
+    return count if node is not None else None
+
+
+def last_question(chat: ChatHistory) -> TreeNode | None:
+    """Return the question that a conversation ends with; None when it ends with another message, or is empty."""
+    leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id else None
+    return leaf if leaf is not None and _is_question(leaf) else None
+
+
+def pending_stream(chat: ChatHistory) -> str | None:
+    """Return the id of the stream whose answer, or the rest of it, the conversation lacks; None when it lacks none."""
+    turn = find_open_turn(chat)
+    return turn.stream_id if turn is not None else None
+
+
+def _is_question(node: TreeNode) -> bool:
+    return node.message.get("role") == "user"

@@ -10,12 +10,13 @@ from typing import Any
 from .._closing import close_iterator
 from .._json import compact_json, load_json
 from ..errors import AibindError, ModelError
-from ..models.model import ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..models.model import Finish, ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
 from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.store import Pace
+from .answers import Answer
 from .partial_json import parse_partial
-from .tools import ToolResult
+from .rounds import ToolResult
 
 __all__ = ["Generation"]
 
@@ -23,13 +24,14 @@ logger = logging.getLogger("aibind")
 
 
 class Generation:
-    """A model's answer as a stream's events, and its text for the conversation.
+    """A model's answer as a stream's events, and its messages for the conversation.
 
     Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with
-    ``{"id", "name", "args"}``, ``tool_result`` with ``{"id", "name", "result"}`` and ``usage`` with
-    ``{"inputTokens", "outputTokens"}``. A structured answer comes as ``partial`` events, each with all that is known so
-    far, and one ``data`` event with the whole; ``pace`` limits how often a partial comes, since each is stored. An
-    error of the model that is not meant for clients is logged and becomes a ModelError that they may read.
+    ``{"id", "name", "args"}``, ``tool_result`` with ``{"id", "name", "result"}``, ``usage`` with
+    ``{"inputTokens", "outputTokens"}`` and ``finish`` with the model's reason to stop, unless that is ``stop``. A
+    structured answer comes as ``partial`` events, each with all that is known so far, and one ``data`` event with the
+    whole; ``pace`` limits how often a partial comes, since each is stored. An error of the model that is not meant for
+    clients is logged and becomes a ModelError that they may read.
     """
 
     def __init__(
@@ -42,13 +44,8 @@ class Generation:
         self._events = events
         self._structured = structured
         self._pace = pace or Pace(0)
-        self._pieces: list[str] = []
+        self.answer = Answer()
         self.usage = Usage()
-
-    @property
-    def text(self) -> str:
-        """The text so far: what :meth:`record` was given, or the JSON of a structured answer."""
-        return "".join(self._pieces)
 
     async def stream(self) -> AsyncGenerator[StreamEvent]:
         """Yield the stream's events, and close the model's answer at the end."""
@@ -63,59 +60,73 @@ class Generation:
         finally:
             await close_iterator(self._events)
 
-    def record(self, event: StreamEvent) -> None:
-        """Keep the text of an event as its readers receive it, which is what the conversation is to hold."""
-        if event.is_text:
-            self._pieces.append(event.data)
+    def record(self, event: StreamEvent) -> bool:
+        """Keep an event as its readers receive it, for the conversation; return whether it completes a round."""
+        return self.answer.add(event)
 
     async def read(self) -> str:
         """Read the answer to its end and return its text."""
         async for event in normalized(self.stream()):
             self.record(event)
-        return self.text
+        return self.answer.text
 
     async def _plain(self) -> AsyncGenerator[StreamEvent]:
         async for event in self._events:
             if isinstance(event, TextDelta):
                 yield StreamEvent("", event.text)
-            else:
-                yield self._named(event)
+            elif named := self._named(event):
+                yield named
 
     async def _structure(self) -> AsyncGenerator[StreamEvent]:
         shown: Any = None
-        usage: StreamEvent | None = None
+        last: list[StreamEvent] = []
+        pieces: list[str] = []
+        calls = 0
         began = time.monotonic()
         due = began
         size = due_size = 0
         async for event in self._events:
             if isinstance(event, TextDelta):
-                self._pieces.append(event.text)
+                pieces.append(event.text)
                 size += len(event.text)
                 now = time.monotonic()
                 if now < due or size < due_size:
                     continue
                 due_size = size + size // 64  # parsing starts over each time: a long answer is parsed less often
                 try:
-                    value = parse_partial(self.text)
+                    value = parse_partial("".join(pieces))
                 except (ValueError, RecursionError):
                     continue
                 if value != shown or shown is None:
                     shown = value
                     due = now + self._pace.delay_s(now - began)
                     yield StreamEvent("partial", compact_json(value))
-            elif isinstance(event, Usage):
-                usage = self._named(event)
-            else:
-                yield self._named(event)
-        try:
-            value = load_json(self.text)
-        except (ValueError, RecursionError) as error:
-            raise ModelError("The model's answer is not valid JSON") from error
-        yield StreamEvent("data", compact_json(value))
-        if usage is not None:
-            yield usage
+                continue
+            if isinstance(event, ToolCall):
+                calls += 1
+            elif isinstance(event, ToolResult):  # the answer is what comes after the last of them
+                pieces.clear()
+                shown, calls, size, due_size = None, 0, 0, 0
+            if named := self._named(event):
+                if isinstance(event, Usage | Finish):
+                    last.append(named)
+                else:
+                    yield named
+        text = "".join(pieces)
+        failure: Exception | None = None
+        if text or not calls:  # calls without text are left to the client
+            try:
+                last.insert(0, StreamEvent("data", compact_json(load_json(text))))
+            except (ValueError, RecursionError) as error:
+                failure = error
+                if text:
+                    self.record(StreamEvent("data", text))  # no reader has it, but it can be looked into
+        for named in last:
+            yield named
+        if failure is not None:
+            raise ModelError("The model's answer is not valid JSON") from failure
 
-    def _named(self, event: ReasoningDelta | ToolCall | Usage | ToolResult) -> StreamEvent:
+    def _named(self, event: ReasoningDelta | ToolCall | Finish | Usage | ToolResult) -> StreamEvent | None:
         if isinstance(event, ReasoningDelta):
             return StreamEvent("reasoning", event.text)
         if isinstance(event, ToolCall):
@@ -126,6 +137,10 @@ class Generation:
             return StreamEvent(
                 "tool_result", compact_json({"id": event.id, "name": event.name, "result": load_json(event.result)})
             )
+        if isinstance(event, Finish):
+            self.answer.reason = event.reason
+            # A row less for nearly every reply: that a model stopped by itself is what a reader expects.
+            return None if event.reason == "stop" else StreamEvent("finish", event.reason)
         self.usage = event
         return StreamEvent(
             "usage", compact_json({"inputTokens": event.input_tokens, "outputTokens": event.output_tokens})

@@ -33,8 +33,8 @@ class StreamHandler:
     stream in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id.
     With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
     the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files. ``toolsets``
-    are the tools that ``chat`` may run, by name. ``keep_alive`` is given each producer's task, so that a Worker keeps
-    it running when its request is over.
+    are tools by name, which a request may let the model call. ``keep_alive`` is given each producer's task, so that a
+    Worker keeps it running when its request is over.
 
     Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when it fails before
     it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
@@ -118,7 +118,7 @@ class StreamHandler:
     # --- endpoints ---
 
     async def stream(self, body: object) -> HttpResponse[Body]:
-        """Answer a prompt with text, in or outside a stored conversation."""
+        """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named."""
         return await self._answer(body, structured=False)
 
     async def structured(self, body: object) -> HttpResponse[Body]:
@@ -129,11 +129,7 @@ class StreamHandler:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
-        tools: Sequence[Tool] = ()
-        if asked.toolset is not None:
-            if asked.toolset not in self._toolsets:
-                raise RequestError(f'Unknown toolset: "{asked.toolset}"')
-            tools = self._toolsets[asked.toolset]
+        tools = self._tools(asked.toolset)
         request = ModelRequest(asked.messages, system=asked.system)
         return await self._start(Generation(run_rounds(model, request, tools, asked.max_steps)), None)
 
@@ -199,6 +195,7 @@ class StreamHandler:
         asked = StreamBody.parse(body)
         self._attachments.check(asked.attachments)
         model = self._models.pick(asked.model)
+        tools = self._tools(asked.toolset)
         turn: Turn | None = None
         messages: Sequence[Message] = [asked.question()]
         if asked.session_id and self._sessions is not None:
@@ -208,7 +205,8 @@ class StreamHandler:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
         request = ModelRequest(messages, system=asked.system, json_schema=asked.schema if structured else None)
         pace = self._replies.pace if self._replies is not None else None
-        return await self._start(Generation(ask_model(model, request), structured=structured, pace=pace), turn)
+        events = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+        return await self._start(Generation(events, structured=structured, pace=pace), turn)
 
     async def _start(self, generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
         if self._replies is None:
@@ -218,6 +216,13 @@ class StreamHandler:
     def _ask(self, key: str | None, text: str, system: str) -> Generation:
         request = ModelRequest([{"role": "user", "content": text}], system=system)
         return Generation(ask_model(self._models.pick(key), request))
+
+    def _tools(self, toolset: str | None) -> Sequence[Tool]:
+        if toolset is None:
+            return ()
+        if toolset not in self._toolsets:
+            raise RequestError(f'Unknown toolset: "{toolset}"')
+        return self._toolsets[toolset]
 
     def _session(self, session_id: str) -> Session:
         if self._sessions is None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from .._closing import close_iterator
 from .._kinds import kind_of
 from ..errors import RequestError
-from ..models.model import Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..models.model import Finish, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 
 __all__ = ["Models", "ask_model"]
 
@@ -63,12 +63,12 @@ async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[Model
         async for event in events:
             if isinstance(event, str):
                 yield TextDelta(event)
-            elif isinstance(event, TextDelta | ReasoningDelta | ToolCall | Usage):
+            elif isinstance(event, TextDelta | ReasoningDelta | ToolCall | Finish | Usage):
                 yield event
             else:
                 raise TypeError(
                     f"{type(model).__name__}.stream yielded {type(event).__qualname__}: "
-                    "yield str, TextDelta, ReasoningDelta, ToolCall or Usage"
+                    "yield str, TextDelta, ReasoningDelta, ToolCall, Finish or Usage"
                 )
     finally:
         await close_iterator(events)

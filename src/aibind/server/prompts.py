@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+from .._json import is_list, is_object
 from ..models.model import Message
 
 __all__ = ["COMPACT", "COMPLETE", "TITLE", "transcript"]
@@ -22,8 +23,21 @@ COMPACT = (
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    """Return a conversation as text, with the role before each message."""
-    return "\n\n".join(f"{message['role']}: {_text_of(message.get('content'))}" for message in messages)
+    """Return a conversation as text, with the role before each message, and the calls of tools with their results."""
+    return "\n\n".join(f"{message['role']}: {_said(message)}" for message in messages)
+
+
+def _said(message: Message) -> str:
+    calls: Any = message.get("tool_calls")
+    called = [_call(call) for call in calls if is_object(call)] if is_list(calls) else []
+    text = _text_of(message.get("content"))
+    return "\n".join([text, *called] if text else called or [text])
+
+
+def _call(call: dict[str, Any]) -> str:
+    function: Any = call.get("function")
+    fields = function if is_object(function) else call
+    return f"(calls {fields.get('name', 'a tool')} with {fields.get('arguments') or '{}'})"
 
 
 def _text_of(content: Any) -> str:

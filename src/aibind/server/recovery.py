@@ -1,4 +1,4 @@
-"""Recovering the last answer of a conversation from its stream, after its server was killed before saving it."""
+"""Recovering the last answer of a conversation from its stream, after its server was killed before saving all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..streams.durable import DurableStream
 from ..streams.events import StreamEvent
 from ..streams.leases import grace_s
 from ..streams.store import StreamEnd, StreamStatus, StreamStore
-from .exchanges import add_answer, is_kept, last_question, pending_stream
+from .answers import Answer
+from .exchanges import OpenTurn, add_messages, count_stored, find_open_turn, is_kept
 
 __all__ = ["Recovery", "StoredReply", "Unanswered", "read_reply", "recover_answer"]
 
@@ -22,6 +23,9 @@ OTHERS_SAVE_S = 0.25
 """Seconds that another process may take to save an answer after its stream has ended."""
 
 LOST = StreamEnd("error", PRODUCER_LOST)
+
+_MORE_MESSAGES = 64
+"""Messages to load first of an answer that is longer than what was loaded of the conversation."""
 
 Unanswered: TypeAlias = Literal["no stream", "expired", "stopped", "failed"]
 """Why a question has no answer: it names no stream, its stream has expired, or the stream ended without text."""
@@ -31,10 +35,10 @@ Unanswered: TypeAlias = Literal["no stream", "expired", "stopped", "failed"]
 class Recovery:
     """The outcome of a conversation's last question.
 
-    ``chat`` is the conversation as it is stored now, and ``recovered`` tells whether an answer was added to it just
-    now. ``live_stream`` is the id of the stream that is producing the answer, in this process or another.
-    ``unanswered`` is why there is no answer and none is coming, and ``error`` the message of a stream that failed.
-    These three are None when no answer is missing.
+    ``chat`` is the conversation as it is stored now, and ``recovered`` tells whether an answer, or the rest of one, was
+    added to it just now. ``live_stream`` is the id of the stream that is producing the answer, in this process or
+    another. ``unanswered`` is why there is no answer and none is coming, and ``error`` the message of a stream that
+    failed. These three are None when no answer is missing.
     """
 
     chat: ChatHistory
@@ -46,9 +50,8 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """A reply as its stream holds it: the text, the named events in order, and how it ended (None: not yet)."""
+    """A reply as its stream holds it: its events in order, and how it ended (None: not yet)."""
 
-    text: str
     events: tuple[StreamEvent, ...]
     end: StreamEnd | None
 
@@ -68,39 +71,78 @@ async def recover_answer(
     *,
     limit: int | None,
 ) -> Recovery:
-    """Add the lost answer to a conversation's last question, and return what became of the question.
+    """Add a lost answer, or what is lost of it, to a conversation's last question; return what became of the question.
 
     The caller holds the conversation, so that no turn of this process changes it meanwhile. ``live`` has the ids of
     the streams whose answers this process will save itself. A stream whose producer is lost is ended as failed. Of the
     conversation the last ``limit`` messages are loaded (None: all).
     """
-    chat = await conversations.load(session_id, limit=limit)
+    stored = _Stored(conversations, session_id, limit)
+    await stored.load()
     while True:
-        question = last_question(chat)
-        if question is None:
-            return Recovery(chat)
-        stream_id = pending_stream(chat)
+        turn, stream_id = stored.turn, stored.turn.stream_id if stored.turn is not None else None
+        if turn is None:
+            return Recovery(stored.chat)
         if stream_id is None or streams is None:
-            return Recovery(chat, unanswered=None if question.children else "no stream")
+            return Recovery(stored.chat, unanswered=None if turn.last.children else "no stream")
         if stream_id in live or DurableStream.find(streams, stream_id) is not None:
-            return Recovery(chat, live_stream=stream_id)
+            return Recovery(stored.chat, live_stream=stream_id)
         try:
             reply = await _read_ended(streams, stream_id)
         except StreamNotFoundError:
-            return Recovery(chat, unanswered="expired")
+            return Recovery(stored.chat, unanswered="expired")
         if reply.end is None:
-            return Recovery(chat, live_stream=stream_id)
-        if not is_kept(reply.text, reply.end):
+            return Recovery(stored.chat, live_stream=stream_id)
+        answer = Answer(reply.events)
+        if turn.is_unanswered and not is_kept(answer, reply.end):
             reason: Unanswered = "stopped" if reply.end.state == "stopped" else "failed"
-            return Recovery(chat, unanswered=reason, error=reply.end.error)
+            return Recovery(stored.chat, unanswered=reason, error=reply.end.error)
         if reply.end != LOST:
             # A server that is alive stores the end of a stream and the answer side by side.
             await sleep(OTHERS_SAVE_S)
-        chat = await conversations.load(session_id, limit=limit)
-        if pending_stream(chat) == stream_id:
-            add_answer(chat, question.id, reply.text, reply.end, stream_id)
-            await conversations.save(session_id, chat)
-            return Recovery(chat, recovered=True)
+        await stored.load()
+        if stored.turn is not None and stored.turn.stream_id == stream_id:
+            return Recovery(await stored.complete(stored.turn, answer, reply.end), recovered=True)
+
+
+class _Stored:
+    """A conversation as it is stored: the end of it, and the turn whose answer lacks its end."""
+
+    def __init__(self, conversations: ConversationStore, session_id: str, limit: int | None) -> None:
+        self._conversations = conversations
+        self._session_id = session_id
+        self._limit = limit
+        self._below: ChatHistory | None = None
+        self.chat = ChatHistory()
+        self.turn: OpenTurn | None = None
+
+    async def load(self) -> None:
+        """Load the end of the current path, and find the turn that lacks its end."""
+        self.chat = self._below = await self._conversations.load(self._session_id, limit=self._limit)
+        self.turn = find_open_turn(self.chat)
+        looked_at = self.chat.tree.active_leaf_id
+        while self.turn is not None and self._below.is_partial and self.turn.last.id != looked_at:
+            looked_at = self.turn.last.id  # the current path ends above the end of the answer
+            self._below = await self._conversations.load(self._session_id, limit=1, leaf_id=looked_at)
+            self.turn = find_open_turn(self._below, looked_at)
+
+    async def complete(self, turn: OpenTurn, answer: Answer, end: StreamEnd) -> ChatHistory:
+        """Add what the conversation lacks of an answer, and return the conversation."""
+        assert self._below is not None
+        count = count_stored(self._below, turn)
+        limit = _MORE_MESSAGES
+        while count is None:
+            self._below = await self._conversations.load(self._session_id, limit=limit, leaf_id=turn.last.id)
+            count = count_stored(self._below, turn)
+            limit *= 4
+        # The conversation may have more than the stream: a round is stored when it ends, a token when it is flushed.
+        lacking = answer.messages()[count:] or Answer().messages()
+        chat = self._below
+        add_messages(chat, turn.last.id, lacking, turn.stream_id, ending=answer.ending(end))
+        await self._conversations.save(self._session_id, chat)
+        if chat is not self.chat and chat.is_partial:
+            return await self._conversations.load(self._session_id, limit=self._limit)
+        return chat
 
 
 async def _read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
@@ -116,7 +158,7 @@ async def _read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
             await streams.fail(stream_id, PRODUCER_LOST)
             await reading.read_on()  # the producer may have ended it first, with more text
     except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
-        return StoredReply(reading.reply.text, reading.reply.events, LOST)
+        return StoredReply(reading.reply.events, LOST)
     return reading.reply
 
 
@@ -127,7 +169,6 @@ class _Reading:
         self._streams = streams
         self._stream_id = stream_id
         self._after_seq = 0
-        self._text: list[str] = []
         self._events: list[StreamEvent] = []
         self._status: StreamStatus | None = None
 
@@ -137,11 +178,7 @@ class _Reading:
         while True:
             page = await self._streams.read_page(self._stream_id, self._after_seq)
             for chunk in page.chunks:
-                event = chunk.event
-                if event.is_text:
-                    self._text.append(event.data)
-                else:
-                    self._events.append(event)
+                self._events.append(chunk.event)
                 self._after_seq = chunk.seq
             if not page.has_more:
                 self._status = page.status
@@ -156,4 +193,4 @@ class _Reading:
     def reply(self) -> StoredReply:
         """What was read."""
         end = self._status.end if self._status is not None else None
-        return StoredReply("".join(self._text), tuple(self._events), end)
+        return StoredReply(tuple(self._events), end)

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..streams.durable import DurableStream, KeepAlive
+from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.response import Body, HttpResponse
 from ..streams.source import message_for_readers
@@ -51,7 +52,7 @@ class DurableReplies:
     async def start(self, generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
         """Start a reply and store its turn's question, and return the response that follows the reply.
 
-        At the end of the reply its text becomes the turn's answer.
+        The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply.
         """
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
@@ -97,9 +98,13 @@ class DurableReplies:
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
 
     async def _create(self, generation: Generation, turn: Turn | None) -> DurableStream:
+        def record(event: StreamEvent) -> None:
+            if generation.record(event) and turn is not None:
+                turn.save_rounds(generation.answer)
+
         async def finish_turn(end: StreamEnd) -> None:
             if turn is not None:
-                await turn.finish(generation.text, end)
+                await turn.finish(generation.answer, end)
 
         if turn is not None:
             turn.go_live()
@@ -111,7 +116,7 @@ class DurableReplies:
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
-                on_event=generation.record,
+                on_event=record,
                 on_end=finish_turn,
             )
         except BaseException:
@@ -136,7 +141,8 @@ async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerat
     events = generation.stream()
     try:
         async for event in normalized(events):
-            generation.record(event)
+            if generation.record(event) and turn is not None:
+                turn.save_rounds(generation.answer)
             if event.event:
                 yield encode_message(event.data, event=event.event)
             else:
@@ -149,7 +155,7 @@ async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerat
         await close_iterator(events)
         if turn is not None:
             try:
-                await turn.finish(generation.text, end)
+                await turn.finish(generation.answer, end)
             except Exception:
                 logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
     yield encode_end(end)

@@ -29,8 +29,9 @@ class StreamBody:
     """The body of ``stream`` and ``structured``.
 
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
-    an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a ``sessionId``. With
-    ``attachments`` the prompt may be empty.
+    any message of an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a
+    ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most.
+    With ``attachments`` the prompt may be empty.
     """
 
     prompt: str
@@ -40,6 +41,8 @@ class StreamBody:
     schema: Mapping[str, Any]
     edit: str | None
     regenerate: str | None
+    toolset: str | None
+    max_steps: int
     attachments: Sequence[Attachment]
 
     def question(self, *, by_reference: bool = False) -> Message:
@@ -67,6 +70,8 @@ class StreamBody:
             schema=cast("dict[str, Any]", schema or {}),
             edit=_optional(fields, "edit"),
             regenerate=regenerate,
+            toolset=_optional(fields, "toolset"),
+            max_steps=_max_steps(fields),
             attachments=attachments,
         )
         if (parsed.edit or parsed.regenerate) and not parsed.session_id:
@@ -93,15 +98,12 @@ class ChatBody:
         """Return a checked body, with ``attachments`` as parts of the last user message."""
         fields = _object(body)
         messages = _messages(fields, allow_empty=False)
-        max_steps = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
-        if isinstance(max_steps, bool) or not isinstance(max_steps, int) or not 1 <= max_steps <= MAX_STEPS:
-            raise RequestError(f"maxSteps must be a whole number from 1 to {MAX_STEPS}")
         return cls(
             messages=_attach(messages, parse_attachments(fields.get("attachments"))),
             system=_optional(fields, "system"),
             model=_optional(fields, "model"),
             toolset=_optional(fields, "toolset"),
-            max_steps=max_steps,
+            max_steps=_max_steps(fields),
         )
 
 
@@ -186,6 +188,13 @@ def _optional(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
         raise RequestError(f"{name} must be a string")
+    return value
+
+
+def _max_steps(fields: dict[str, Any]) -> int:
+    value = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
+        raise RequestError(f"maxSteps must be a whole number from 1 to {MAX_STEPS}")
     return value
 
 

@@ -7,7 +7,8 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 from weakref import WeakValueDictionary
 
 from ..conversations.store import ConversationStore
@@ -15,8 +16,10 @@ from ..errors import ConversationConflictError
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
+from .answers import Answer
 from .attachments import Attachments, PendingFiles
-from .exchanges import add_answer, is_answered, is_kept, place_question
+from .context import context_of
+from .exchanges import add_messages, continuation_of, is_kept, place_question, question_of
 from .recovery import Recovery, recover_answer
 from .requests import StreamBody
 
@@ -73,15 +76,17 @@ class Session:
         """
         async with self._lock:
             chat = (await self._recover(self._max_messages + 1)).chat
-            if target := body.edit or body.regenerate:
-                # Of an answer its question is needed as well, and of either what is above.
-                limit = self._max_messages + 2
-                chat = await self._conversations.load(self._id, limit=limit, leaf_id=target)
+            if body.edit:
+                # What is edited is in the path with the new question's parent, and is not told itself.
+                chat = await self._load(self._max_messages + 2, body.edit)
+            elif body.regenerate:
+                chat, target = await self._load_question(body.regenerate)
+                body = replace(body, regenerate=target)
             changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
         question_id = place_question(chat, body, stream_id, by_reference=self._attachments.by_reference)
         path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
-        messages = await self._attachments.resolve(self._id, _told(path.messages), body.attachments)
+        messages = await self._attachments.resolve(self._id, context_of(path.messages), body.attachments)
         return Turn(
             self,
             chat,
@@ -127,33 +132,61 @@ class Session:
                 chat.merge(await self._conversations.load(self._id))
             await self._conversations.save(self._id, chat)
 
-    async def save_answer(
-        self,
-        chat: ChatHistory,
-        question_id: str,
-        text: str,
-        end: StreamEnd,
-        stream_id: str | None,
-        files: PendingFiles,
-    ) -> None:
-        """Save the conversation with an answer, unless another process has recovered it from its stream.
+    async def save_messages(self, part: AnswerPart, messages: Sequence[Message], ending: dict[str, Any] | None) -> None:
+        """Save messages of an answer below those that are there; ``ending`` is the last one's metadata, at the end.
 
-        ``files`` are those of the question, which may not have been saved.
+        Nothing is saved when another process has recovered the rest of the answer from its stream. When saving fails,
+        the messages are in ``part``, and are saved with those that follow.
         """
-        await files.put()
+        await part.files.put()
         async with self.changing():
-            stored = await self._conversations.load(self._id, limit=1, leaf_id=question_id)
-            if question_id in stored.tree:
-                if is_answered(stored, question_id, stream_id):
-                    return  # and its current path stays, which may go on below the answer
-                chat = stored
-            add_answer(chat, question_id, text, end, stream_id)
+            stored = await self._load(1, part.last_id)
+            below = part.last_id
+            if below not in stored.tree and part.stored_id != below:
+                stored, below = await self._load(1, part.stored_id), part.stored_id
+            if continuation_of(stored, below, part.stream_id):
+                part.is_done = True
+                return  # and the conversation's current path stays, which may go on below the answer
+            if part.last_id in stored.tree:
+                part.chat = stored
+            # The end of an answer is shown, and so is its beginning: of a question that was asked again, that makes it
+            # known. In between, another turn may have gone on, and keeps its place.
+            is_current = part.chat.tree.active_leaf_id == part.last_id
+            activate = ending is not None or is_current or (part.is_again and not part.count)
+            part.last_id = add_messages(
+                part.chat, part.last_id, messages, part.stream_id, ending=ending, activate=activate
+            )
+            part.count += len(messages)
             try:
-                await self._conversations.save(self._id, chat)
+                await self._conversations.save(self._id, part.chat)
             except ConversationConflictError:
-                if question_id in stored.tree:
+                if below in stored.tree:
                     raise
                 logger.info("The answer to a question that was removed meanwhile is not kept")
+            part.stored_id = part.last_id
+
+    async def _load(self, limit: int, leaf_id: str) -> ChatHistory:
+        return await self._conversations.load(self._id, limit=limit, leaf_id=leaf_id)
+
+    async def _load_question(self, node_id: str) -> tuple[ChatHistory, str]:
+        """Load the question that a message of an answer belongs to, and as much above it as the model is to see.
+
+        Return them with the question's id; with ``node_id`` itself when there is no question.
+        """
+        limit = self._max_messages + 2
+        chat = await self._load(limit, node_id)
+        while node_id in chat.tree:
+            question_id, has_more = question_of(chat, node_id), chat.tree.has_more_above(node_id)
+            if question_id is not None:
+                is_enough = len(chat.tree.get_path_to(question_id).node_ids) > self._max_messages
+                if not is_enough and has_more:
+                    chat = await self._load(self._max_messages + 1, question_id)
+                return chat, question_id
+            if not has_more:
+                break
+            limit *= 4  # the answer is longer than that
+            chat = await self._load(limit, node_id)
+        return chat, node_id
 
     async def _recover(self, limit: int | None) -> Recovery:
         recovery = await recover_answer(self._id, self._conversations, self._streams, self._live, limit=limit)
@@ -162,12 +195,33 @@ class Session:
         return recovery
 
 
+@dataclass(slots=True)
+class AnswerPart:
+    """The part of a turn's answer that is in the conversation.
+
+    ``last_id`` is its last message (at first the question), ``stored_id`` the last one that a store has confirmed, and
+    ``count`` how many there are. ``chat`` is what was saved last, or is still to be saved. ``is_again`` is whether the
+    question had been asked before, and ``files`` are the question's. ``is_done`` is whether another process has stored
+    the end of the answer.
+    """
+
+    chat: ChatHistory
+    stream_id: str | None
+    last_id: str
+    stored_id: str
+    is_again: bool
+    files: PendingFiles
+    count: int = 0
+    is_done: bool = False
+
+
 class Turn:
     """A question that waits for its answer.
 
     The question is stored before the answer, with the id of the answering stream in its metadata: a page that opens
-    the conversation meanwhile can follow the stream, and the answer of a server that was killed can be recovered.
-    Other turns of the conversation may run at the same time. ``messages`` are what the model sees, the question last.
+    the conversation meanwhile can follow the stream, and the answer of a server that was killed can be recovered. Each
+    round of tool calls is stored when it ends. Other turns of the conversation may run at the same time. ``messages``
+    are what the model sees, the question last.
     """
 
     def __init__(
@@ -186,10 +240,10 @@ class Turn:
         self.messages = messages
         self._session = session
         self._chat = chat
-        self._question_id = question_id
         self._is_new = is_new
         self._changes = changes
-        self._files = files
+        self._part = AnswerPart(chat, stream_id, question_id, question_id, is_again=not is_new, files=files)
+        self._saving: asyncio.Task[None] | None = None
 
     def go_live(self) -> None:
         """List the turn's stream as live."""
@@ -199,13 +253,24 @@ class Turn:
     async def save_question(self) -> None:
         """Store the conversation with its new question; a question that is asked again is stored already."""
         if self._is_new:
-            await self._session.save_question(self._chat, self._changes, self._files)
+            await self._session.save_question(self._chat, self._changes, self._part.files)
 
-    async def finish(self, text: str, end: StreamEnd) -> None:
+    def save_rounds(self, answer: Answer) -> None:
+        """Begin to store the rounds of an answer that are whole, while the next one goes on.
+
+        A round that cannot be stored is logged, and stored with the next or with the end of the answer.
+        """
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._save_rounds(answer), name="aibind rounds of a turn")
+
+    async def finish(self, answer: Answer, end: StreamEnd) -> None:
         """Store the answer: the whole of it, or as much as there was when it was stopped or failed."""
         try:
-            if is_kept(text, end):
-                await self._session.save_answer(self._chat, self._question_id, text, end, self.stream_id, self._files)
+            if self._saving is not None:
+                await asyncio.wait([self._saving])
+            if not self._part.is_done and (self._part.count or is_kept(answer, end)):
+                rest = answer.messages()[self._part.count :]
+                await self._session.save_messages(self._part, rest, answer.ending(end))
         finally:
             self.abandon()
 
@@ -213,6 +278,14 @@ class Turn:
         """Stop listing the turn's stream as live."""
         if self.stream_id is not None:
             self._session.unlist_stream(self.stream_id)
+
+    async def _save_rounds(self, answer: Answer) -> None:
+        part = self._part
+        try:
+            while not part.is_done and (rounds := answer.whole_rounds()[part.count :]):
+                await self._session.save_messages(part, rounds, None)
+        except Exception:
+            logger.exception("A round of a turn could not be stored yet")
 
 
 class Sessions:
@@ -238,9 +311,3 @@ class Sessions:
             session = Session(session_id, self._conversations, self._streams, self._max_messages, self._attachments)
             self._sessions[session_id] = session
         return session
-
-
-def _told(path: Sequence[Message]) -> list[Message]:
-    """Return the messages that say something to a model: no answer that never came, or was stopped at once."""
-    *history, question = path
-    return [*(message for message in history if message.get("content") or message.get("tool_calls")), question]

@@ -9,10 +9,11 @@ from typing import Any
 
 from .._closing import close_iterator
 from .._json import compact_json, load_json
-from ..models.model import Message, Model, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from ..models.model import Finish, Model, ModelEvent, ModelRequest, ToolCall, Usage
 from .models import ask_model
+from .rounds import Round, ToolResult
 
-__all__ = ["Tool", "ToolResult", "run_rounds"]
+__all__ = ["Tool", "run_rounds"]
 
 logger = logging.getLogger("aibind")
 
@@ -36,50 +37,49 @@ class Tool:
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The result of a tool call, as JSON text."""
-
-    id: str
-    name: str
-    result: str
-
-
 async def run_rounds(
     model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
 ) -> AsyncIterator[ModelEvent | ToolResult]:
     """Ask a model, run the tools that it calls, and ask again with their results, ``max_steps`` times at most.
 
-    Text, calls and results are yielded as they come, and the usage of all rounds together at the end. Calls of the
-    last round, and all calls when there are no tools, are left to the client.
+    Text, calls and results are yielded as they come; the last round's reason to stop and the usage of all rounds
+    together come at the end, before the error of a model that fails. Calls of the last round, and all calls when there
+    are no tools, are left to the client.
     """
     by_name = {tool.name: tool for tool in tools}
     request = replace(request, tools=[tool.declaration for tool in tools])
     usage: Usage | None = None
+    finish: Finish | None = None
+    failure: Exception | None = None
     for step in range(1, max_steps + 1):
-        text: list[str] = []
-        calls: list[ToolCall] = []
+        one = Round()
+        finish = None
         events = ask_model(model, request)
         try:
             async for event in events:
                 if isinstance(event, Usage):
                     usage = _add(usage, event)
-                    continue
-                if isinstance(event, TextDelta):
-                    text.append(event.text)
-                elif isinstance(event, ToolCall):
-                    calls.append(event)
-                yield event
+                elif isinstance(event, Finish):
+                    finish = event
+                else:
+                    one.take(event)
+                    yield event
+        except Exception as error:
+            failure = error
         finally:
             await close_iterator(events)
-        if not calls or not by_name or step == max_steps:
+        if failure is not None or not one.calls or not by_name or step == max_steps:
             break
-        results = [await _run(by_name, call) for call in calls]
-        for result in results:
+        for call in one.calls:
+            result = await _run(by_name, call)
+            one.results.append(result)
             yield result
-        request = replace(request, messages=[*request.messages, *_messages("".join(text), calls, results)])
-    if usage is not None:
-        yield usage
+        request = replace(request, messages=[*request.messages, *one.messages()])
+    for last in (finish, usage):
+        if last is not None:
+            yield last
+    if failure is not None:
+        raise failure
 
 
 async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
@@ -93,17 +93,6 @@ async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
         logger.warning("Tool %s failed", call.name, exc_info=error)
         result = compact_json({"error": str(error) or type(error).__name__})
     return ToolResult(call.id, call.name, result)
-
-
-def _messages(text: str, calls: list[ToolCall], results: list[ToolResult]) -> list[Message]:
-    asked = [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for call in calls
-    ]
-    answered: list[Message] = [
-        {"role": "tool", "tool_call_id": result.id, "content": result.result} for result in results
-    ]
-    return [{"role": "assistant", "content": text, "tool_calls": asked}, *answered]
 
 
 def _add(first: Usage | None, second: Usage) -> Usage:

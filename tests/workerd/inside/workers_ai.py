@@ -8,7 +8,7 @@ from typing import Any
 
 from aibind.cloudflare import WorkersAIModel
 from aibind.errors import ModelError
-from aibind.models import ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from aibind.models import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
 from aibind.testing.checks import gather_items, raises
 
 from .bench import Bench, checks_once
@@ -80,6 +80,7 @@ async def both_formats_are_read_wherever_they_are_cut(_bench: Bench) -> None:
             events = await _answer(Ai(text, size=size))
             assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "Hello 👋"
             assert events[-1] == Usage(7, 3)
+            assert (Finish("stop") in events) == (text is COMPLETIONS)  # its own format has no reason
 
 
 @check

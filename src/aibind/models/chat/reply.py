@@ -10,7 +10,7 @@ from typing import Any
 from ..._json import is_list, is_object
 from ..._text import SurrogateJoiner
 from ...errors import ModelError
-from ..model import ModelEvent, ReasoningDelta, TextDelta, Usage
+from ..model import Finish, ModelEvent, ReasoningDelta, TextDelta, Usage
 from .calls import CallJoiner
 from .errors import Redactor, endpoint_error, snippet
 
@@ -24,8 +24,8 @@ class ChatReply:
     """One reply, which arrives in chunks.
 
     Feed it the data of each message. ``finished`` becomes true when the model has said why it stopped, ``done`` when
-    nothing more is expected. Then :meth:`end` returns the last events, tool calls and usage, and ``failure`` is the
-    error to raise after them, or None.
+    nothing more is expected. Then :meth:`end` returns the last events, tool calls, the reason and usage, and
+    ``failure`` is the error to raise after them, or None.
 
     ``structured`` is whether JSON was asked for. A reply that ran into the limit of tokens is a failure when it holds
     JSON or a tool call, of which a part is of no use, and not when it is text; see :class:`OpenAIModel` for the rest.
@@ -79,6 +79,8 @@ class ChatReply:
         self.failure = self._judge()
         if self.failure is None:
             events.extend(self._calls.whole())
+        if self._reason:
+            events.append(Finish(self._reason))
         if self._usage is not None:
             events.append(self._usage)
         return events

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..._json import is_list, is_object
 from ...errors import ModelError
-from ..model import Message, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..model import Finish, Message, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 from .json import example_value
 from .reply import HELP, Talk, compose, continuation, short_reply, summary_of, thoughts, title_of, words_of
 from .tokens import Dice, TokenClock, split_tokens
@@ -56,11 +56,12 @@ class EchoModel:
         return f"EchoModel(tokens_per_second={self._tokens_per_second:g}, vary={self._vary})"
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Answer ``request``, one event per token, with the usage last."""
+        """Answer ``request``, one event per token, with the reason to stop and the usage last."""
         call, self._calls = self._calls, self._calls + 1
         dice = Dice(_seed(request, call if self._vary else 0))
         pace = TokenClock(self._tokens_per_second)
         written = 0
+        reason = "stop"
         for part in _plan(request, dice):
             if isinstance(part, TextDelta | ReasoningDelta):
                 for token in split_tokens(part.text):
@@ -70,9 +71,11 @@ class EchoModel:
             elif isinstance(part, ToolCall):
                 await pace.step()
                 written += len(split_tokens(part.arguments))
+                reason = "tool_calls"
                 yield part
             else:
                 raise part
+        yield Finish(reason)
         yield Usage(input_tokens=_tokens_in(request), output_tokens=written)
 
 
