@@ -21,7 +21,8 @@ PUBLIC = {
         StreamEvent StreamStore __version__""",
     "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
     "aibind.conversations": """
-        ConversationStore MemoryConversationStore MessagePage SessionInfo SessionStore StoredMessage""",
+        ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
+        StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
         EchoModel Finish Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall
@@ -30,8 +31,8 @@ PUBLIC = {
     "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
-        SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement migrate migrations schema_sql
-        wrap_sqlite3""",
+        SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
+        schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
         Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage

@@ -89,7 +89,10 @@ def sample(hint: Any) -> Any:
 def make(kind: Any) -> Any:
     """Make a public data class's instance, whatever its fields are."""
     hints = typing.get_type_hints(kind)
-    return kind(**{field.name: sample(hints[field.name]) for field in fields(kind) if field.init})
+    texts = {field.name: f"a_{field.name}" for field in fields(kind) if hints[field.name] is str}  # which may differ
+    return kind(
+        **{field.name: texts.get(field.name) or sample(hints[field.name]) for field in fields(kind) if field.init}
+    )
 
 
 @pytest.mark.parametrize("name", DATACLASSES)

@@ -9,9 +9,12 @@ import click
 from .sqlite.schema import (
     CHUNKS_TABLE,
     CONVERSATIONS_TABLE,
+    FILES_TABLE,
+    MESSAGE_FILES_TABLE,
     MESSAGES_TABLE,
     SESSIONS_TABLE,
     STATUS_TABLE,
+    TableNames,
     migrations,
     schema_sql,
 )
@@ -103,14 +106,21 @@ def demo(
 )
 @click.option("--sessions-table", default=SESSIONS_TABLE, show_default=True, help="The name of the table of sessions.")
 @click.option("--messages-table", default=MESSAGES_TABLE, show_default=True, help="The name of the table of messages.")
+@click.option("--files-table", default=FILES_TABLE, show_default=True, help="The name of the table of files.")
+@click.option(
+    "--message-files-table",
+    default=MESSAGE_FILES_TABLE,
+    show_default=True,
+    help="The name of the table of messages' references to files.",
+)
 @click.option("--migrations", "as_migrations", is_flag=True, help="Print each migration under its file name.")
 def schema(as_migrations: bool, **names: str) -> None:
     """Print the SQL that creates the tables. It is applied once; aibind.sqlite.migrate() brings tables up to date."""
     try:
-        if not as_migrations:
-            click.echo(schema_sql(**names).rstrip())
-            return
-        steps = migrations(**names)
+        tables = TableNames(**names)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    click.echo("\n\n".join(f"-- {step.name}.sql\n{step.sql.rstrip()}" for step in steps))
+    if as_migrations:
+        click.echo("\n\n".join(f"-- {step.name}.sql\n{step.sql.rstrip()}" for step in migrations(tables)))
+    else:
+        click.echo(schema_sql(tables).rstrip())

@@ -60,6 +60,8 @@ def test_schema_makes_the_tables() -> None:
     rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     assert [name.removeprefix("aibind_") for (name,) in rows] == [
         "conversations",
+        "files",
+        "message_files",
         "messages",
         "sessions",
         "stream_chunks",
@@ -70,6 +72,7 @@ def test_schema_makes_the_tables() -> None:
 
 def test_schema_with_other_names_and_as_migrations() -> None:
     names = {"chunks": "c", "status": "s", "conversations": "v", "sessions": "t", "messages": "m"}
+    names |= {"files": "f", "message-files": "mf"}
     shown = run("schema", *(f"--{table}-table={name}" for table, name in names.items()), "--migrations")
     assert re.findall(r'TABLE IF NOT EXISTS "(\w+)"', shown.stdout) == list(names.values())
     assert re.findall(r"^-- (\d{4}_\w+\.sql)$", shown.stdout, re.MULTILINE) == [
@@ -77,6 +80,7 @@ def test_schema_with_other_names_and_as_migrations() -> None:
         "0002_conversations.sql",
         "0003_messages.sql",
         "0004_stream_sessions.sql",
+        "0005_files.sql",
     ]
 
 

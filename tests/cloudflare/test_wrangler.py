@@ -93,7 +93,7 @@ def test_wrangler_would_deploy_the_example(wrangler: Wrangler) -> None:
 
 def _check_tables(wrangler: Wrangler) -> None:
     rows = wrangler.rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'aibind%' ORDER BY name")
-    names = ["conversations", "messages", "sessions", "stream_chunks", "stream_status"]
+    names = ["conversations", "files", "message_files", "messages", "sessions", "stream_chunks", "stream_status"]
     assert [row["name"] for row in rows] == [f"aibind_{name}" for name in names]
     wrangler.d1(
         "execute", "aibind-chat", "--command", "INSERT INTO aibind_stream_status (id, expires_at) VALUES ('s', 1)"

@@ -15,7 +15,7 @@ import pytest
 from aibind.errors import SqliteConstraintError, SqliteSyntaxError
 from aibind.sqlite.client import SqliteResult, SqliteValue, Statement
 from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
-from aibind.sqlite.schema import Migration, _apply, migrate, migrations, quote_identifier, schema_sql
+from aibind.sqlite.schema import Migration, TableNames, _apply, migrate, migrations, quote_identifier, schema_sql
 
 JAVASCRIPT = """
 -- Stream tables (required for SqliteStreamStore)
@@ -41,8 +41,8 @@ expires_at INTEGER NOT NULL
 """
 
 TABLES = ["aibind_stream_chunks", "aibind_stream_status", "aibind_conversations"]
-OUR_TABLES = ["aibind_sessions", "aibind_messages"]
-NAMES = ["0001_streams", "0002_conversations", "0003_messages", "0004_stream_sessions"]
+OUR_TABLES = ["aibind_sessions", "aibind_messages", "aibind_message_files"]
+NAMES = ["0001_streams", "0002_conversations", "0003_messages", "0004_stream_sessions", "0005_files"]
 ADDED_COLUMNS = ["session_id", "owner", "created_at"]
 MINE = {
     "chunks_table": "my_chunks",
@@ -50,6 +50,8 @@ MINE = {
     "conversations_table": "my_chats",
     "sessions_table": "my_sessions",
     "messages_table": "my_messages",
+    "files_table": "my_files",
+    "message_files_table": "my_message_files",
 }
 
 
@@ -79,12 +81,19 @@ def test_a_chunk_costs_one_row() -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(schema_sql())
     roots = dict(connection.execute("SELECT tbl_name, count(*) FROM sqlite_master GROUP BY tbl_name").fetchall())
-    # Conversations and messages have the index of their key beside them, as large rows are better off with a rowid.
-    # Messages are also found by their parent, sessions by their owner, and streams by their session.
+    # Conversations, messages and files have the index of their key beside them, as large rows are better off with a
+    # rowid. Messages are also found by their parent, sessions by their owner, streams by their session, and references
+    # by their file.
     in_one = ["aibind_stream_chunks"]
-    with_index = ["aibind_stream_status", "aibind_sessions", "aibind_conversations"]
+    with_index = [
+        "aibind_stream_status",
+        "aibind_sessions",
+        "aibind_conversations",
+        "aibind_files",
+        "aibind_message_files",
+    ]
     assert roots == {**dict.fromkeys(in_one, 1), **dict.fromkeys(with_index, 2), "aibind_messages": 3}
-    for table in [*in_one, "aibind_stream_status", "aibind_sessions"]:
+    for table in [*in_one, "aibind_stream_status", "aibind_sessions", "aibind_message_files"]:
         with pytest.raises(sqlite3.OperationalError, match="no such column"):
             connection.execute(f"SELECT rowid FROM {table}")
     connection.close()
@@ -93,8 +102,8 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3, 4]
-    assert [len(step.statements) for step in found] == [2, 1, 4, 4]
+    assert [step.number for step in found] == [1, 2, 3, 4, 5]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     assert found[3].tables == ("aibind_stream_status",)
@@ -134,20 +143,26 @@ def test_the_schema_is_applied_once_also_on_javascripts_tables() -> None:
 
 
 def test_other_names() -> None:
-    sql = schema_sql(**MINE)
+    sql = schema_sql(TableNames(**MINE))
     assert "aibind" not in re.sub(r"--.*", "", sql)
     connection = sqlite3.connect(":memory:")
     connection.executescript(sql)
     found = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert found == set(MINE.values())
     indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
-    assert {row[0] for row in indexes} == {"my_messages_by_parent", "my_sessions_by_owner", "my_status_by_session"}
+    assert {row[0] for row in indexes} == {
+        "my_messages_by_parent",
+        "my_sessions_by_owner",
+        "my_status_by_session",
+        "my_message_files_by_sha256",
+    }
     connection.close()
 
 
 def test_names_may_change_places() -> None:
     connection = sqlite3.connect(":memory:")
-    connection.executescript(schema_sql(chunks_table="aibind_stream_status", status_table="aibind_stream_chunks"))
+    swapped = TableNames(chunks_table="aibind_stream_status", status_table="aibind_stream_chunks")
+    connection.executescript(schema_sql(swapped))
     assert [column[0] for column in shape(connection, "aibind_stream_status")] == ["id", "seq", "data"]
     connection.close()
 
@@ -183,16 +198,12 @@ BAD_NAMES = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-async def test_bad_names(name: str) -> None:
+def test_bad_names(name: str) -> None:
     with pytest.raises(ValueError, match="cannot be the name of a table"):
         quote_identifier(name)
-    async with wrap_sqlite3(":memory:") as client:
-        for option in MINE:
-            with pytest.raises(ValueError, match="cannot be the name of a table"):
-                schema_sql(**{option: name})
-            with pytest.raises(ValueError, match="cannot be the name of a table"):
-                await migrate(client, **{option: name})
-        assert (await client.execute("SELECT * FROM sqlite_master")).rows == []
+    for option in MINE:
+        with pytest.raises(ValueError, match="cannot be the name of a table"):
+            TableNames(**{option: name})
 
 
 @pytest.mark.parametrize(
@@ -205,7 +216,7 @@ async def test_bad_names(name: str) -> None:
 )
 def test_names_must_differ(names: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="must differ"):
-        schema_sql(**names)
+        TableNames(**names)
 
 
 async def test_migrate(any_client: SqliteDatabase) -> None:
@@ -217,15 +228,16 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0002_conversations", "aibind_conversations"),
         ("0003_messages", "aibind_sessions aibind_messages"),
         ("0004_stream_sessions", "aibind_stream_status"),
+        ("0005_files", "aibind_files aibind_message_files"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 
 
 async def test_migrate_tables_of_other_names_as_well(client: SqliteDatabase) -> None:
     await migrate(client)
-    assert await migrate(client, **MINE) == NAMES
-    assert await migrate(client, **MINE) == []
-    assert await migrate(client, conversations_table="more_chats") == ["0002_conversations"]
+    assert await migrate(client, TableNames(**MINE)) == NAMES
+    assert await migrate(client, TableNames(**MINE)) == []
+    assert await migrate(client, TableNames(conversations_table="more_chats")) == ["0002_conversations"]
     for table in (*TABLES, *OUR_TABLES, *MINE.values(), "more_chats"):
         assert (await client.execute(f"SELECT * FROM {table}")).rows == []
 
@@ -247,7 +259,7 @@ def apply_script(connection: sqlite3.Connection, statements: int) -> None:
     connection.commit()
 
 
-@pytest.mark.parametrize("statements", range(2, 12))
+@pytest.mark.parametrize("statements", range(2, 15))
 async def test_migrate_what_another_tool_has_applied(
     client: SqliteDatabase, outsider: sqlite3.Connection, statements: int
 ) -> None:
@@ -350,7 +362,7 @@ async def test_another_tool_adds_the_columns_meanwhile(client: SqliteDatabase) -
     async def apply_the_file(client: SqliteDatabase) -> None:
         await client.batch([Statement(sql) for sql in migrations()[3].statements])
 
-    late = Late(client, apply_the_file, before=1 + len(NAMES))
+    late = Late(client, apply_the_file, before=2 + NAMES.index("0004_stream_sessions"))
     assert await migrate(late) == NAMES  # type: ignore[arg-type]
     assert await migrate(client) == []
 

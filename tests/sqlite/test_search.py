@@ -23,6 +23,7 @@ from aibind.sqlite import (
     SqliteResult,
     SqliteValue,
     Statement,
+    TableNames,
     migrate,
     wrap_sqlite3,
 )
@@ -490,7 +491,7 @@ async def test_an_index_made_without_fts5_is_made_again_with_it(database: Sqlite
 
 
 async def test_the_index_is_named_after_the_messages(database: SqliteClient) -> None:
-    await migrate(database, sessions_table="my_sessions", messages_table="my_messages")
+    await migrate(database, TableNames(sessions_table="my_sessions", messages_table="my_messages"))
     store = SqliteMessageStore(database, sessions_table="my_sessions", messages_table="my_messages")
     other = SqliteMessageStore(database)
     await store.save("s", chat_of("word"))

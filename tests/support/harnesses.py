@@ -14,6 +14,7 @@ from aibind.sqlite import (
     SqliteDatabase,
     SqliteMessageStore,
     SqliteStreamStore,
+    TableNames,
     migrate,
     wrap_sqlite3,
 )
@@ -80,8 +81,14 @@ async def open_database(backend: str, folder: Path) -> AsyncIterator[Database]:
         elif backend == "custom-tables":
             database.streams = {"chunks_table": "my_chunks", "status_table": "My_Status"}
             database.conversations = "chats_of_mine"
-            database.messages = {"sessions_table": "my_sessions", "messages_table": "my_messages"}
-            await migrate(client, conversations_table=database.conversations, **database.streams, **database.messages)
+            database.messages = {
+                "sessions_table": "my_sessions",
+                "messages_table": "my_messages",
+                "files_table": "my_files",
+                "message_files_table": "my_message_files",
+            }
+            names = {**database.streams, **database.messages}
+            await migrate(client, TableNames(conversations_table=database.conversations, **names))
         else:
             await migrate(client)
         yield database

@@ -32,10 +32,11 @@ __all__ = [
 ]
 
 
-def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None) -> str:
+def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None, *, by_reference: bool = False) -> str:
     """Return the id of the message that a request wants answered, after adding it when it is new.
 
-    Raises RequestError for a message that the conversation does not have, or that cannot be edited or answered.
+    With ``by_reference`` it refers to its attachments. Raises RequestError for a message that the conversation does not
+    have, or that cannot be edited or answered.
     """
     metadata = {"streamId": stream_id} if stream_id else None
     try:
@@ -48,10 +49,10 @@ def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None) -
             node = chat.tree.get(body.edit)
             if node is not None and node.message.get("role") != "user":
                 raise RequestError("This message is not a user's: edit needs the id of a question")
-            return chat.edit(body.edit, {"role": "user", "content": body.prompt}, metadata)
+            return chat.edit(body.edit, body.question(by_reference=by_reference), metadata)
     except NodeNotFoundError as error:
         raise RequestError(f'This conversation has no message "{error.node_id}"', 404) from error
-    return chat.append({"role": "user", "content": body.prompt}, metadata)
+    return chat.append(body.question(by_reference=by_reference), metadata)
 
 
 def question_of(chat: ChatHistory, node_id: str) -> str | None:

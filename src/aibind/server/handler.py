@@ -14,6 +14,7 @@ from ..streams.memory import MemoryStreamStore
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
+from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
 from .generation import Generation
 from .models import Models, ask_model
 from .recovery import Recovery
@@ -33,10 +34,10 @@ class StreamHandler:
 
     ``model``, or ``models`` by key (the first is the default), answers. With ``resumable`` a reply is a durable
     stream in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id.
-    With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model
-    sees the last ``max_messages`` before the question. ``toolsets`` are tools by name, which a request may let the
-    model call.
-    ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
+    With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
+    the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files. ``toolsets``
+    are tools by name, which a request may let the model call. ``keep_alive`` is given each producer's task, so that a
+    Worker keeps it running when its request is over.
 
     Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when it fails before
     it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
@@ -53,6 +54,7 @@ class StreamHandler:
         store: StreamStore | None = None,
         conversations: ConversationStore | None = None,
         max_messages: int | None = None,
+        max_attachment_bytes: int = MAX_ATTACHMENT_BYTES,
         toolsets: Mapping[str, Sequence[Tool]] | None = None,
         complete_prompt: str = prompts.COMPLETE,
         title_prompt: str = prompts.TITLE,
@@ -65,6 +67,8 @@ class StreamHandler:
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
             raise ValueError(f"max_messages is {max_messages}: use 0 or more, or None for all")
+        if max_attachment_bytes < 0:
+            raise ValueError(f"max_attachment_bytes is {max_attachment_bytes}: use 0 or more")
         if store is not None and not resumable:
             raise ValueError("A stream store is used by resumable streams only: add resumable=True")
         store = (store or MemoryStreamStore()) if resumable else None
@@ -74,7 +78,10 @@ class StreamHandler:
             self._replies = DurableReplies(
                 store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
             )
-        self._sessions = Sessions(conversations, store, max_messages) if conversations is not None else None
+        self._attachments = Attachments(conversations, max_attachment_bytes)
+        self._sessions: Sessions | None = None
+        if conversations is not None:
+            self._sessions = Sessions(conversations, store, max_messages, self._attachments)
         self._toolsets = toolsets or {}
         self._complete_prompt = complete_prompt
         self._title_prompt = title_prompt
@@ -182,6 +189,17 @@ class StreamHandler:
             raise RequestError("id parameter is required")
         return await replies.resume(stream_id, parse_after(after))
 
+    async def file(self, session_id: str, file_id: str) -> HttpResponse[Body]:
+        """Return a file that a message of a session refers to, by the ``id`` in the message.
+
+        Pictures are shown in place, and anything else is saved. Raises RequestError for a file that the session does
+        not refer to.
+        """
+        found = await self._attachments.find(session_id, file_id)
+        if found is None:
+            raise RequestError("This conversation has no such file", 404)
+        return file_response(found)
+
     async def aclose(self) -> None:
         """End the replies under way, and store what there is of them; call this before closing the stores.
 
@@ -195,10 +213,11 @@ class StreamHandler:
 
     async def _answer(self, body: object, *, structured: bool) -> HttpResponse[Body]:
         asked = StreamBody.parse(body)
+        self._attachments.check(asked.attachments)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
         turn: Turn | None = None
-        messages: Sequence[Message] = [{"role": "user", "content": asked.prompt}]
+        messages: Sequence[Message] = [asked.question()]
         if asked.session_id and self._sessions is not None:
             turn = await self._sessions.find(asked.session_id).begin(asked)
             messages = turn.messages

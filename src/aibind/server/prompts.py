@@ -44,4 +44,10 @@ def _text_of(content: Any) -> str:
     if not isinstance(content, list):
         return str(content or "")
     parts = cast("list[dict[str, Any]]", content)
-    return "\n".join(str(part.get("text", "")) for part in parts)
+    return "\n".join(str(part["text"]) if "text" in part else _attached(part) for part in parts)
+
+
+def _attached(part: dict[str, Any]) -> str:
+    file = part.get("file")
+    fields = cast("dict[str, Any]", file) if isinstance(file, dict) else {}
+    return f"(attached: {fields.get('name') or fields.get('filename') or 'a file'})"

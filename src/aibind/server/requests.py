@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from ..errors import RequestError
 from ..models.model import Message
+from .attachments import Attachment, parse_attachments
 
 __all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "parse_after", "parse_id"]
 
@@ -30,6 +31,7 @@ class StreamBody:
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
     any message of an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a
     ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most.
+    With ``attachments`` the prompt may be empty.
     """
 
     prompt: str
@@ -41,17 +43,27 @@ class StreamBody:
     regenerate: str | None
     toolset: str | None
     max_steps: int
+    attachments: Sequence[Attachment]
+
+    def question(self, *, by_reference: bool = False) -> Message:
+        """Return the user's message: the prompt, and the attachments or the references to them."""
+        if not self.attachments:
+            return {"role": "user", "content": self.prompt}
+        text = [{"type": "text", "text": self.prompt}] if self.prompt else []
+        parts = [attachment.to_part(by_reference=by_reference) for attachment in self.attachments]
+        return {"role": "user", "content": [*text, *parts]}
 
     @classmethod
     def parse(cls, body: object) -> StreamBody:
         """Return a checked body."""
         fields = _object(body)
         regenerate = _optional(fields, "regenerate")
+        attachments = parse_attachments(fields.get("attachments"))
         schema = fields.get("schema")
         if schema is not None and not isinstance(schema, dict):
             raise RequestError("schema must be a JSON schema, which is an object")
         parsed = cls(
-            prompt="" if regenerate else _required(fields, "prompt"),
+            prompt="" if regenerate else _prompt(fields, is_required=not attachments),
             system=_optional(fields, "system"),
             model=_optional(fields, "model"),
             session_id=_session_id(fields),
@@ -60,11 +72,14 @@ class StreamBody:
             regenerate=regenerate,
             toolset=_optional(fields, "toolset"),
             max_steps=_max_steps(fields),
+            attachments=attachments,
         )
         if (parsed.edit or parsed.regenerate) and not parsed.session_id:
             raise RequestError("edit and regenerate need a sessionId")
         if parsed.edit and parsed.regenerate:
             raise RequestError("edit and regenerate exclude each other")
+        if parsed.regenerate and attachments:
+            raise RequestError("regenerate asks a stored question again: leave out attachments, or edit the question")
         return parsed
 
 
@@ -84,7 +99,7 @@ class ChatBody:
         fields = _object(body)
         messages = _messages(fields, allow_empty=False)
         return cls(
-            messages=_attach(messages, fields.get("attachments")),
+            messages=_attach(messages, parse_attachments(fields.get("attachments"))),
             system=_optional(fields, "system"),
             model=_optional(fields, "model"),
             toolset=_optional(fields, "toolset"),
@@ -166,6 +181,10 @@ def _required(fields: dict[str, Any], name: str) -> str:
     return value
 
 
+def _prompt(fields: dict[str, Any], *, is_required: bool) -> str:
+    return _required(fields, "prompt") if is_required else _optional(fields, "prompt") or ""
+
+
 def _optional(fields: dict[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
@@ -220,37 +239,15 @@ def _is_list_of_objects(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in cast("list[object]", value))
 
 
-def _attach(messages: list[Message], attachments: object) -> list[Message]:
+def _attach(messages: list[Message], attachments: Sequence[Attachment]) -> list[Message]:
     """Return messages with attachments in the last user message, as parts of chat completions."""
-    if attachments is None:
-        return messages
-    if not isinstance(attachments, list):
-        raise RequestError("attachments must be a list")
-    parts = [_part(number, item) for number, item in enumerate(cast("list[object]", attachments), 1)]
-    if not parts:
+    if not attachments:
         return messages
     for index in range(len(messages) - 1, -1, -1):
         message = messages[index]
         if message["role"] == "user":
             content: Any = message.get("content") or []
             own: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            parts = [attachment.to_part(by_reference=False) for attachment in attachments]
             return [*messages[:index], {**message, "content": [*own, *parts]}, *messages[index + 1 :]]
     raise RequestError("attachments need a user message to go with")
-
-
-def _part(number: int, item: object) -> dict[str, Any]:
-    """Return the part of an attachment, which is ``{"mimeType", "data" (base64) or "url"}``."""
-    fields = cast("dict[str, Any]", item) if isinstance(item, dict) else {}
-    mime_type, data, url = fields.get("mimeType"), fields.get("data"), fields.get("url")
-    if not isinstance(mime_type, str) or "/" not in mime_type:
-        raise RequestError(f"Attachment {number} needs a mimeType")
-    if isinstance(url, str) and url.startswith(("https://", "http://", "data:")):
-        source = url
-    elif isinstance(data, str) and data:
-        source = f"data:{mime_type};base64,{data}"
-    else:
-        raise RequestError(f"Attachment {number} needs data (base64) or a url (https or data)")
-    if mime_type.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": source}}
-    name = fields.get("name")
-    return {"type": "file", "file": {"filename": name if isinstance(name, str) else "file", "file_data": source}}

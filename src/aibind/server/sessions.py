@@ -18,6 +18,7 @@ from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
 from .answers import Answer
+from .attachments import Attachments, PendingFiles
 from .context import context_of
 from .exchanges import add_messages, continuation_of, is_kept, place_question, question_of
 from .recovery import Recovery, recover_answer
@@ -45,8 +46,10 @@ class Session:
         conversations: ConversationStore,
         streams: StreamStore | None,
         max_messages: int | None,
+        attachments: Attachments,
     ) -> None:
         self.id = session_id
+        self._attachments = attachments
         self._conversations = conversations
         self._streams = streams
         self._max_messages = ALL_MESSAGES if max_messages is None else max_messages
@@ -83,10 +86,19 @@ class Session:
                 body = replace(body, regenerate=target)
             changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
-        question_id = place_question(chat, body, stream_id)
+        question_id = place_question(chat, body, stream_id, by_reference=self._attachments.by_reference)
         path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
-        messages = context_of(path.messages)
-        return Turn(self, chat, question_id, stream_id, messages, is_new=not body.regenerate, changes=changes)
+        messages = await self._attachments.resolve(self.id, context_of(path.messages), body.attachments)
+        return Turn(
+            self,
+            chat,
+            question_id,
+            stream_id,
+            messages,
+            is_new=not body.regenerate,
+            changes=changes,
+            files=self._attachments.pending(self.id, question_id, body.attachments),
+        )
 
     async def recover(self, limit: int | None = None) -> Recovery:
         """Add the lost answer to the last question, and return what became of the question.
@@ -117,8 +129,9 @@ class Session:
         if stream_id in self._live:
             self._live.remove(stream_id)
 
-    async def save_question(self, chat: ChatHistory, changes: int) -> None:
+    async def save_question(self, chat: ChatHistory, changes: int, files: PendingFiles) -> None:
         """Save the conversation with a new question; ``changes`` is how many changes it was loaded with."""
+        await files.put()
         async with self.changing():
             if self._changes != changes and not chat.is_partial:
                 chat.merge(await self._conversations.load(self.id))
@@ -131,6 +144,7 @@ class Session:
         is in a SessionStore and was deleted. When saving fails, the messages are in ``part``, and are saved with those
         that follow.
         """
+        await part.files.put()
         async with self.changing():
             stored = await self._load(1, part.last_id)
             below = part.last_id
@@ -196,7 +210,8 @@ class AnswerPart:
 
     ``last_id`` is its last message (at first the question), ``stored_id`` the last one that a store has confirmed, and
     ``count`` how many there are. ``chat`` is what was saved last, or is still to be saved. ``is_again`` is whether the
-    question had been asked before, ``is_done`` whether another process has stored the end of the answer.
+    question had been asked before, and ``files`` are the question's. ``is_done`` is whether another process has stored
+    the end of the answer.
     """
 
     chat: ChatHistory
@@ -204,6 +219,7 @@ class AnswerPart:
     last_id: str
     stored_id: str
     is_again: bool
+    files: PendingFiles
     count: int = 0
     is_done: bool = False
 
@@ -227,6 +243,7 @@ class Turn:
         *,
         is_new: bool,
         changes: int,
+        files: PendingFiles,
     ) -> None:
         self.stream_id = stream_id
         self.messages = messages
@@ -234,7 +251,7 @@ class Turn:
         self._chat = chat
         self._is_new = is_new
         self._changes = changes
-        self._part = AnswerPart(chat, stream_id, question_id, question_id, is_again=not is_new)
+        self._part = AnswerPart(chat, stream_id, question_id, question_id, is_again=not is_new, files=files)
         self._saving: asyncio.Task[None] | None = None
 
     @property
@@ -250,7 +267,7 @@ class Turn:
     async def save_question(self) -> None:
         """Store the conversation with its new question; a question that is asked again is stored already."""
         if self._is_new:
-            await self._session.save_question(self._chat, self._changes)
+            await self._session.save_question(self._chat, self._changes, self._part.files)
 
     def save_rounds(self, answer: Answer) -> None:
         """Begin to store the rounds of an answer that are whole, while the next one goes on.
@@ -288,7 +305,14 @@ class Turn:
 class Sessions:
     """The sessions in use, by id. A session is dropped together with the last turn that has it."""
 
-    def __init__(self, conversations: ConversationStore, streams: StreamStore | None, max_messages: int | None) -> None:
+    def __init__(
+        self,
+        conversations: ConversationStore,
+        streams: StreamStore | None,
+        max_messages: int | None,
+        attachments: Attachments,
+    ) -> None:
+        self._attachments = attachments
         self._conversations = conversations
         self._streams = streams
         self._max_messages = max_messages
@@ -298,6 +322,6 @@ class Sessions:
         """Return the session of an id, creating it when it is not in use."""
         session = self._sessions.get(session_id)
         if session is None:
-            session = Session(session_id, self._conversations, self._streams, self._max_messages)
+            session = Session(session_id, self._conversations, self._streams, self._max_messages, self._attachments)
             self._sessions[session_id] = session
         return session

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .conversation_store import SqliteConversationStore
     from .driver import SqliteDatabase, wrap_sqlite3
     from .message_store import SqliteMessageStore
-    from .schema import Migration, migrate, migrations, schema_sql
+    from .schema import Migration, TableNames, migrate, migrations, schema_sql
     from .search import SearchHit
     from .stream_store import SqliteStreamStore
 
@@ -30,6 +30,7 @@ __all__ = [
     "SqliteStreamStore",
     "SqliteValue",
     "Statement",
+    "TableNames",
     "WatchableSqliteClient",
     "migrate",
     "migrations",
@@ -44,7 +45,7 @@ __getattr__ = load_on_demand(
         "conversation_store": "SqliteConversationStore",
         "message_store": "SqliteMessageStore",
         "driver": "SqliteDatabase wrap_sqlite3",
-        "schema": "Migration migrate migrations schema_sql",
+        "schema": "Migration TableNames migrate migrations schema_sql",
         "search": "SearchHit",
         "stream_store": "SqliteStreamStore",
     },

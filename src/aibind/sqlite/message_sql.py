@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from .client import SqliteValue, Statement
 from .schema import quote_identifier
 
-__all__ = ["MAX_PART_CHARS", "MessageRow", "MessageSql", "SessionChange"]
+__all__ = ["EXPIRED_SESSIONS", "MAX_PART_CHARS", "MAX_SWEPT_SESSIONS", "MessageRow", "MessageSql", "SessionChange"]
 
 MAX_PART_CHARS = 250_000
 """Characters in one row or JSON parameter: a value on D1 holds at most 2 MB, and a character takes up to 8 bytes."""
 
 MAX_SWEPT_SESSIONS = 100
 """Sessions that one statement removes, so that it stays within a database's time limit."""
+
+EXPIRED_SESSIONS = (
+    f"SELECT session_id FROM {{sessions}} WHERE expires_at <= ?1 ORDER BY session_id LIMIT {MAX_SWEPT_SESSIONS}"
+)
+"""The sessions that are removed next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +177,7 @@ class MessageSql:
             f" FROM (SELECT id, seq FROM {messages} WHERE session_id = ?1 AND part = 0 AND parent_id IS NULL) r"
             f" CROSS JOIN {messages} m ON m.session_id = ?1 AND m.id = r.id AND m.part = 0 ORDER BY r.seq"
         )
-        expired = (
-            f"SELECT session_id FROM {sessions} WHERE expires_at <= ? ORDER BY session_id LIMIT {MAX_SWEPT_SESSIONS}"
-        )
+        expired = EXPIRED_SESSIONS.format(sessions=sessions)
         self._remove_expired = (
             f"DELETE FROM {messages} WHERE session_id IN ({expired})",
             f"DELETE FROM {sessions} WHERE session_id IN ({expired}) RETURNING 1",

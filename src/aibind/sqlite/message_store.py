@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import cast
 
 from .._time import now_ms
+from ..conversations.files import StoredFile
 from ..conversations.sessions import MessagePage, SessionInfo
 from ..errors import ConversationConflictError, CorruptConversationError, MalformedTreeError
 from ..history import ChatHistory, MessageTree
 from ..history.changes import TreeChanges
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
+from .file_sql import FileSql
+from .file_tables import FileTables, file_rows
 from .message_pages import read_page
 from .message_rows import id_of, key_of, nodes_of, rows_of, session_of
 from .message_sql import MAX_SWEPT_SESSIONS, MessageSql, SessionChange
-from .schema import MESSAGES_TABLE, SESSIONS_TABLE
+from .schema import FILES_TABLE, MESSAGE_FILES_TABLE, MESSAGES_TABLE, SESSIONS_TABLE
 from .search import MessageSearch, SearchHit
 
 __all__ = ["SqliteMessageStore"]
@@ -50,6 +53,9 @@ class SqliteMessageStore:
     Removing a message deletes its row, unless another process continued from it meanwhile. ``ChatHistory.compact``
     keeps the rows of the messages that the summary replaces, which are no longer loaded.
 
+    Files are stored apart from the messages that refer to them, see :class:`~aibind.conversations.FileStore`, and
+    deleted in the transaction that deletes the last of these messages.
+
     ``ttl_ms`` is the time to live after the last save, in milliseconds; None, the default, keeps conversations until
     they are deleted. An expired conversation reads as absent until :meth:`cleanup` removes it; a save before that adds
     to it. The tables are made by :func:`aibind.sqlite.migrate`.
@@ -64,6 +70,8 @@ class SqliteMessageStore:
         *,
         sessions_table: str = SESSIONS_TABLE,
         messages_table: str = MESSAGES_TABLE,
+        files_table: str = FILES_TABLE,
+        message_files_table: str = MESSAGE_FILES_TABLE,
         ttl_ms: int | None = None,
     ) -> None:
         if ttl_ms is not None and not ttl_ms > 0:
@@ -71,6 +79,8 @@ class SqliteMessageStore:
         self._client = client
         self._tables = sessions_table, messages_table
         self._sql = MessageSql(sessions_table, messages_table)
+        self._file_sql = FileSql(files_table, message_files_table, sessions_table, messages_table)
+        self._files = FileTables(client, self._file_sql)
         self._ttl_ms = ttl_ms
         self._search = MessageSearch(client, sessions_table, messages_table)
         self._page_rows = _LOCAL_PAGE_ROWS if isinstance(client, WatchableSqliteClient) else _REMOTE_PAGE_ROWS
@@ -197,15 +207,36 @@ class SqliteMessageStore:
 
     async def delete(self, session_id: str) -> None:
         """Delete a conversation; an unknown one is not an error."""
-        await self._client.batch(self._sql.delete(session_id))
+        await self._client.batch([*self._file_sql.delete(session_id), *self._sql.delete(session_id)])
         await self._search.forget(session_id)
 
+    async def put_files(self, session_id: str, message_id: str, files: Sequence[StoredFile]) -> None:
+        """Store the files of a message that is about to be saved, each once for all messages that refer to it.
+
+        Two round trips, when none of them is longer than 1 MB. They are kept for an hour without the message; after
+        that, :meth:`cleanup` deletes them.
+        """
+        await self._files.put(session_id, message_id, files)
+
+    async def read_files(self, session_id: str, sha256s: Sequence[str]) -> dict[str, bytes]:
+        """Return the bytes of files by their SHA-256: those that are stored, and that the session refers to."""
+        return await self._files.read(session_id, sha256s)
+
+    async def find_file(self, session_id: str, sha256: str) -> StoredFile | None:
+        """Return a file that the session refers to; None when it does not, or when the session has expired."""
+        return await self._files.find(session_id, sha256)
+
     async def cleanup(self) -> int:
-        """Remove the conversations that have expired and return their number."""
+        """Remove the conversations that have expired and return their number.
+
+        Files whose messages were never saved go as well.
+        """
         now = now_ms()
         removed = 0
+        await self._files.sweep()
         while True:
-            count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
+            statements = [*self._file_sql.remove_expired(now), *self._sql.remove_expired(now)]
+            count = len((await self._client.batch(statements))[-1].rows)
             removed += count
             if count < MAX_SWEPT_SESSIONS:
                 break
@@ -305,7 +336,9 @@ class SqliteMessageStore:
             required=sorted(map(key_of, required)),
         )
         removed = [key_of(node_id) for node_id in changes.removed]
-        results = await self._client.batch(self._sql.save(change, rows_of(tree, changes), removed))
+        statements = self._sql.save(change, rows_of(tree, changes), removed)
+        statements += self._file_sql.save(session_id, file_rows(changes)) + self._file_sql.remove(session_id, removed)
+        results = await self._client.batch(statements)
         return cast("int", results[0].rows[0]["next_seq"]) if results[0].rows else None
 
     async def _execute(self, statement: Statement) -> SqliteResult:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from .._time import now_ms
 from ..errors import SqliteConstraintError, SqliteSyntaxError
@@ -19,11 +19,14 @@ from .client import SqliteClient, Statement
 __all__ = [
     "CHUNKS_TABLE",
     "CONVERSATIONS_TABLE",
+    "FILES_TABLE",
     "MESSAGES_TABLE",
+    "MESSAGE_FILES_TABLE",
     "MIGRATIONS_TABLE",
     "SESSIONS_TABLE",
     "STATUS_TABLE",
     "Migration",
+    "TableNames",
     "migrate",
     "migrations",
     "quote_identifier",
@@ -35,6 +38,8 @@ STATUS_TABLE = "aibind_stream_status"
 CONVERSATIONS_TABLE = "aibind_conversations"
 SESSIONS_TABLE = "aibind_sessions"
 MESSAGES_TABLE = "aibind_messages"
+FILES_TABLE = "aibind_files"
+MESSAGE_FILES_TABLE = "aibind_message_files"
 MIGRATIONS_TABLE = "aibind_migrations"
 """The table in which :func:`migrate` records what it applied."""
 
@@ -79,33 +84,43 @@ def quote_identifier(name: str) -> str:
     return f'"{name}"'
 
 
-def migrations(
-    *,
-    chunks_table: str = CHUNKS_TABLE,
-    status_table: str = STATUS_TABLE,
-    conversations_table: str = CONVERSATIONS_TABLE,
-    sessions_table: str = SESSIONS_TABLE,
-    messages_table: str = MESSAGES_TABLE,
-) -> list[Migration]:
-    """Return the migrations, in order, for tables of these names. Raises ValueError for invalid or repeated names."""
-    names = {
-        CHUNKS_TABLE: chunks_table,
-        STATUS_TABLE: status_table,
-        CONVERSATIONS_TABLE: conversations_table,
-        SESSIONS_TABLE: sessions_table,
-        MESSAGES_TABLE: messages_table,
-    }
-    for table in names.values():
-        quote_identifier(table)
-    if len({name.lower() for name in (*names.values(), MIGRATIONS_TABLE)}) <= len(names):
-        raise ValueError(f"The names of the tables must differ, and none may be {MIGRATIONS_TABLE}: {names}")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableNames:
+    """The names of the tables. Raises ValueError for invalid or repeated names."""
+
+    chunks_table: str = CHUNKS_TABLE
+    status_table: str = STATUS_TABLE
+    conversations_table: str = CONVERSATIONS_TABLE
+    sessions_table: str = SESSIONS_TABLE
+    messages_table: str = MESSAGES_TABLE
+    files_table: str = FILES_TABLE
+    message_files_table: str = MESSAGE_FILES_TABLE
+
+    def __post_init__(self) -> None:
+        names = self.by_default
+        for name in names.values():
+            quote_identifier(name)
+        if len({name.lower() for name in (*names.values(), MIGRATIONS_TABLE)}) <= len(names):
+            raise ValueError(f"The names of the tables must differ, and none may be {MIGRATIONS_TABLE}: {names}")
+
+    @property
+    def by_default(self) -> dict[str, str]:
+        """The names by those that the migrations have in their place."""
+        return {str(field.default): getattr(self, field.name) for field in fields(self)}
+
+
+_DEFAULT_NAMES = TableNames()
+
+
+def migrations(tables: TableNames = _DEFAULT_NAMES) -> list[Migration]:
+    """Return the migrations, in order, for tables of these names."""
     from importlib import resources  # here: it is slow to import, and a Worker's start-up is billed
 
     found: list[Migration] = []
     for file in resources.files("aibind.sqlite").joinpath("migrations").iterdir():
         if match := _FILE.match(file.name):
             text = file.read_text(encoding="utf-8")
-            found.append(_migration(int(match[1]), file.name.removesuffix(".sql"), text, names))
+            found.append(_migration(int(match[1]), file.name.removesuffix(".sql"), text, tables.by_default))
     return sorted(found, key=lambda migration: migration.number)
 
 
@@ -117,48 +132,19 @@ def _migration(number: int, name: str, text: str, names: Mapping[str, str]) -> M
     return Migration(number, name, sql, tuple(part for part in parts if part), tables)
 
 
-def schema_sql(
-    *,
-    chunks_table: str = CHUNKS_TABLE,
-    status_table: str = STATUS_TABLE,
-    conversations_table: str = CONVERSATIONS_TABLE,
-    sessions_table: str = SESSIONS_TABLE,
-    messages_table: str = MESSAGES_TABLE,
-) -> str:
-    """Return the whole schema as one SQL script. Raises ValueError for invalid or repeated names."""
-    steps = migrations(
-        chunks_table=chunks_table,
-        status_table=status_table,
-        conversations_table=conversations_table,
-        sessions_table=sessions_table,
-        messages_table=messages_table,
-    )
-    return "\n".join(step.sql for step in steps)
+def schema_sql(tables: TableNames = _DEFAULT_NAMES) -> str:
+    """Return the whole schema as one SQL script."""
+    return "\n".join(step.sql for step in migrations(tables))
 
 
-async def migrate(
-    client: SqliteClient,
-    *,
-    chunks_table: str = CHUNKS_TABLE,
-    status_table: str = STATUS_TABLE,
-    conversations_table: str = CONVERSATIONS_TABLE,
-    sessions_table: str = SESSIONS_TABLE,
-    messages_table: str = MESSAGES_TABLE,
-) -> list[str]:
+async def migrate(client: SqliteClient, tables: TableNames = _DEFAULT_NAMES) -> list[str]:
     """Apply the migrations that the database has not had yet, and return their names.
 
     Any number of processes may call this at once: each migration is one transaction, which begins by recording it, so
     that it is applied once. Tables may have been created by the JavaScript packages' SQL, or by another tool that
-    applied the files: what is there stays. Each set of table names is migrated separately. Raises ValueError for
-    invalid or repeated names.
+    applied the files: what is there stays. Each set of table names is migrated separately.
     """
-    steps = migrations(
-        chunks_table=chunks_table,
-        status_table=status_table,
-        conversations_table=conversations_table,
-        sessions_table=sessions_table,
-        messages_table=messages_table,
-    )
+    steps = migrations(tables)
     select = Statement(f'SELECT name, tables FROM "{MIGRATIONS_TABLE}"')
     create = Statement(
         f'CREATE TABLE IF NOT EXISTS "{MIGRATIONS_TABLE}" '

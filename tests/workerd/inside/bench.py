@@ -13,7 +13,7 @@ from testbed.javascript import JAVASCRIPT_TABLES, javascript_sql
 
 OUR_TABLES = ("aibind_stream_chunks", "aibind_stream_status", "aibind_conversations")
 
-MESSAGE_TABLES = ("aibind_sessions", "aibind_messages")
+MESSAGE_TABLES = ("aibind_sessions", "aibind_messages", "aibind_files", "aibind_message_files")
 
 KINDS = ("raw", "sdk", "javascript")
 """Bindings as Cloudflare gives them; as the SDK wraps them; raw, over the tables of the JavaScript packages."""

@@ -9,7 +9,7 @@ from aibind.cloudflare import wrap_d1
 from aibind.errors import SqliteSchemaError, SqliteSyntaxError
 from aibind.sqlite import SqliteStreamStore
 from aibind.sqlite.client import SqliteClient, Statement
-from aibind.sqlite.schema import migrate, migrations
+from aibind.sqlite.schema import TableNames, migrate, migrations
 from aibind.sqlite.stream_sql import EXTRA_COLUMNS, StreamSql
 from aibind.streams.store import StreamEnd
 from aibind.testing.checks import raises
@@ -31,7 +31,7 @@ async def _start_over(client: SqliteClient) -> None:
 
 
 async def _late(client: SqliteClient) -> list[str]:
-    return await migrate(client, **NAMES)
+    return await migrate(client, TableNames(**NAMES))
 
 
 async def _columns(client: SqliteClient) -> list[Any]:
@@ -62,9 +62,9 @@ async def tables_of_javascript_get_the_columns(bench: Bench) -> None:
 async def columns_that_are_there_stay(bench: Bench) -> None:
     """As when wrangler has applied the files, wholly or in part."""
     client = wrap_d1(bench.db)
-    steps = migrations(**NAMES)
+    steps = migrations(TableNames(**NAMES))
     statements = [Statement(sql) for step in steps for sql in step.statements]
-    for applied in (0, 1, 2, 3, 4):
+    for applied in range(8):
         await _start_over(client)
         await client.batch([Statement(f'DROP TABLE IF EXISTS "{name}"') for name in STREAMS.values()])
         await client.batch(statements[: len(statements) - applied])
