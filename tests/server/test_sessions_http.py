@@ -586,6 +586,18 @@ async def test_half_characters_are_exported_and_shown(rig: Rig) -> None:
     assert json.loads(exported.content) == json.loads(chat.to_json())
 
 
+async def test_an_attached_file_is_fetched(rig: Rig) -> None:
+    attachment = {"mimeType": "text/plain", "data": "SGVsbG8=", "name": "note.txt"}
+    await rig.ask("a/b", "Read this", attachments=[attachment])
+    parts = (await rig.page("a/b"))["messages"][0]["message"]["content"]
+    file_id = next(part["file"]["id"] for part in parts if part.get("type") == "file")
+    response = await rig.client.get(f"{path_of('a/b')}/files/{quote(file_id, safe='')}")
+    assert (response.status_code, response.content) == (200, b"Hello")
+    for path in (f"/sessions/other/files/{file_id}", f"{path_of('a/b')}/files/unknown", f"{path_of('a/b')}/files/"):
+        assert (await rig.client.get(path)).status_code == 404
+    assert (await rig.client.delete(f"{path_of('a/b')}/files/x")).headers["allow"] == "GET"
+
+
 # --- who answers ---
 
 

@@ -103,7 +103,7 @@ class Endpoints:
         segments = self._below_prefix(path)
         if segments[:1] == ["sessions"]:
             found = await answer_session(
-                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode
+                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode, self._handler.file
             )
             return found or _not_found()
         name = unquote("/".join(segments))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from ..streams.response import Body, HttpResponse
 from .responses import error_response
@@ -26,10 +26,12 @@ async def answer_session(
     headers: Mapping[str, str],
     read_body: ReadBody,
     decode: Callable[[bytes], object],
+    read_file: Callable[[str, str], Awaitable[HttpResponse[Body]]],
 ) -> HttpResponse[Body] | None:
     """Return the response of the endpoint below ``sessions`` that has these percent-encoded segments; None without one.
 
-    ``decode`` parses a JSON body. Raises RequestError for a wrong request.
+    ``decode`` parses a JSON body, and ``read_file`` answers with the file of a session. Raises RequestError
+    for a wrong request.
     """
     fields = parse_qs(query, keep_blank_values=True)
 
@@ -42,6 +44,9 @@ async def answer_session(
     answers: dict[str, Answer]
     if not segments:
         answers = {"GET": lambda: endpoints.list_sessions(fields)}
+    elif len(segments) == 3 and segments[0] and segments[1] == "files":
+        session_id, file_id = check_session_id(segments[0]), unquote(segments[2])
+        answers = {"GET": lambda: read_file(session_id, file_id)}
     elif not segments[0] or len(segments) > 2 or (len(segments) == 2 and segments[1] not in ("stream", "export")):
         return None
     else:
