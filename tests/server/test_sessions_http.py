@@ -17,9 +17,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from aibind.conversations import MemoryConversationStore
-from aibind.errors import ModelError
+from aibind.errors import ConversationConflictError, ModelError
 from aibind.history import ChatHistory
 from aibind.server import Endpoints, StreamHandler, create_app
+from aibind.server.requests import StreamBody
 from aibind.server.session_titles import title_of
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import SseParser
@@ -599,6 +600,39 @@ async def test_an_attached_file_is_fetched(rig: Rig) -> None:
 
 
 # --- who answers ---
+
+
+async def test_an_export_brings_its_files(tmp_path: Path) -> None:
+    picture = {"mimeType": "image/png", "data": "aGVsbG8=", "name": "hello.png"}
+    async with serving(tmp_path / "here.db", ScriptedModel("A picture")) as here:
+        await here.ask("s", "What is it?", attachments=[picture])
+        exported = (await here.client.get("/sessions/s/export")).content
+        (message, _) = (await here.page("s"))["messages"]
+        reference = message["message"]["content"][1]["file"]
+        assert "file_data" not in reference
+    async with serving(tmp_path / "there.db", ScriptedModel("A picture")) as there:
+        answer = await there.client.post("/sessions/import", params={"sessionId": "s"}, content=exported)
+        assert answer.status_code == 201, answer.text
+        assert (await there.page("s"))["messages"][0]["message"] == message["message"]
+        found = await there.client.get(f"/sessions/s/files/{quote(reference['id'], safe='')}")
+        assert found.content == b"hello"
+        changed = exported.replace(b"aGVsbG8=", b"aGVsbG8h")
+        refused = await there.client.post("/sessions/import", params={"sessionId": "t"}, content=changed)
+        assert (refused.status_code, refused.json()) == (
+            400,
+            {"error": 'The file "hello.png" is not what its reference says'},
+        )
+        assert (await there.client.get("/sessions/t")).status_code == 404
+
+
+async def test_a_question_to_what_was_deleted_meanwhile_is_refused(rig: Rig) -> None:
+    await rig.ask("s", "One")
+    turn = await rig.handler._session("s").begin(StreamBody.parse({"prompt": "Two", "sessionId": "s"}))
+    await rig.conversations.delete("s")
+    with pytest.raises(ConversationConflictError):
+        await turn.save_question()
+    turn.abandon()
+    assert (await rig.conversations.load("s")).is_empty
 
 
 async def test_other_stores_say_which_store_lists_sessions() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote
 from .._json import load_json
 from ..errors import (
     AibindError,
+    ConversationConflictError,
     ConversationTooLargeError,
     ModelError,
     ModelTimeoutError,
@@ -78,6 +79,8 @@ class Endpoints:
             return error_response(str(error), 504)
         except ModelError as error:
             return error_response(str(error), 502)
+        except ConversationConflictError:
+            return error_response("This conversation was changed meanwhile: load it, and try again", 409)
         except ConversationTooLargeError as error:
             return error_response(str(error), 413)
         except SqliteSchemaError:

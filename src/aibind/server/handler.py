@@ -107,7 +107,7 @@ class StreamHandler:
                 ' (one in memory is SqliteMessageStore(wrap_sqlite3(":memory:")))',
                 501,
             )
-        return SessionEndpoints(self._conversations, self._sessions, self._store, self._replies)
+        return SessionEndpoints(self._conversations, self._sessions, self._store, self._replies, self._attachments)
 
     # --- stored conversations ---
 
@@ -119,7 +119,7 @@ class StreamHandler:
         return self._sessions.find(session_id).live_stream if self._sessions is not None else None
 
     def changing(self, session_id: str) -> AbstractAsyncContextManager[None]:
-        """Hold a stored conversation while you load, change and save it, so that no turn of this handler is lost."""
+        """Hold a stored conversation while you load, change and save it: no turn of this handler goes on meanwhile."""
         return self._session(session_id).changing()
 
     async def recover(self, session_id: str) -> Recovery:

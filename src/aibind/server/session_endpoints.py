@@ -12,6 +12,7 @@ from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
+from .attachments import Attachments
 from .replies import DurableReplies
 from .requests import parse_after
 from .responses import json_response
@@ -38,6 +39,7 @@ class SessionEndpoints:
         sessions: Sessions,
         streams: StreamStore | None,
         replies: DurableReplies | None,
+        attachments: Attachments,
         *,
         owner: str | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class SessionEndpoints:
         self._sessions = sessions
         self._streams = streams
         self._replies = replies
+        self._attachments = attachments
         self._owner = owner
 
     async def list_sessions(self, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
@@ -128,9 +131,9 @@ class SessionEndpoints:
             return _fresh(HttpResponse(204, {}, b""))  # it has been swept since it was found
 
     async def export(self, session_id: str) -> HttpResponse[Body]:
-        """Return a whole conversation as the JSON of a ChatHistory, to be kept as a file."""
+        """Return a whole conversation, with its files, as the JSON of a ChatHistory, to be kept as a file."""
         session = await self._find(session_id)
-        chat = await self._store.load(session_id)
+        chat = await self._attachments.export(session_id, await self._store.load(session_id))
         headers = {"Content-Type": "application/json", "Content-Disposition": disposition_of(session)}
         return _fresh(HttpResponse(200, headers, chat.to_json().encode()))
 
@@ -145,6 +148,7 @@ class SessionEndpoints:
                 raise RequestError(
                     f'There is a conversation "{session_id}" already: import with another sessionId', 409
                 )
+            chat = await self._attachments.import_(session_id, chat)
             await save_titled(self._store, session_id, chat, owner=self._owner, title=title)
         return json_response({"id": session_id}, 201)
 

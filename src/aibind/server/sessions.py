@@ -36,8 +36,8 @@ logger = logging.getLogger("aibind")
 class Session:
     """One stored conversation, shared by the turns that run in it at the same time.
 
-    A store saves a conversation whole, so what another turn saved between one's load and save would be lost. Every
-    change is therefore made in :meth:`changing`.
+    Stores keep both sides of saves that cross, but as alternatives. Every change is therefore made in :meth:`changing`,
+    one after the other, so that each goes on from what the one before has saved.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class Session:
         self._streams = streams
         self._max_messages = ALL_MESSAGES if max_messages is None else max_messages
         self._lock = asyncio.Lock()
-        self._changes = 0
         self._live: list[str] = []  # stream ids, the newest last
 
     @property
@@ -66,10 +65,7 @@ class Session:
     async def changing(self) -> AsyncGenerator[None]:
         """Hold the conversation from before it is loaded until it is saved."""
         async with self._lock:
-            try:
-                yield
-            finally:
-                self._changes += 1
+            yield
 
     async def begin(self, body: StreamBody) -> Turn:
         """Load what the model is to see and add a question to it; :meth:`Turn.save_question` stores it.
@@ -84,7 +80,6 @@ class Session:
             elif body.regenerate:
                 chat, target = await self._load_question(body.regenerate)
                 body = replace(body, regenerate=target)
-            changes = self._changes
         stream_id = str(uuid.uuid4()) if self._streams is not None else None
         question_id = place_question(chat, body, stream_id, by_reference=self._attachments.by_reference)
         path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
@@ -96,7 +91,6 @@ class Session:
             stream_id,
             messages,
             is_new=not body.regenerate,
-            changes=changes,
             files=self._attachments.pending(self.id, question_id, body.attachments),
         )
 
@@ -129,12 +123,10 @@ class Session:
         if stream_id in self._live:
             self._live.remove(stream_id)
 
-    async def save_question(self, chat: ChatHistory, changes: int, files: PendingFiles) -> None:
-        """Save the conversation with a new question; ``changes`` is how many changes it was loaded with."""
+    async def save_question(self, chat: ChatHistory, files: PendingFiles) -> None:
+        """Save the conversation with a new question."""
         await files.put()
         async with self.changing():
-            if self._changes != changes and not chat.is_partial:
-                chat.merge(await self._conversations.load(self.id))
             await save_titled(self._conversations, self.id, chat)
 
     async def save_messages(self, part: AnswerPart, messages: Sequence[Message], ending: dict[str, Any] | None) -> None:
@@ -169,8 +161,8 @@ class Session:
             try:
                 await self._conversations.save(self.id, part.chat)
             except ConversationConflictError:
-                if below in stored.tree:
-                    raise
+                if not part.chat.is_partial:
+                    raise  # others keep saving first
                 logger.info("The answer to a question that was removed meanwhile is not kept")
             part.stored_id = part.last_id
 
@@ -198,10 +190,7 @@ class Session:
         return chat, node_id
 
     async def _recover(self, limit: int | None) -> Recovery:
-        recovery = await recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
-        if recovery.recovered:
-            self._changes += 1
-        return recovery
+        return await recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
 
 
 @dataclass(slots=True)
@@ -242,7 +231,6 @@ class Turn:
         messages: Sequence[Message],
         *,
         is_new: bool,
-        changes: int,
         files: PendingFiles,
     ) -> None:
         self.stream_id = stream_id
@@ -250,7 +238,6 @@ class Turn:
         self._session = session
         self._chat = chat
         self._is_new = is_new
-        self._changes = changes
         self._part = AnswerPart(chat, stream_id, question_id, question_id, is_again=not is_new, files=files)
         self._saving: asyncio.Task[None] | None = None
 
@@ -267,7 +254,7 @@ class Turn:
     async def save_question(self) -> None:
         """Store the conversation with its new question; a question that is asked again is stored already."""
         if self._is_new:
-            await self._session.save_question(self._chat, self._changes, self._part.files)
+            await self._session.save_question(self._chat, self._part.files)
 
     def save_rounds(self, answer: Answer) -> None:
         """Begin to store the rounds of an answer that are whole, while the next one goes on.
