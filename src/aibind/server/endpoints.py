@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 from urllib.parse import parse_qs, unquote
 
 from .._json import load_json
@@ -28,6 +29,13 @@ DEFAULT_PREFIX = "/__aibind__"
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """The default limit of a request body, in bytes: a conversation with a few pictures."""
 
+
+class AnswerOnce(Protocol):
+    """An endpoint that answers a request with an id once."""
+
+    def __call__(self, body: object, *, request_id: str | None) -> Awaitable[HttpResponse[Body]]: ...
+
+
 logger = logging.getLogger("aibind")
 
 
@@ -44,12 +52,14 @@ class Endpoints:
         self._handler = handler
         self._prefix = prefix.rstrip("/")
         self._post: dict[str, Callable[[object], Awaitable[HttpResponse[Body]]]] = {
-            "stream": handler.stream,
-            "structured": handler.structured,
-            "chat": handler.chat,
             "complete": handler.complete,
             "title": handler.title,
             "compact": handler.compact,
+        }
+        self._once: dict[str, AnswerOnce] = {
+            "stream": handler.stream,
+            "structured": handler.structured,
+            "chat": handler.chat,
         }
         if handler.resumable:
             self._post["stream/stop"] = handler.stop
@@ -110,6 +120,8 @@ class Endpoints:
             )
             return found or _not_found()
         name = unquote("/".join(segments))
+        if method == "POST" and name in self._once:
+            return await self._once[name](_decode(await read_body()), request_id=headers.get("idempotency-key"))
         if method == "POST" and name in self._post:
             return await self._post[name](_decode(await read_body()))
         if method == "GET" and name == "stream/resume" and self._handler.resumable:

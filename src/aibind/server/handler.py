@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import RequestError
-from ..models.model import Message, Model, ModelRequest
+from ..errors import RequestError, StreamExistsError
+from ..models.model import Model, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
+from .claims import Claim, claim_of
 from .generation import Generation
 from .models import Models, ask_model
-from .recovery import Recovery
+from .recovery import LOST, Recovery
 from .replies import DurableReplies, start_plain_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
@@ -27,6 +28,9 @@ from .sessions import Session, Sessions, Turn
 from .tools import Tool, run_rounds
 
 __all__ = ["StreamHandler"]
+
+MAX_CLAIM_ATTEMPTS = 5
+"""Attempts to begin or to find a reply, each of which another request with the same id can cross."""
 
 
 class StreamHandler:
@@ -134,21 +138,30 @@ class StreamHandler:
 
     # --- endpoints ---
 
-    async def stream(self, body: object) -> HttpResponse[Body]:
-        """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named."""
-        return await self._answer(body, structured=False)
+    async def stream(self, body: object, *, request_id: str | None = None) -> HttpResponse[Body]:
+        """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named.
 
-    async def structured(self, body: object) -> HttpResponse[Body]:
+        ``request_id`` is the value of the header ``Idempotency-Key``, here and in :meth:`structured` and :meth:`chat`:
+        a request that is repeated with it, at any process, is answered with the stream that the first one began.
+        """
+        return await self._answer(body, self._claim("stream", body, request_id), structured=False)
+
+    async def structured(self, body: object, *, request_id: str | None = None) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
-        return await self._answer(body, structured=True)
+        return await self._answer(body, self._claim("structured", body, request_id), structured=True)
 
-    async def chat(self, body: object) -> HttpResponse[Body]:
+    async def chat(self, body: object, *, request_id: str | None = None) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
+        claim = self._claim("chat", body, request_id)
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
         request = ModelRequest(asked.messages, system=asked.system)
-        return await self._start(Generation(run_rounds(model, request, tools, asked.max_steps)), None)
+
+        async def begin() -> HttpResponse[Body]:
+            return await self._start(Generation(run_rounds(model, request, tools, asked.max_steps)), None, claim)
+
+        return await self._once(claim, begin)
 
     async def complete(self, body: object) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -211,27 +224,68 @@ class StreamHandler:
 
     # --- shared by endpoints ---
 
-    async def _answer(self, body: object, *, structured: bool) -> HttpResponse[Body]:
+    async def _answer(self, body: object, claim: Claim | None, *, structured: bool) -> HttpResponse[Body]:
         asked = StreamBody.parse(body)
         self._attachments.check(asked.attachments)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
-        turn: Turn | None = None
-        messages: Sequence[Message] = [asked.question()]
+        session: Session | None = None
         if asked.session_id and self._sessions is not None:
-            turn = await self._sessions.find(asked.session_id).begin(asked)
-            messages = turn.messages
+            session = self._sessions.find(asked.session_id)
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
-        request = ModelRequest(messages, system=asked.system, json_schema=asked.schema if structured else None)
-        pace = self._replies.pace if self._replies is not None else None
-        events = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
-        return await self._start(Generation(events, structured=structured, pace=pace), turn)
 
-    async def _start(self, generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
+        async def begin() -> HttpResponse[Body]:
+            turn = await session.begin(asked, claim) if session is not None else None
+            messages = turn.messages if turn is not None else [asked.question()]
+            request = ModelRequest(messages, system=asked.system, json_schema=asked.schema if structured else None)
+            pace = self._replies.pace if self._replies is not None else None
+            events = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+            return await self._start(Generation(events, structured=structured, pace=pace), turn, claim)
+
+        async def check_question(claim: Claim) -> None:
+            if session is not None and not asked.regenerate:
+                await session.save_claimed(asked, claim)
+
+        return await self._once(claim, begin, check_question)
+
+    async def _once(
+        self,
+        claim: Claim | None,
+        begin: Callable[[], Awaitable[HttpResponse[Body]]],
+        check_question: Callable[[Claim], Awaitable[None]] | None = None,
+    ) -> HttpResponse[Body]:
+        """Return the reply that answers a request already, or begin it."""
+        if claim is None:
+            return await begin()
+        replies = self._require_replies()
+        for _ in range(MAX_CLAIM_ATTEMPTS):
+            status = await replies.find(claim)
+            if status is not None:
+                if check_question is not None and status.end in (None, LOST):
+                    await check_question(claim)
+                attached = await replies.attach(claim)
+                if attached is not None:
+                    return attached
+            try:
+                return await begin()
+            except StreamExistsError:
+                continue  # another request with this id was faster
+        raise RequestError("Other requests with this id come and go: try again", 503)
+
+    def _claim(self, endpoint: str, body: object, request_id: str | None) -> Claim | None:
+        claim = claim_of(endpoint, body, request_id)
+        if claim is not None and self._replies is None:
+            raise RequestError(
+                "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
+                " and requestId"
+            )
+        return claim
+
+    async def _start(self, generation: Generation, turn: Turn | None, claim: Claim | None = None) -> HttpResponse[Body]:
         if self._replies is None:
             return await start_plain_reply(generation, turn)
-        return await self._replies.start(generation, turn)
+        return await self._replies.start(generation, turn, claim)
 
     def _ask(self, key: str | None, text: str, system: str) -> Generation:
         request = ModelRequest([{"role": "user", "content": text}], system=system)

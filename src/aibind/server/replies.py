@@ -16,8 +16,9 @@ from ..streams.response import Body, HttpResponse
 from ..streams.source import message_for_readers
 from ..streams.sse import HEADERS, encode_message
 from ..streams.sse_body import encode_end
-from ..streams.store import Pace, StreamEnd, StreamStore
+from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
+from .claims import Claim
 from .generation import Generation
 from .sessions import Turn
 
@@ -49,23 +50,40 @@ class DurableReplies:
         """How often the store recommends to write."""
         return self._store.flush_pace
 
-    async def start(self, generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
+    async def start(self, generation: Generation, turn: Turn | None, claim: Claim | None = None) -> HttpResponse[Body]:
         """Start a reply and store its turn's question, and return the response that follows the reply.
 
-        The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply.
+        The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
+        ``claim`` the model is asked once the claim is ours and the question is stored. Raises StreamExistsError when
+        the claim is taken.
         """
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
-        saving = turn.save_question() if turn is not None else asyncio.sleep(0)
-        stream, failure = await asyncio.gather(self._create(generation, turn), saving, return_exceptions=True)
-        if isinstance(stream, BaseException):
-            raise stream
-        if failure is not None:
-            await stream.stop()
-            raise failure
+        if claim is not None:
+            stream = await self._create(generation, turn, claim)
+        else:
+            stream = await self._create_and_save(generation, turn)
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
         response = stream.response()
+        return HttpResponse(200, response.headers, response.body)
+
+    async def find(self, claim: Claim) -> StreamStatus | None:
+        """Return the current state of the stream that answers a request already; None when there is none.
+
+        Raises RequestError, with status 409, when the request had another body.
+        """
+        status = await self._store.get_status(claim.stream_id)
+        if status is not None:
+            claim.check(status.request)
+        return status
+
+    async def attach(self, claim: Claim) -> HttpResponse[Body] | None:
+        """Return the response of the stream that answers a request already, from its start; None when there is none."""
+        try:
+            response = await DurableStream.resume(self._store, claim.stream_id, None, heartbeat_ms=self._heartbeat_ms)
+        except StreamNotFoundError:
+            return None
         return HttpResponse(200, response.headers, response.body)
 
     async def stop(self, stream_id: str) -> None:
@@ -97,7 +115,17 @@ class DurableReplies:
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
 
-    async def _create(self, generation: Generation, turn: Turn | None) -> DurableStream:
+    async def _create_and_save(self, generation: Generation, turn: Turn | None) -> DurableStream:
+        saving = turn.save_question() if turn is not None else asyncio.sleep(0)
+        stream, failure = await asyncio.gather(self._create(generation, turn), saving, return_exceptions=True)
+        if isinstance(stream, BaseException):
+            raise stream
+        if failure is not None:
+            await stream.stop()
+            raise failure
+        return stream
+
+    async def _create(self, generation: Generation, turn: Turn | None, claim: Claim | None = None) -> DurableStream:
         def record(event: StreamEvent) -> None:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer)
@@ -106,17 +134,23 @@ class DurableReplies:
             if turn is not None:
                 await turn.finish(generation.answer, end)
 
+        async def prepare() -> None:
+            if turn is not None:
+                await turn.save_question()
+
         if turn is not None:
             turn.go_live()
         try:
             stream = await DurableStream.create(
                 self._store,
                 generation.stream(),
-                stream_id=turn.stream_id if turn is not None else None,
+                stream_id=claim.stream_id if claim is not None else turn.stream_id if turn is not None else None,
                 session_id=turn.session_id if turn is not None else None,
+                request=claim.mark if claim is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
+                prepare=prepare if claim is not None else None,
                 on_event=record,
                 on_end=finish_turn,
             )

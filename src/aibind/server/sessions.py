@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
+from .._time import sleep
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import ConversationConflictError
@@ -19,9 +20,10 @@ from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
 from .answers import Answer
 from .attachments import Attachments, PendingFiles
+from .claims import Claim
 from .context import context_of
 from .exchanges import add_messages, continuation_of, is_kept, place_question, question_of
-from .recovery import Recovery, recover_answer
+from .recovery import OTHERS_SAVE_S, Recovery, recover_answer
 from .requests import StreamBody
 from .session_titles import save_titled
 
@@ -67,10 +69,12 @@ class Session:
         async with self._lock:
             yield
 
-    async def begin(self, body: StreamBody) -> Turn:
+    async def begin(self, body: StreamBody, claim: Claim | None = None) -> Turn:
         """Load what the model is to see and add a question to it; :meth:`Turn.save_question` stores it.
 
-        A lost answer is recovered first. Raises RequestError for a message that the conversation does not have.
+        A lost answer is recovered first. The ids of the stream and of the question are those of ``claim``; a question
+        that an earlier attempt stored is not added again, unless it has an answer, whose stream has then expired.
+        Raises RequestError for a message that the conversation does not have.
         """
         async with self._lock:
             chat = (await self._recover(self._max_messages + 1)).chat
@@ -80,8 +84,21 @@ class Session:
             elif body.regenerate:
                 chat, target = await self._load_question(body.regenerate)
                 body = replace(body, regenerate=target)
-        stream_id = str(uuid.uuid4()) if self._streams is not None else None
-        question_id = place_question(chat, body, stream_id, by_reference=self._attachments.by_reference)
+        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4()) if self._streams is not None else None
+        new_id = claim.question_id if claim is not None else None
+        there = chat.tree.get(new_id) if new_id is not None else None
+        if new_id is not None and there is not None and not there.children:
+            question_id, is_new = new_id, False
+            chat.tree.set_active_leaf(new_id)
+        else:
+            question_id = place_question(
+                chat,
+                body,
+                stream_id,
+                by_reference=self._attachments.by_reference,
+                new_id=new_id if there is None else None,
+            )
+            is_new = not body.regenerate
         path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
         messages = await self._attachments.resolve(self.id, context_of(path.messages), body.attachments)
         return Turn(
@@ -90,9 +107,24 @@ class Session:
             question_id,
             stream_id,
             messages,
-            is_new=not body.regenerate,
+            is_new=is_new,
             files=self._attachments.pending(self.id, question_id, body.attachments),
         )
+
+    async def save_claimed(self, body: StreamBody, claim: Claim) -> None:
+        """Store the question of a claimed turn whose server was killed before it could, and nothing else.
+
+        A server that is alive stores it right after it has created the stream.
+        """
+        if claim.stream_id in self._live or await self._has(claim.question_id):
+            return
+        await sleep(OTHERS_SAVE_S)
+        if not await self._has(claim.question_id):
+            logger.warning("The question of stream %s is stored from the repeated request", claim.stream_id)
+            await (await self.begin(body, claim)).save_question()
+
+    async def _has(self, node_id: str) -> bool:
+        return node_id in (await self._load(1, node_id)).tree
 
     async def recover(self, limit: int | None = None) -> Recovery:
         """Add the lost answer to the last question, and return what became of the question.
