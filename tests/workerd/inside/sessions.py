@@ -64,7 +64,7 @@ async def columns_that_are_there_stay(bench: Bench) -> None:
     client = wrap_d1(bench.db)
     steps = migrations(TableNames(**NAMES))
     statements = [Statement(sql) for step in steps for sql in step.statements]
-    for applied in range(8):
+    for applied in range(9):
         await _start_over(client)
         await client.batch([Statement(f'DROP TABLE IF EXISTS "{name}"') for name in STREAMS.values()])
         await client.batch(statements[: len(statements) - applied])
