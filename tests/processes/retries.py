@@ -1,4 +1,4 @@
-"""Requests whose answers are lost, repeated at two servers on one file: what the model, readers and stores have of them."""
+"""Requests whose answers are lost, repeated at two servers on one file, and what became of each."""
 
 from __future__ import annotations
 

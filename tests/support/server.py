@@ -21,7 +21,7 @@ from tests.support.tools import TOOLSETS
 
 
 class CountingModel:
-    """Counts, at a rate; leaves a note in a file when its generator is closed, and each call's system prompt in another."""
+    """Counts, at a rate; notes in a file when its generator is closed, and in another each call's system prompt."""
 
     def __init__(self, rate: float, note: Path | None, calls: Path | None = None) -> None:
         self._rate = rate

@@ -88,7 +88,7 @@ def _checked(name: str, value: object) -> str:
 
 def _unquoted(header: str) -> str:
     """Return the value of a header without the quotes that a structured field has."""
-    header = header.strip()
+    header = header.strip(" \t")
     return header[1:-1] if len(header) >= 2 and header[0] == header[-1] == '"' else header
 
 
