@@ -12,14 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ..errors import RequestError
+from .._time import now_ms
+from ..errors import PRODUCER_LOST, RequestError
+from ..streams.store import StreamStatus
 
-__all__ = ["MAX_REQUEST_ID_CHARS", "Claim", "claim_of"]
+__all__ = ["MAX_REQUEST_ID_CHARS", "Claim", "claim_of", "lacks_question"]
 
 MAX_REQUEST_ID_CHARS = 200
 """The limit of a request's id, in characters."""
 
 _ID = re.compile(rf"[A-Za-z0-9._~:+/=-]{{1,{MAX_REQUEST_ID_CHARS}}}\Z")
+
+_WAITS = ".waits"
 
 _NAMESPACE = uuid.UUID("6f2a9f0e-5d0b-4d43-9c1e-0d1c3e8b7a55")
 """The namespace of the ids that are made from requests' ids."""
@@ -30,17 +34,19 @@ class Claim:
     """The right to answer a request, which belongs to whoever creates the stream ``stream_id``.
 
     The id is made from that of the request, so that a store, which has each id once, decides between processes.
-    ``digest`` is of the request's body, and ``nonce`` is of this attempt.
+    ``digest`` is of the request's body, and ``nonce`` is of this attempt. ``waits`` is whether the question is stored
+    only when its session is free.
     """
 
     stream_id: str
     digest: str
     nonce: str = field(default_factory=lambda: secrets.token_urlsafe(6))
+    waits: bool = False
 
     @property
     def mark(self) -> str:
         """The text that is stored with the stream."""
-        return f"{self.digest}.{self.nonce}"
+        return f"{self.digest}.{self.nonce}{_WAITS if self.waits else ''}"
 
     @property
     def question_id(self) -> str:
@@ -52,11 +58,22 @@ class Claim:
 
         A store whose tables have no marks cannot tell.
         """
-        if mark is not None and mark.rpartition(".")[0] != self.digest:
+        if mark is not None and mark.partition(".")[0] != self.digest:
             raise RequestError(
                 "Another request had this Idempotency-Key or requestId, and another body: give each request its own",
                 409,
             )
+
+
+def lacks_question(status: StreamStatus) -> bool:
+    """Return whether the question of a claimed stream may be missing because its server was killed.
+
+    A server that is alive stores it right after it has created the stream, unless it waits for its session.
+    """
+    if not status.is_active:
+        return status.error == PRODUCER_LOST
+    waits = status.request is not None and status.request.endswith(_WAITS)
+    return not waits or status.expires_at <= now_ms()
 
 
 def claim_of(endpoint: str, body: object, header: str | None, *, owner: str | None = None) -> Claim | None:

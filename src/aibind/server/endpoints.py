@@ -15,6 +15,7 @@ from ..errors import (
     ModelError,
     ModelTimeoutError,
     RequestError,
+    SessionBusyError,
     SqliteSchemaError,
 )
 from ..streams.response import Body, HttpResponse
@@ -83,6 +84,8 @@ class Endpoints:
         """
         try:
             return await self._answer(method, path, query, headers, read_body)
+        except SessionBusyError as error:
+            return error_response(str(error), error.status, streamId=error.stream_id)
         except RequestError as error:
             return error_response(str(error), error.status)
         except ModelTimeoutError as error:

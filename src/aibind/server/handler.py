@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError, StreamExistsError
-from ..models.model import Model, ModelRequest
+from ..models.model import Message, Model, ModelEvent, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
-from .claims import Claim, claim_of
+from .busy import MAX_QUEUED, OnBusy, WaitingTurn, check_on_busy, choose_on_busy
+from .claims import Claim, claim_of, lacks_question
 from .generation import Generation
 from .models import Models, ask_model
-from .recovery import LOST, Recovery
+from .recovery import Recovery
 from .replies import DurableReplies, start_plain_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
+from .rounds import ToolResult
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
 from .sessions import Session, Sessions, Turn
@@ -41,7 +45,8 @@ class StreamHandler:
     With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
     the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files. ``toolsets``
     are tools by name, which a request may let the model call. ``keep_alive`` is given each producer's task, so that a
-    Worker keeps it running when its request is over.
+    Worker keeps it running when its request is over. ``on_busy`` is what becomes of a request in a session that has a
+    reply under way (see :data:`OnBusy`), and ``max_queued`` how many may wait in one session.
 
     Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when it fails before
     it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
@@ -66,7 +71,12 @@ class StreamHandler:
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
+        on_busy: OnBusy = "branch",
+        max_queued: int = MAX_QUEUED,
     ) -> None:
+        check_on_busy(on_busy, max_queued, resumable=resumable)
+        self._on_busy: OnBusy = on_busy
+        self._max_queued = max_queued
         self._models = Models(model, models)
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
@@ -226,6 +236,7 @@ class StreamHandler:
 
     async def _answer(self, body: object, claim: Claim | None, *, structured: bool) -> HttpResponse[Body]:
         asked = StreamBody.parse(body)
+        on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
@@ -235,12 +246,17 @@ class StreamHandler:
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
-        async def begin() -> HttpResponse[Body]:
-            turn = await session.begin(asked, claim) if session is not None else None
-            messages = turn.messages if turn is not None else [asked.question()]
+        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent | ToolResult]:
             request = ModelRequest(messages, system=asked.system, json_schema=asked.schema if structured else None)
-            pace = self._replies.pace if self._replies is not None else None
-            events = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+            return run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+
+        pace = self._replies.pace if self._replies is not None else None
+
+        async def begin() -> HttpResponse[Body]:
+            if session is not None and on_busy != "branch":
+                return await self._begin_in_order(session, asked, claim, on_busy, ask, structured=structured)
+            turn = await session.begin(asked, claim) if session is not None else None
+            events = ask(turn.messages if turn is not None else [asked.question()])
             return await self._start(Generation(events, structured=structured, pace=pace), turn, claim)
 
         async def check_question(claim: Claim) -> None:
@@ -248,6 +264,39 @@ class StreamHandler:
                 await session.save_claimed(asked, claim)
 
         return await self._once(claim, begin, check_question)
+
+    async def _begin_in_order(
+        self,
+        session: Session,
+        asked: StreamBody,
+        claim: Claim | None,
+        on_busy: OnBusy,
+        ask: Callable[[Sequence[Message]], AsyncGenerator[ModelEvent | ToolResult]],
+        *,
+        structured: bool,
+    ) -> HttpResponse[Body]:
+        """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
+        replies = self._require_replies()
+        if claim is not None:
+            claim = replace(claim, waits=on_busy == "queue")
+        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4())
+        turn = WaitingTurn(
+            session,
+            stream_id,
+            on_busy,
+            lambda: session.begin(asked, claim, stream_id),
+            replies.stop,
+            max_queued=self._max_queued,
+        )
+
+        async def events() -> AsyncGenerator[ModelEvent | ToolResult]:
+            async with aclosing(ask((await turn.start()).messages)) as answer:
+                async for event in answer:
+                    yield event
+
+        async with session.starting():
+            await turn.check()
+            return await replies.start(Generation(events(), structured=structured, pace=replies.pace), turn, claim)
 
     async def _once(
         self,
@@ -262,7 +311,7 @@ class StreamHandler:
         for _ in range(MAX_CLAIM_ATTEMPTS):
             status = await replies.find(claim)
             if status is not None:
-                if check_question is not None and status.end in (None, LOST):
+                if check_question is not None and lacks_question(status):
                     await check_question(claim)
                 attached = await replies.attach(claim)
                 if attached is not None:

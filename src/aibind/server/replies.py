@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
-from ..streams.durable import DurableStream, KeepAlive
+from ..streams.durable import DurableStream, KeepAlive, PrepareHook
 from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.response import Body, HttpResponse
@@ -18,6 +18,7 @@ from ..streams.sse import HEADERS, encode_message
 from ..streams.sse_body import encode_end
 from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
+from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
 from .sessions import Turn
@@ -50,17 +51,21 @@ class DurableReplies:
         """How often the store recommends to write."""
         return self._store.flush_pace
 
-    async def start(self, generation: Generation, turn: Turn | None, claim: Claim | None = None) -> HttpResponse[Body]:
+    async def start(
+        self, generation: Generation, turn: Turn | WaitingTurn | None, claim: Claim | None = None
+    ) -> HttpResponse[Body]:
         """Start a reply and store its turn's question, and return the response that follows the reply.
 
         The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
-        ``claim`` the model is asked once the claim is ours and the question is stored. Raises StreamExistsError when
-        the claim is taken.
+        ``claim`` the model is asked once the claim is ours and the question is stored, and so it is for a turn that
+        waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
         """
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
-        if claim is not None:
-            stream = await self._create(generation, turn, claim)
+        if isinstance(turn, WaitingTurn):
+            stream = await self._create(generation, turn, claim, turn.prepare)
+        elif claim is not None:
+            stream = await self._create(generation, turn, claim, turn.save_question if turn is not None else _nothing)
         else:
             stream = await self._create_and_save(generation, turn)
         if self._closed:  # meanwhile: aclose() did not see this stream
@@ -125,7 +130,13 @@ class DurableReplies:
             raise failure
         return stream
 
-    async def _create(self, generation: Generation, turn: Turn | None, claim: Claim | None = None) -> DurableStream:
+    async def _create(
+        self,
+        generation: Generation,
+        turn: Turn | WaitingTurn | None,
+        claim: Claim | None = None,
+        prepare: PrepareHook | None = None,
+    ) -> DurableStream:
         def record(event: StreamEvent) -> None:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer)
@@ -133,10 +144,6 @@ class DurableReplies:
         async def finish_turn(end: StreamEnd) -> None:
             if turn is not None:
                 await turn.finish(generation.answer, end)
-
-        async def prepare() -> None:
-            if turn is not None:
-                await turn.save_question()
 
         if turn is not None:
             turn.go_live()
@@ -150,7 +157,7 @@ class DurableReplies:
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
-                prepare=prepare if claim is not None else None,
+                prepare=prepare,
                 on_event=record,
                 on_end=finish_turn,
             )
@@ -160,6 +167,10 @@ class DurableReplies:
             raise
         self._producing.add(stream)
         return stream
+
+
+async def _nothing() -> None:
+    """Prepare nothing: the stream is created before its model is asked."""
 
 
 async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpResponse[Body]:

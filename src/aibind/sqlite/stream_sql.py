@@ -41,7 +41,12 @@ class StreamSql:
         self._options = chunks_table, status_table, counted
         extra_names = "".join(f", {name}" for name in extra)
         extra_of_s = "".join(f", s.{name}" for name in extra)
-        extra_values = ", ?" * len(extra)
+        # In a session the time grows with each stream, also between processes: the order of turns depends on it.
+        created_at = (
+            f"max(?, coalesce((SELECT max(created_at) + 1 FROM {quote_identifier(status_table)}"
+            " WHERE session_id = ? AND state = 'active'), 0))"
+        )
+        extra_values = "".join(f", {created_at if name == 'created_at' else '?'}" for name in extra)
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
         is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active')"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
@@ -135,8 +140,13 @@ class StreamSql:
         request: str | None = None,
     ) -> Statement:
         """Insert a stream. A constraint fails when the id is taken."""
-        values = (session_id, owner, created_at, request)
-        return Statement(self._create, (stream_id, expires_at, *values[: len(self._extra)]))
+        values: dict[str, tuple[SqliteValue, ...]] = {
+            "session_id": (session_id,),
+            "owner": (owner,),
+            "created_at": (created_at, session_id),
+            "request": (request,),
+        }
+        return Statement(self._create, (stream_id, expires_at, *(v for name in self._extra for v in values[name])))
 
     def remove_one(self, stream_id: str, now: int) -> list[Statement]:
         """Delete a stream if it has ended and expired."""

@@ -13,7 +13,7 @@ from .buffer import MAX_CHUNK_CHARS, StreamBuffer
 from .events import StreamEvent
 from .store import Pace, StreamEnd, StreamStore
 
-__all__ = ["SHUT_DOWN", "StreamWriter"]
+__all__ = ["LOCAL_IDLE_S", "REMOTE_IDLE_S", "SHUT_DOWN", "StreamWriter"]
 
 EVENT_WAIT_S = 0.05
 """Seconds until a named event is stored: often another reader is waiting for it."""
