@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from .._time import sleep, wait_for_event
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import ConversationConflictError
+from ..errors import ConversationConflictError, MalformedTreeError
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
@@ -126,9 +126,15 @@ class Session:
         if claim.stream_id in self._live or await self._has(claim.question_id):
             return
         await sleep(OTHERS_SAVE_S)
-        if not await self._has(claim.question_id):
+        async with self.starting():
+            if await self._has(claim.question_id):
+                return
             logger.warning("The question of stream %s is stored from the repeated request", claim.stream_id)
-            await (await self.begin(body, claim)).save_question()
+            try:
+                await (await self.begin(body, claim)).save_question()
+            except MalformedTreeError:
+                if not await self._has(claim.question_id):
+                    raise  # else another process has stored it at another time
 
     async def _has(self, node_id: str) -> bool:
         return node_id in (await self._load(1, node_id)).tree
