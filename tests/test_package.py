@@ -28,14 +28,15 @@ PUBLIC = {
         EchoModel Finish Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall
         Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
-    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
+    "aibind.server": """
+        DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse OnBusy Recovery StreamHandler Tool create_app""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
-        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
+        Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
         StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._public import publish
 from ..streams.response import HttpResponse
 from .app import create_app
+from .busy import OnBusy
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
 from .handler import StreamHandler
 from .recovery import Recovery
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_BODY_BYTES",
     "Endpoints",
     "HttpResponse",
+    "OnBusy",
     "Recovery",
     "StreamHandler",
     "Tool",

@@ -82,7 +82,7 @@ def claim_of(endpoint: str, body: object, header: str | None, *, owner: str | No
     The id is ``header``, the value of ``Idempotency-Key``, or ``requestId`` in the body. Ids are told apart by endpoint
     and ``owner``. Raises RequestError for an id that is malformed, and for two that differ.
     """
-    fields = cast("Mapping[str, Any]", body) if isinstance(body, dict) else {}
+    fields: Mapping[str, Any] = cast("Mapping[str, Any]", body) if isinstance(body, dict) else {}
     named = fields.get("requestId")
     if named is None and header is None:
         return None
