@@ -13,7 +13,7 @@ from .sessions import Session, Turn
 __all__ = ["MAX_QUEUED", "OnBusy", "WaitingTurn", "check_on_busy", "choose_on_busy"]
 
 OnBusy: TypeAlias = Literal["branch", "interrupt", "queue", "reject"]
-"""What to do with a request in a session that has a reply under way, the strictest last.
+"""The treatment of a request in a session that has a reply under way, the strictest last.
 
 ``branch`` answers it at once, beside the other; ``interrupt`` stops the other first, ``queue`` waits for its end, and
 ``reject`` refuses the request.

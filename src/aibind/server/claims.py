@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ _NAMESPACE = uuid.UUID("6f2a9f0e-5d0b-4d43-9c1e-0d1c3e8b7a55")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to answer a request, which belongs to whoever creates the stream ``stream_id``.
+    """The right to answer a request, which the server has that creates the stream ``stream_id``.
 
     The id is made from that of the request, so that a store, which has each id once, decides between processes.
     ``digest`` is of the request's body, and ``nonce`` is of this attempt. ``waits`` is whether the question is stored
@@ -40,7 +39,7 @@ class Claim:
 
     stream_id: str
     digest: str
-    nonce: str = field(default_factory=lambda: secrets.token_urlsafe(6))
+    nonce: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     waits: bool = False
 
     @property
