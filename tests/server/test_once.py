@@ -27,7 +27,7 @@ from aibind.sqlite import (
 )
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamStore
 from tests.support.faulty import FaultyClient
-from tests.support.models import ScriptedModel
+from tests.support.models import PATIENCE_S, ScriptedModel
 from tests.support.sources import text_of
 
 BODY = {"prompt": "Why?", "sessionId": "s"}
@@ -234,6 +234,29 @@ async def test_a_stream_whose_creation_is_not_confirmed_is_begun_once(tmp_path: 
         assert replies[0] == replies[1]
         assert len(model.requests) == 1
         assert (await SqliteMessageStore(two).load("s")).size == 2
+
+
+@pytest.mark.parametrize("kind", [SqliteMessageStore, SqliteConversationStore])
+async def test_a_request_that_is_cancelled_anywhere_can_be_repeated(kind: Any, tmp_path: Path) -> None:
+    """As by a framework whose client has gone."""
+    async with two_clients(tmp_path) as (one, two):
+        model = ScriptedModel(*WORDS)
+        here, there = (make(SqliteStreamStore(client), kind(client), model=model) for client in (one, two))
+        cancelled = 0
+        for number in range(60):
+            body = {**BODY, "sessionId": f"{number}"}
+            asking = asyncio.create_task(post(here, body, f"key-{number}"))
+            await asyncio.sleep(number * 0.0001)
+            asking.cancel()
+            await asyncio.wait([asking])
+            cancelled += asking.cancelled()
+            assert (await ask(there, body, f"key-{number}"))[1] == "Because of that."
+            async with asyncio.timeout(PATIENCE_S):  # the end of a stream and the answer are stored side by side
+                while (chat := await kind(two).load(f"{number}")).size < 2:
+                    await asyncio.sleep(0.01)
+            assert ([message["content"] for message in chat.messages], chat.size) == (["Why?", "Because of that."], 2)
+        assert cancelled > 1
+        assert len(model.requests) == 60
 
 
 @pytest.mark.parametrize("kind", [SqliteMessageStore, SqliteConversationStore])

@@ -104,7 +104,8 @@ class StreamSql:
             f"DELETE FROM {chunks} WHERE id IN ({one_expired})",
             f"DELETE FROM {status} WHERE id IN ({one_expired})",
         )
-        one_active = f"SELECT id FROM {status} WHERE id = ? AND state = 'active'"
+        is_asked_for = " AND (?2 IS NULL OR request = ?2)" if "request" in extra else ""
+        one_active = f"SELECT id FROM {status} WHERE id = ?1 AND state = 'active'{is_asked_for}"
         self._discard = (
             f"DELETE FROM {chunks} WHERE id IN ({one_active})",
             f"DELETE FROM {status} WHERE id IN ({one_active})",
@@ -152,9 +153,15 @@ class StreamSql:
         """Delete a stream if it has ended and expired."""
         return [Statement(sql, (stream_id, now)) for sql in self._remove_one]
 
-    def discard(self, stream_id: str) -> list[Statement]:
-        """Delete a stream if it is active."""
-        return [Statement(sql, (stream_id,)) for sql in self._discard]
+    @property
+    def knows_requests(self) -> bool:
+        """Whether the status table has the column of requests."""
+        return "request" in self._extra
+
+    def discard(self, stream_id: str, request: str | None) -> list[Statement]:
+        """Delete a stream if it is active, and was created with ``request`` (None: any)."""
+        args = (stream_id, request) if self.knows_requests else (stream_id,)
+        return [Statement(sql, args) for sql in self._discard]
 
     def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
         """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.

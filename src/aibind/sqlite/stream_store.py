@@ -285,9 +285,13 @@ class SqliteStreamStore(BaseStreamStore):
 
     # --- cleaning up ---
 
-    async def discard(self, stream_id: str) -> None:
-        """Remove an active stream that was not begun: one batch."""
-        await self._client.batch(self._sql.discard(stream_id))
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
+        """Remove an active stream that was not begun: one batch.
+
+        Tables without the column of requests do not know that of a stream: with ``request`` nothing is removed there.
+        """
+        if request is None or self._sql.knows_requests:
+            await self._client.batch(self._sql.discard(stream_id, request))
         self._has_ended(stream_id)
 
     async def cleanup(self) -> int:

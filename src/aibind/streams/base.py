@@ -171,10 +171,12 @@ class BaseStreamStore(ABC):
         """End a stream as ``error``, with a message for its readers."""
         await self.finish(stream_id, StreamEnd("error", error))
 
-    async def discard(self, stream_id: str) -> None:
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
         """End a stream that was not begun: here it stays until it expires, and its id is taken until then."""
-        with suppress(StreamNotFoundError):
-            await self.fail(stream_id, NOT_BEGUN)
+        status = await self.get_status(stream_id)
+        if status is not None and request in (None, status.request):
+            with suppress(StreamNotFoundError):
+                await self.fail(stream_id, NOT_BEGUN)
 
     async def get_status(self, stream_id: str) -> StreamStatus | None:
         """Return the current state of a stream, or None if it is unknown."""

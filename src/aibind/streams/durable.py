@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
+from ..errors import StreamExistsError
 from .batch import EventBatch
 from .events import StreamEvent
 from .following import follow_buffer, follow_store
@@ -221,12 +222,10 @@ class DurableStream:
         """Create the stream, prepare, and start the source, so that none is started in vain."""
         try:
             await self._writer.open()
-            try:
-                await prepare()
-            except BaseException:
+            await prepare()
+        except BaseException as error:
+            if not isinstance(error, StreamExistsError):
                 await self._writer.discard()
-                raise
-        except BaseException:
             await close_iterator(events)
             raise
         self._start(events, on_event, on_end)

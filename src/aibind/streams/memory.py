@@ -146,10 +146,10 @@ class MemoryStreamStore(BaseStreamStore):
         )
         return list(islice(found, limit))
 
-    async def discard(self, stream_id: str) -> None:
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
         """Remove an active stream that was not begun."""
         stream = self._streams.get(stream_id)
-        if stream is not None and stream.end is None:
+        if stream is not None and stream.end is None and request in (None, stream.request):
             del self._streams[stream_id]
             self.wake_readers(stream_id)
 

@@ -239,8 +239,12 @@ class StreamStore(Protocol):
         """
         ...
 
-    async def discard(self, stream_id: str) -> None:
-        """Remove an active stream that was not begun, so that its id is free; do nothing when there is none."""
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
+        """Remove an active stream that was not begun, so that its id is free; do nothing when there is none.
+
+        With ``request`` it is removed only if it was created with that. A creation that was cancelled may take effect
+        until then, but not afterwards.
+        """
         ...
 
     async def cleanup(self) -> int:

@@ -113,14 +113,20 @@ class StreamWriter:
         self._opened.set()
 
     async def discard(self) -> None:
-        """Remove the stream, of which nothing was written, so that its id is free; a failure is logged."""
-        assert self._task is not None
+        """Remove the stream, of which nothing was written, so that its id is free; a failure is logged.
+
+        After :meth:`open` has failed, the stream is removed if it exists and its ``request`` says that it is ours.
+        """
         self._is_discarded = True
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
         try:
             async with timeout(FAREWELL_S):
-                await self._store.discard(self._id)
+                if self._task is not None:
+                    await self._store.discard(self._id)
+                elif self._request is not None:
+                    await self._store.discard(self._id, request=self._request)
         except Exception:
             logger.warning("Stream %s could not be removed: it counts as lost", self._id, exc_info=True)
 

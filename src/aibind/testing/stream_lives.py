@@ -68,6 +68,9 @@ async def a_discarded_stream_has_no_reader(harness: StreamStoreHarness) -> None:
     await store.create("ended")
     await store.append("ended", "x")
     await store.complete("ended")
+    await store.create("of another", request="another's")
+    await store.discard("of another", request="ours")
+    assert (await other.read_page("of another")).status.is_active
     for stream_id in ("s", "s", "ended", "unknown"):
         await store.discard(stream_id)
     status = await other.get_status("s")
