@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from aibind.streams import SseParser
 from tests.processes.support import run_server
 from tests.support.sources import text_of
 
-__all__ = ["Retried", "retry_requests"]
+__all__ = ["Killed", "Retried", "retry_after_kills", "retry_requests"]
 
 AT_ONCE = 20
 WORDS = 15
@@ -141,3 +142,52 @@ def _joined(chunked: bytes) -> bytes:
         if int(size, 16) == 0:
             return data
         data, chunked = data + chunked[: int(size, 16)], chunked[int(size, 16) + 2 :]
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """The sums of a campaign with kills: requests, those that were answered in full, and those whose reply was lost."""
+
+    requests: int
+    answered: int
+    lost: int
+
+
+async def retry_after_kills(rounds: int, folder: Path, seed: int = 0) -> Killed:
+    """Kill a server as requests begin, and repeat them at another; raise AssertionError unless each is asked once."""
+    random = Random(seed)
+    answered = lost = 0
+    for number in range(rounds):
+        database, calls = folder / f"{number}.db", folder / f"calls {number}"
+        calls.touch()
+        options = {"rate": 300, "messages": True, "calls": calls, "lease_ms": 800}
+        names = [f"request {place}" for place in range(AT_ONCE)]
+        with run_server(database, **options) as (_, second):
+            with run_server(database, **options) as (process, first):
+                asked = [asyncio.create_task(_lose(first, name)) for name in names]
+                await asyncio.sleep(random.uniform(0.0, 0.08))
+                process.kill()
+                await asyncio.wait(asked)
+            replies = await asyncio.gather(*(_post(f"{second}/stream", name, _body(name), None) for name in names))
+        asked_for = Counter(calls.read_text().splitlines())
+        async with wrap_sqlite3(database) as client:
+            for name, reply in zip(names, replies, strict=True):
+                assert reply is not None
+                assert asked_for[name] <= 1, f"the model was asked {asked_for[name]} times"
+                chat = await SqliteMessageStore(client).load(name)
+                said = [message["content"] for message in chat.messages]
+                questions = sum(message["role"] == "user" for message in chat.messages)
+                assert (chat.size, questions) == (len(said), 1), said
+                assert TEXT.startswith(reply.text), reply
+                answered += reply.text == TEXT
+                lost += reply.text != TEXT
+    return Killed(rounds * AT_ONCE, answered, lost)
+
+
+def _body(name: str) -> dict[str, object]:
+    return {"system": name, "prompt": str(WORDS), "sessionId": name}
+
+
+async def _lose(server: str, name: str) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        await _post(f"{server}/stream", name, _body(name), "in between")
