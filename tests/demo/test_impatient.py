@@ -80,6 +80,29 @@ def test_a_message_that_a_reload_overtakes_is_not_lost(tab: Tab) -> None:
     expect(field(page)).to_have_value("")
 
 
+def test_a_message_whose_answer_was_lost_is_sent_again_and_asked_once(tab: Tab) -> None:
+    page = tab().open()
+    keys: list[str | None] = []
+
+    def lose_the_first(route: Route) -> None:
+        keys.append(route.request.headers.get("idempotency-key"))
+        if len(keys) == 1:
+            route.fetch()  # it arrives, and is answered to the end
+            route.abort()
+        else:
+            route.fallback()
+
+    page.page.route(re.compile("/__aibind__/stream$"), lose_the_first)
+    page.send("/short Hello")
+    page.wait_for_answers(1)
+    assert len(keys) == 2
+    assert keys[0] == keys[1] is not None
+    page.page.reload()
+    page.wait_for_answers(1)
+    expect(page.questions).to_have_count(1)
+    expect(page.answers).to_have_count(1)
+
+
 def test_a_message_that_arrived_although_nobody_heard_of_it_is_not_offered_again(tab: Tab) -> None:
     page = tab().open()
     page.ask("/short Hello")
