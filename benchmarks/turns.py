@@ -11,7 +11,7 @@ sessions, so that they stay short.
   JavaScript packages; a turn loads and saves all of it;
 * ``sqlite_session``: ``SQLiteSession`` of the OpenAI Agents SDK, with ``get_items(limit)`` and ``add_items`` twice. One
   object serves all sessions, so that its connection stays open; an object for each request would open one each time.
-  It keeps a list without branches, and takes less time than ours;
+  It keeps a list without branches, and takes less time than ours when used so;
 * ``langgraph``: a graph of one node, which answers with a fixed text, and LangGraph's ``AsyncSqliteSaver``. Each
   checkpoint holds all messages, and ``p50_ms`` includes running the graph. The conversation before the turn is stored
   by one run: the checkpoints of one run for each turn would fill the disk.
