@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import parse_qs, unquote
 
 from .._json import load_json
@@ -17,7 +19,9 @@ from ..errors import (
     SqliteSchemaError,
 )
 from ..streams.response import Body, HttpResponse
+from .access import Access, Action, Authorize, HttpRequest, ask_authorize
 from .handler import StreamHandler
+from .requests import ids_in
 from .responses import error_response, text_response
 from .session_routes import answer_session
 
@@ -31,31 +35,47 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 logger = logging.getLogger("aibind")
 
 
+class _Post(Protocol):
+    def __call__(self, body: object, *, access: Access | None) -> Awaitable[HttpResponse[Body]]: ...
+
+
 class ClientGoneError(Exception):
     """Raised by ``read_body`` when the client disconnects in the middle of its request, so that no answer is needed."""
 
 
 class Endpoints:
-    """The endpoints of a handler below a path prefix."""
+    """The endpoints of a handler below a path prefix.
 
-    def __init__(self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX) -> None:
+    ``authorize`` is asked before each of them, and returns whose request it is or refuses: see :data:`Authorize`.
+    Without it, anyone may do anything.
+    """
+
+    def __init__(
+        self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX, authorize: Authorize | None = None
+    ) -> None:
         if prefix and not prefix.startswith("/"):
             raise ValueError(f"prefix is {prefix!r}: begin it with a slash")
         self._handler = handler
         self._prefix = prefix.rstrip("/")
-        self._post: dict[str, Callable[[object], Awaitable[HttpResponse[Body]]]] = {
-            "stream": handler.stream,
-            "structured": handler.structured,
-            "chat": handler.chat,
-            "complete": handler.complete,
-            "title": handler.title,
-            "compact": handler.compact,
+        self._authorize = authorize
+        self._post: dict[str, tuple[Action, _Post]] = {
+            "stream": ("stream", handler.stream),
+            "structured": ("structured", handler.structured),
+            "chat": ("chat", handler.chat),
+            "complete": ("complete", handler.complete),
+            "title": ("title", handler.title),
+            "compact": ("compact", handler.compact),
         }
         if handler.resumable:
-            self._post["stream/stop"] = handler.stop
+            self._post["stream/stop"] = ("stop", handler.stop)
 
     def __repr__(self) -> str:
         return f"<Endpoints prefix={self._prefix!r} of {self._handler!r}>"
+
+    @property
+    def asks(self) -> bool:
+        """Whether ``authorize`` is asked about each request."""
+        return self._authorize is not None
 
     async def answer(
         self,
@@ -64,17 +84,23 @@ class Endpoints:
         query: str,
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
+        *,
+        request: object = None,
     ) -> HttpResponse[Body]:
         """Return the response to a request, whatever goes wrong.
 
         ``path`` is percent-encoded, as in the request's line, so that a session id may hold a slash. ``headers`` has
         lower-case names, and ``query`` is the raw query string. ``read_body`` is called only for an endpoint that takes
-        a body. Raises only what ``read_body`` raises as ClientGoneError.
+        a body. ``authorize`` is given ``request``, by default a :class:`HttpRequest` of these. Raises only what
+        ``read_body`` raises as ClientGoneError.
         """
+        if request is None:
+            request = HttpRequest(method, path, query, headers)
         try:
-            return await self._answer(method, path, query, headers, read_body)
+            return await self._answer(method, path, query, headers, read_body, request)
         except RequestError as error:
-            return error_response(str(error), error.status)
+            refused = error_response(str(error), error.status)
+            return HttpResponse(refused.status, {**refused.headers, **error.headers}, refused.body)
         except ModelTimeoutError as error:
             return error_response(str(error), 504)
         except ModelError as error:
@@ -102,22 +128,38 @@ class Endpoints:
         query: str,
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
+        request: object,
     ) -> HttpResponse[Body]:
+        async def enter(action: Action, session_id: str | None, stream_id: str | None = None) -> Access | None:
+            if self._authorize is None:
+                return None
+            return await ask_authorize(self._authorize, request, action, session_id, stream_id)
+
         segments = self._below_prefix(path)
         if segments[:1] == ["sessions"]:
             found = await answer_session(
-                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode, self._handler.file
+                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode, self._file, enter
             )
             return found or _not_found()
         name = unquote("/".join(segments))
         if method == "POST" and name in self._post:
-            return await self._post[name](_decode(await read_body()))
+            action, answer = self._post[name]
+            body = await _read(read_body, action)
+            access = await enter(action, body.session_id, body.stream_id)
+            if body.error is not None:
+                raise body.error
+            return await answer(body.value, access=access)
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
-            after = fields.get("after", [None])[0]
+            stream_id = fields.get("id", [None])[0]
             # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
-            return await self._handler.resume(fields.get("id", [None])[0], headers.get("last-event-id") or after)
+            after = headers.get("last-event-id") or fields.get("after", [None])[0]
+            access = await enter("resume", None, stream_id)
+            return await self._handler.resume(stream_id, after, access=access)
         return _not_found()
+
+    async def _file(self, session_id: str, file_id: str, access: Access | None) -> HttpResponse[Body]:
+        return await self._handler.file(session_id, file_id, access=access)
 
     def _below_prefix(self, path: str) -> list[str]:
         """Return the segments of a path that follow the prefix, still encoded; none of a path elsewhere."""
@@ -128,6 +170,25 @@ class Endpoints:
 
 def _not_found() -> HttpResponse[Body]:
     return text_response("Not Found", 404, content_type="text/plain;charset=UTF-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonBody:
+    """The body of a request, and the ids in it; ``error`` is what is wrong with it."""
+
+    value: object = None
+    session_id: str | None = None
+    stream_id: str | None = None
+    error: RequestError | None = None
+
+
+async def _read(read_body: Callable[[], Awaitable[bytes]], action: Action) -> _JsonBody:
+    """Return a request's body; nobody is told what is wrong with it before they are known."""
+    try:
+        value = _decode(await read_body())
+        return _JsonBody(value, *ids_in(value, action=action))
+    except RequestError as error:
+        return _JsonBody(error=error)
 
 
 def _decode(body: bytes) -> object:

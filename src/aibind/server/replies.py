@@ -49,15 +49,15 @@ class DurableReplies:
         """How often the store recommends to write."""
         return self._store.flush_pace
 
-    async def start(self, generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
-        """Start a reply and store its turn's question, and return the response that follows the reply.
+    async def start(self, generation: Generation, turn: Turn | None, owner: str | None) -> HttpResponse[Body]:
+        """Start a reply of ``owner`` and store its turn's question, and return the response that follows the reply.
 
         The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply.
         """
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
         saving = turn.save_question() if turn is not None else asyncio.sleep(0)
-        stream, failure = await asyncio.gather(self._create(generation, turn), saving, return_exceptions=True)
+        stream, failure = await asyncio.gather(self._create(generation, turn, owner), saving, return_exceptions=True)
         if isinstance(stream, BaseException):
             raise stream
         if failure is not None:
@@ -68,8 +68,10 @@ class DurableReplies:
         response = stream.response()
         return HttpResponse(200, response.headers, response.body)
 
-    async def stop(self, stream_id: str) -> None:
-        """Stop a reply, wherever it is produced; do nothing when it is unknown or has ended."""
+    async def stop(self, stream_id: str, owner: str | None = None) -> None:
+        """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
+        if not await self._is_own(stream_id, owner):
+            return
         producer = DurableStream.find(self._store, stream_id)
         if producer is not None:
             await producer.stop()
@@ -79,11 +81,13 @@ class DurableReplies:
         except StreamNotFoundError:
             logger.debug("Stop of unknown stream %s", stream_id)
 
-    async def resume(self, stream_id: str, after: int) -> HttpResponse[Body]:
+    async def resume(self, stream_id: str, after: int, owner: str | None = None) -> HttpResponse[Body]:
         """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
 
-        Raises RequestError for a reply that is unknown or has expired, and for an id out of range.
+        Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
         """
+        if not await self._is_own(stream_id, owner):
+            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         try:
             response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
         except ValueError as error:
@@ -97,7 +101,20 @@ class DurableReplies:
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
 
-    async def _create(self, generation: Generation, turn: Turn | None) -> DurableStream:
+    async def _is_own(self, stream_id: str, owner: str | None) -> bool:
+        """Return whether a stream is the owner's (None: whether or not it exists).
+
+        The store is asked about another's stream as about an unknown one, so that both take the same time.
+        """
+        if owner is None:
+            return True
+        producer = DurableStream.find(self._store, stream_id)
+        if producer is not None and producer.owner == owner:
+            return True
+        status = await self._store.get_status(stream_id)
+        return status is not None and status.owner == owner
+
+    async def _create(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
         def record(event: StreamEvent) -> None:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer)
@@ -114,6 +131,7 @@ class DurableReplies:
                 generation.stream(),
                 stream_id=turn.stream_id if turn is not None else None,
                 session_id=turn.session_id if turn is not None else None,
+                owner=owner,
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,

@@ -47,8 +47,11 @@ class DurableStream:
     it. Make a stream with :meth:`create`, and call :meth:`response` or :meth:`follow` once for each reader.
     """
 
-    def __init__(self, store: StreamStore, stream_id: str, writer: StreamWriter, heartbeat_ms: float) -> None:
+    def __init__(
+        self, store: StreamStore, stream_id: str, writer: StreamWriter, heartbeat_ms: float, owner: str | None
+    ) -> None:
         self.id = stream_id
+        self.owner = owner
         self._store = store
         self._writer = writer
         self._heartbeat_s = heartbeat_ms / 1000
@@ -94,7 +97,7 @@ class DurableStream:
         events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
         writer = StreamWriter(store, stream_id, session_id=session_id, owner=owner, flush_interval_ms=flush_interval_ms)
-        stream = cls(store, stream_id, writer, heartbeat_ms)
+        stream = cls(store, stream_id, writer, heartbeat_ms, owner)
         # The model starts while the store creates the row; nothing is delivered before that.
         producer = asyncio.create_task(
             stream._produce(events, on_event, on_end), name=f"aibind producer of {stream_id}"
