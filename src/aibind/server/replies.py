@@ -104,15 +104,14 @@ class DurableReplies:
     async def _is_own(self, stream_id: str, owner: str | None) -> bool:
         """Return whether a stream is the owner's (None: whether or not it exists).
 
-        The store is asked about another's stream as about an unknown one, so that both take the same time.
+        The store is asked about another's stream, even one of this process: it takes the time of an unknown one.
         """
         if owner is None:
             return True
         producer = DurableStream.find(self._store, stream_id)
         if producer is not None and producer.owner == owner:
             return True
-        status = await self._store.get_status(stream_id)
-        return status is not None and status.owner == owner
+        return await self._store.get_status(stream_id, owner=owner) is not None
 
     async def _create(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
         def record(event: StreamEvent) -> None:

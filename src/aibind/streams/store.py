@@ -191,8 +191,12 @@ class StreamStore(Protocol):
         """Return one page of what is stored past ``after_seq``, without waiting."""
         ...
 
-    async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Return the current state of a stream, or None if it is unknown."""
+    async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
+        """Return the current state of a stream, or None if it is unknown.
+
+        With ``owner``, a stream that was not created with this owner is unknown, and found to be in the same time: look
+        up both at once, so that nobody can tell by the time whether another's stream exists.
+        """
         ...
 
     async def live_streams(self, session_id: str) -> Sequence[str]:
