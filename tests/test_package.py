@@ -28,7 +28,9 @@ PUBLIC = {
         EchoModel Finish Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall
         Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
-    "aibind.server": "DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse Recovery StreamHandler Tool create_app",
+    "aibind.server": """
+        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES Recovery StreamHandler
+        Tool create_app create_router session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..streams.response import Body, HttpResponse
@@ -65,7 +66,7 @@ def create_router(
     def endpoint_of(operation: Operation) -> Callable[..., Any]:
         async def endpoint(request: Request, **given: Any) -> Response:
             path = _below(request.scope, operation)
-            asked = given["access"] if access is not None else request
+            asked = _Granted(given["access"]) if access is not None else request
             return Answer(await app.answer(request.scope, _body_of(request), path, asked))
 
         kind = inspect.Parameter.KEYWORD_ONLY
@@ -95,10 +96,16 @@ def create_router(
     return router
 
 
-def _as_granted(granted: Any, action: Action, session_id: str | None, stream_id: str | None) -> Any:
-    """Return what a dependency has returned, which stands in the place of the request."""
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """What a dependency has returned, in the place of the request."""
+
+    value: Any
+
+
+def _as_granted(granted: _Granted, action: Action, session_id: str | None, stream_id: str | None) -> Any:
     del action, session_id, stream_id
-    return granted
+    return granted.value
 
 
 def _segments(operation: Operation) -> list[str]:
