@@ -17,12 +17,12 @@ from fastapi import Body, Depends, FastAPI, Header, HTTPException, Request
 from fastapi.security import HTTPBearer
 
 from aibind.conversations import MemoryConversationStore
-from aibind.server import Access, StreamHandler, create_router
+from aibind.server import Access, StreamHandler, Tool, create_router
 from aibind.server.openapi import OPERATIONS
 from aibind.server.requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import SseParser
-from tests.server.test_authorize import ASKED, MESSAGES
+from tests.server.test_authorize import ASKED, MESSAGES, CallingModel, user
 from tests.support.http import serve
 from tests.support.models import PATIENCE_S, ScriptedModel
 from tests.support.sources import text_of
@@ -209,13 +209,13 @@ def test_it_takes_one_of_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "call", "extra"),
+    ("missing", "call", "packages"),
     [
-        ("fastapi", "create_router(handler)", "fastapi"),
-        ("starlette", "create_app(handler, authorize=print)", "server"),
+        ("fastapi", "create_router(handler)", 'fastapi "aibind[server]"'),
+        ("starlette", "create_app(handler, authorize=print)", '"aibind[server]"'),
     ],
 )
-def test_what_is_missing_is_named(missing: str, call: str, extra: str) -> None:
+def test_what_is_missing_is_named(missing: str, call: str, packages: str) -> None:
     program = f"""
 import sys
 sys.modules[{missing!r}] = None
@@ -229,4 +229,19 @@ except ImportError as error:
     print(error)
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert f'needs {missing}: install it with pip install "aibind[{extra}]"' in run.stdout
+    assert f"needs {missing}: install it with pip install {packages}" in run.stdout
+
+
+async def test_a_context_variable_of_an_async_dependency_reaches_tools() -> None:
+    async def sign_in(name: Annotated[str, Depends(user_id)]) -> str:
+        user.set(name)
+        return name
+
+    async def whoami() -> str:
+        return user.get()
+
+    tools = {"mine": [Tool("whoami", "Says who asks", whoami)]}
+    handler = StreamHandler(model=CallingModel(), resumable=True, toolsets=tools)
+    async with client_of(create_router(handler, access=sign_in)) as client:
+        reply = await client.post("/stream", json={"prompt": "Who am I?", "toolset": "mine"}, headers=ADA)
+    assert text_of(SseParser().feed(reply.content)) == '"ada"'

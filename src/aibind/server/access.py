@@ -44,7 +44,7 @@ Action: TypeAlias = Literal[
     "export",
     "import",
 ]
-"""What a request asks for: the name of an endpoint, or, from ``list`` on, of one below ``sessions``."""
+"""The name of the endpoint that a request is for; from ``list`` on, they are those below ``sessions``."""
 
 MAX_OWNER_BYTES = 1024
 """The limit of an owner's name, in bytes of UTF-8."""
@@ -93,7 +93,7 @@ class Access:
 
 
 Granted: TypeAlias = Access | str | None
-"""What ``authorize`` returns: an Access, an owner alone, or None to refuse with status 401."""
+"""The answer of ``authorize``: an Access, an owner alone, or None to refuse with status 401."""
 
 Authorize: TypeAlias = Callable[[Any, Action, str | None, str | None], Granted | Awaitable[Granted]]
 """A function of (request, action, session_id, stream_id), asked before each endpoint.

@@ -221,7 +221,7 @@ class StreamHandler:
         response = file_response(found)
         if access is None:
             return response
-        # A browser keeps it, and is not to show it to whoever signs in next.
+        # A browser keeps it, and is not to show it to a user who signs in later.
         return HttpResponse(response.status, {**response.headers, "Vary": "Authorization, Cookie"}, response.body)
 
     async def aclose(self) -> None:

@@ -37,12 +37,14 @@ def create_router(
     :class:`Access`, or None to refuse. Where it depends on what is asked for, give ``authorize`` instead, which is
     asked as by :func:`create_app`; dependencies that ran before can leave what it needs in ``request.state``.
 
-    Needs FastAPI, which the extra ``fastapi`` installs. Raises ValueError for ``authorize`` and ``access`` together.
+    Needs FastAPI, which no extra installs. Raises ValueError for ``authorize`` and ``access`` together.
     """
     try:
         from fastapi import APIRouter, Depends, Request, Response
     except ImportError as error:
-        raise ImportError('create_router needs fastapi: install it with pip install "aibind[fastapi]"') from error
+        raise ImportError(
+            'create_router needs fastapi: install it with pip install fastapi "aibind[server]"'
+        ) from error
     if authorize is not None and access is not None:
         raise ValueError("Give either authorize or access, not both")
     if access is not None:
@@ -98,7 +100,7 @@ def create_router(
 
 @dataclass(frozen=True, slots=True)
 class _Granted:
-    """What a dependency has returned, in the place of the request."""
+    """The answer of a dependency, in the place of the request."""
 
     value: Any
 

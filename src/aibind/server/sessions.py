@@ -113,7 +113,7 @@ class Session:
         async with self.changing():
             chat = await self._conversations.load(self.id, limit=1)
             chat.compact({"role": "system", "content": summary})
-            await self._conversations.save(self.id, chat)
+            await save_titled(self._conversations, self.id, chat, owner=self._owner)
 
     # --- for turns ---
 

@@ -194,8 +194,8 @@ class StreamStore(Protocol):
     async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
         """Return the current state of a stream, or None if it is unknown.
 
-        With ``owner``, a stream that was not created with this owner is unknown, and found to be in the same time: look
-        up both at once, so that nobody can tell by the time whether another's stream exists.
+        With ``owner``, a stream that was not created with this owner is unknown. Look up both at once, so that the time
+        does not tell whether another's stream exists.
         """
         ...
 
