@@ -85,7 +85,13 @@ CASES = (
     _sessions("PATCH", "", (200, 404), lambda id: {"title": "Changed"}),
     _sessions("GET", "/stream", (204, 204)),
     _sessions("GET", "/export", (200, 404)),
-    _sessions("GET", f"/files/{FILE.reference.sha256}", (200, 404)),
+    Case(
+        "GET sessions/{id}/files/{file}",
+        "session",
+        "GET",
+        f"/sessions/{{id}}/files/{FILE.reference.sha256}",
+        (200, 404),
+    ),
     Case(
         "POST sessions/import", "session", "POST", "/sessions/import?sessionId={id}", (409, 201), None, EXPORT
     ),
