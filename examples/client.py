@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -23,9 +24,13 @@ PAUSE_S = 0.5  # before the connection after such a one
 
 
 class Reply:
-    """One reply as far as it has arrived. Its stream's id and ``last_id`` are all that it takes to resume it."""
+    """One reply as far as it has arrived. Its stream's id and ``last_id`` are all that it takes to resume it.
+
+    ``request_id`` goes with the question, which can be asked again with it: it is answered once.
+    """
 
     def __init__(self) -> None:
+        self.request_id = str(uuid.uuid4())
         self.stream_id = ""
         self.last_id = 0
         self.text = ""
@@ -55,8 +60,7 @@ class Reply:
 async def ask(client: httpx2.AsyncClient, prompt: str, max_messages: int = 20) -> tuple[Reply, int]:
     """Ask, and resume as often as it takes; return the reply and the number of connections that took.
 
-    Raises httpx2.TransportError when the first connection fails before the answer begins, and when ten connections in
-    a row bring nothing.
+    Raises httpx2.TransportError when ten connections in a row bring nothing.
     """
     reply, connections, failures = Reply(), 0, 0
     while not reply.done:
@@ -68,8 +72,6 @@ async def ask(client: httpx2.AsyncClient, prompt: str, max_messages: int = 20) -
                 response.raise_for_status()
                 await reply.read(response, max_messages)
         except httpx2.TransportError as error:  # refused, cut off, silent for too long
-            if not reply.stream_id:
-                raise  # there is nothing to resume
             lost = error
         failures = failures + 1 if reply.last_id == last_id else 0
         if failures == MAX_FAILURES:
@@ -82,7 +84,8 @@ async def ask(client: httpx2.AsyncClient, prompt: str, max_messages: int = 20) -
 @asynccontextmanager
 async def connect(client: httpx2.AsyncClient, prompt: str, reply: Reply) -> AsyncIterator[httpx2.Response]:
     if not reply.stream_id:
-        async with client.stream("POST", f"{PREFIX}/stream", json={"prompt": prompt}) as response:
+        headers = {"Idempotency-Key": reply.request_id}
+        async with client.stream("POST", f"{PREFIX}/stream", json={"prompt": prompt}, headers=headers) as response:
             yield response
     else:
         where = {"id": reply.stream_id, "after": str(reply.last_id)}

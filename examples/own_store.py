@@ -9,6 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import astuple, replace
 from hashlib import sha256
 from pathlib import Path
@@ -27,11 +28,19 @@ class FileStreamStore(BaseStreamStore):
         self._folder = folder
         self._ttl_ms = ttl_ms
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
-        if self._path(stream_id).exists():
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        request: str | None = None,
+    ) -> None:
+        with suppress(StreamNotFoundError):
+            self._load(stream_id)  # not found: it has expired
             raise StreamExistsError(stream_id)
         now = now_ms()
-        self._save(stream_id, StreamStatus("active", None, 0, now + self.lease_ms, session_id, owner, now), [])
+        self._save(stream_id, StreamStatus("active", None, 0, now + self.lease_ms, session_id, owner, now, request), [])
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False

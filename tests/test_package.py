@@ -29,15 +29,15 @@ PUBLIC = {
         Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
     "aibind.server": """
-        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES Recovery StreamHandler
-        Tool create_app create_router session_key""",
+        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES OnBusy Recovery
+        StreamHandler Tool create_app create_router session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
-        Pace PagePoller SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
+        Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
         StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """

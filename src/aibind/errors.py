@@ -31,6 +31,7 @@
     │   └── ModelTimeoutError
     ├── SourceError                   a source ends its stream with a message for its readers
     └── RequestError                  a client's request is wrong; has .status (4xx)
+        └── SessionBusyError          a reply of the session is under way; has .stream_id
 
 A driver's own error is always mapped to one of these and kept as ``__cause__``. Errors can be copied and pickled, with
 their attributes and notes; as with Python's own errors, the cause and the traceback stay behind.
@@ -57,6 +58,7 @@ __all__ = [
     "PartialHistoryError",
     "ProducerLostError",
     "RequestError",
+    "SessionBusyError",
     "SourceError",
     "SqliteConstraintError",
     "SqliteError",
@@ -284,3 +286,11 @@ class RequestError(AibindError):
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
+
+
+class SessionBusyError(RequestError):
+    """Raised when a request is refused because of a reply of its session, whose stream is ``stream_id``."""
+
+    def __init__(self, message: str, stream_id: str, status: int = 409) -> None:
+        super().__init__(message, status)
+        self.stream_id = stream_id

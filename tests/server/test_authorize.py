@@ -495,3 +495,42 @@ def test_keys_are_these() -> None:
     assert session_key("s", "x" * 64) == "x" * 64 + "/s"
     assert session_key("s", "x" * 65) == "=9537c5fdf120482f7d58d25e9ed583f52c02b4e304ea814db1633ad565aed7e9/s"
     assert FILE.reference.name == "notes.txt"
+
+
+# --- requests with an id ---
+
+
+@pytest.mark.parametrize("path", ["/stream", "/structured", "/chat"])
+async def test_a_requests_id_is_its_owners(path: str, tmp_path: Path) -> None:
+    model = ScriptedModel('"x"')
+    async with handler_on(tmp_path / "chat.db", model) as handler, serving(handler) as client:
+        body = {"messages": MESSAGES} if path == "/chat" else {"prompt": "Hi", "sessionId": "s"}
+        ids: list[str] = []
+        for user in (ADA, EVE, ADA, EVE):
+            reply = await client.post(path, json=body, headers={**user, "Idempotency-Key": "the-same"})
+            assert reply.status_code == 200
+            ids.append(reply.headers["x-stream-id"])
+        assert ids == ids[:2] * 2
+        assert ids[0] != ids[1]
+        assert len(model.requests) == 2
+        assert (await client.post(path, json=body, headers={"Idempotency-Key": "the-same"})).status_code == 401
+        other = {**body, "system": "Other"}
+        refused = await client.post(path, json=other, headers={**ADA, "Idempotency-Key": "the-same"})
+        assert refused.status_code == 409
+        new = await client.post(path, json=other, headers={"X-User": "joe", "Idempotency-Key": "the-same"})
+        assert new.status_code == 200
+
+
+@pytest.mark.parametrize("on_busy", ["reject", "queue", "interrupt"])
+async def test_another_owners_reply_makes_no_session_busy(on_busy: str, tmp_path: Path) -> None:
+    model = GatedModel()
+    async with handler_on(tmp_path / "chat.db", model) as handler, serving(handler) as client:
+        body = {"prompt": "Hi", "sessionId": "s", "onBusy": on_busy}
+        async with client.stream("POST", "/stream", json=body, headers=ADA) as begun:
+            stream_id = begun.headers["x-stream-id"]
+            async with client.stream("POST", "/stream", json=body, headers=EVE) as reply:
+                assert reply.status_code == 200
+                assert handler.live_stream("s", owner="ada") == stream_id
+                model.gate.set()
+                assert text_of(SseParser().feed(await reply.aread())) == "re: Hi"
+            assert text_of(SseParser().feed(await begun.aread())) == "re: Hi"

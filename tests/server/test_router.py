@@ -174,9 +174,9 @@ async def test_it_is_in_the_openapi_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("action", "parsed", "differences"),
     [
-        ("stream", StreamBody, {"schema"}),
-        ("structured", StreamBody, set[str]()),
-        ("chat", ChatBody, {"attachments"}),  # which are in its messages, once it is parsed
+        ("stream", StreamBody, {"schema", "requestId", "onBusy"}),
+        ("structured", StreamBody, {"requestId", "onBusy"}),
+        ("chat", ChatBody, {"attachments", "requestId"}),  # which are in its messages, once it is parsed
         ("complete", CompleteBody, set[str]()),
         ("title", TitleBody, set[str]()),
         ("compact", CompactBody, set[str]()),

@@ -34,6 +34,23 @@ async def make_javascript_tables(client: CountingClient) -> None:
 # --- lists of streams ---
 
 
+async def test_a_stream_is_later_than_those_of_its_session_whatever_the_clock_says(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client:
+        await migrate(client)
+        store = SqliteStreamStore(client)
+        await store.create("z", session_id="c")
+        ahead = "UPDATE aibind_stream_status SET created_at = created_at + 3600000"  # as another machine's clock may be
+        await client.execute(ahead)
+        for stream_id in ("y", "x"):
+            await store.create(stream_id, session_id="c")
+        await store.create("w", session_id="d")
+        await store.create("v")
+        assert list(await store.live_streams("c")) == ["z", "y", "x"]
+        times = {info.stream_id: info.status.created_at or 0 for info in await store.list_streams()}
+        assert times["z"] < times["y"] < times["x"]
+        assert max(times["w"], times["v"]) < times["z"]
+
+
 @pytest.mark.parametrize("backend", STREAM_STORES)
 async def test_streams_are_listed_newest_first(backend: str, tmp_path: Path) -> None:
     async with open_stream_harness(backend, tmp_path) as harness:

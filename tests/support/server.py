@@ -21,13 +21,17 @@ from tests.support.tools import TOOLSETS
 
 
 class CountingModel:
-    """Counts, at a rate; leaves a note in a file when its generator is closed."""
+    """Counts, at a rate; notes in a file when its generator is closed, and in another each call's system prompt."""
 
-    def __init__(self, rate: float, note: Path | None) -> None:
+    def __init__(self, rate: float, note: Path | None, calls: Path | None = None) -> None:
         self._rate = rate
         self._note = note
+        self._calls = calls
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        if self._calls is not None:
+            with self._calls.open("a") as file:
+                file.write(f"{request.system}\n")
         try:
             for number in range(int(request.messages[-1]["content"])):
                 await asyncio.sleep(1 / self._rate)
@@ -43,6 +47,7 @@ async def main() -> None:
     parser.add_argument("--lease-ms", type=int, default=30_000)
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--note", type=Path)
+    parser.add_argument("--calls", type=Path)
     parser.add_argument("--messages", type=bool, default=False)
     parser.add_argument("--endpoint")
     options = parser.parse_args()
@@ -51,7 +56,7 @@ async def main() -> None:
         handler = StreamHandler(
             model=OpenAIModel("any", base_url=options.endpoint)
             if options.endpoint
-            else CountingModel(options.rate, options.note),
+            else CountingModel(options.rate, options.note, options.calls),
             resumable=True,
             store=SqliteStreamStore(client, lease_ms=options.lease_ms),
             conversations=SqliteMessageStore(client) if options.messages else SqliteConversationStore(client),

@@ -69,21 +69,31 @@ class ChatHistory:
         """Whether the conversation has no messages."""
         return self._tree.is_empty
 
-    def append(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add a message to the end of the current path and return its id.
+    def append(
+        self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, new_id: str | None = None
+    ) -> str:
+        """Add a message to the end of the current path and return its id, which is ``new_id`` or a generated one.
 
-        ``message`` and ``metadata`` are JSON objects. Raises HistoryError for any other value; nothing is added then.
+        ``message`` and ``metadata`` are JSON objects. Raises HistoryError for any other value, and for an id that the
+        conversation has; nothing is added then.
         """
-        return self._tree.append(message, metadata)
+        return self._tree.append(message, metadata, node_id=new_id)
 
-    def edit(self, message_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add an alternative to a message, continue from it, and return its id.
+    def edit(
+        self,
+        message_id: str,
+        message: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        new_id: str | None = None,
+    ) -> str:
+        """Add an alternative to a message, continue from it, and return its id, which is ``new_id`` or a generated one.
 
         Raises NodeNotFoundError when there is no such message, and HistoryError as :meth:`append` does.
         """
         if message_id not in self._tree:
             raise NodeNotFoundError(f'ChatHistory: message "{message_id}" does not exist', message_id)
-        return self._tree.add_sibling(message_id, message, metadata)
+        return self._tree.add_sibling(message_id, message, metadata, sibling_id=new_id)
 
     def regenerate(self, message_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
         """Add an alternative to an answer, continue from it, and return its id. The same as :meth:`edit`."""

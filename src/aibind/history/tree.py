@@ -151,9 +151,14 @@ class MessageTree:
 
     # --- adding ---
 
-    def append(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add a message below the active leaf (a root when there is none), make it active and return its id."""
-        return self._activate(self._add(self._active_leaf_id, message, metadata))
+    def append(
+        self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None, *, node_id: str | None = None
+    ) -> str:
+        """Add a message below the active leaf (a root when there is none), make it active and return its id.
+
+        ``node_id`` is the id that it gets (None: a generated one). Raises HistoryError when the tree has it already.
+        """
+        return self._activate(self._add(self._active_leaf_id, message, metadata, node_id))
 
     def add_root(self, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
         """Begin another conversation with this message, make it active and return its id."""
@@ -168,9 +173,19 @@ class MessageTree:
         """Add a message below another, make it active and return its id."""
         return self._activate(self.add_child(parent_id, message, metadata))
 
-    def add_sibling(self, node_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add another version of a message (of a root: a root), make it active and return its id."""
-        return self._activate(self._add(self._entry(node_id).parent_id, message, metadata))
+    def add_sibling(
+        self,
+        node_id: str,
+        message: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        sibling_id: str | None = None,
+    ) -> str:
+        """Add another version of a message (of a root: a root), make it active and return its id.
+
+        ``sibling_id`` is the id that it gets (None: a generated one).
+        """
+        return self._activate(self._add(self._entry(node_id).parent_id, message, metadata, sibling_id))
 
     # --- moving about ---
 
@@ -382,18 +397,32 @@ class MessageTree:
         entry = self._entries.get(parent_id)
         return entry.children if entry is not None else self._beyond.setdefault(parent_id, [])
 
-    def _add(self, parent_id: str | None, message: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
+    def _add(
+        self,
+        parent_id: str | None,
+        message: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None,
+        node_id: str | None = None,
+    ) -> str:
         # Everything that can fail comes first, so that an error leaves the tree unchanged.
         message_json = encode_object(message, "message")
         metadata_json = encode_object({} if metadata is None else metadata, "metadata")
+        if node_id is not None:
+            if node_id in self._entries:
+                raise HistoryError(f'MessageTree: message "{node_id}" exists: give another id')
+        else:
+            node_id = self._new_id()
+        self._entries[node_id] = new_entry(node_id, parent_id, message_json, metadata_json)
+        self._children_of(parent_id).append(node_id)
+        self._log.add(node_id)
+        return node_id
+
+    def _new_id(self) -> str:
         node_id = self._generate_id()
         if not isinstance(node_id, str):
             raise HistoryError(f"MessageTree: generate_id returned {node_id!r}: an id must be a string")
         if node_id in self._entries:
             raise HistoryError(f'MessageTree: generate_id returned "{node_id}" again: every id must be new')
-        self._entries[node_id] = new_entry(node_id, parent_id, message_json, metadata_json)
-        self._children_of(parent_id).append(node_id)
-        self._log.add(node_id)
         return node_id
 
     def _activate(self, node_id: str) -> str:

@@ -6,6 +6,7 @@ from .._public import publish
 from ..streams.response import HttpResponse
 from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
+from .busy import OnBusy
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
 from .handler import StreamHandler
 from .recovery import Recovery
@@ -21,6 +22,7 @@ __all__ = [
     "Endpoints",
     "HttpRequest",
     "HttpResponse",
+    "OnBusy",
     "Recovery",
     "StreamHandler",
     "Tool",

@@ -55,7 +55,14 @@ def create_app(
         app,
         allow_origins=list(cors_origins),
         allow_methods=["GET", "POST", "PATCH", "DELETE"],
-        allow_headers=["Content-Type", "Last-Event-ID", "Authorization", "If-Match", "If-None-Match"],
+        allow_headers=[
+            "Content-Type",
+            "Last-Event-ID",
+            "Authorization",
+            "If-Match",
+            "If-None-Match",
+            "Idempotency-Key",
+        ],
         expose_headers=["X-Stream-Id", "ETag", "Content-Disposition"],
     )
 

@@ -16,6 +16,7 @@ from ..errors import (
     ModelError,
     ModelTimeoutError,
     RequestError,
+    SessionBusyError,
     SqliteSchemaError,
 )
 from ..streams.response import Body, HttpResponse
@@ -31,6 +32,15 @@ DEFAULT_PREFIX = "/__aibind__"
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """The default limit of a request body, in bytes: a conversation with a few pictures."""
+
+
+class AnswerOnce(Protocol):
+    """An endpoint that answers a request with an id once."""
+
+    def __call__(
+        self, body: object, *, request_id: str | None, access: Access | None
+    ) -> Awaitable[HttpResponse[Body]]: ...
+
 
 logger = logging.getLogger("aibind")
 
@@ -59,12 +69,14 @@ class Endpoints:
         self._prefix = prefix.rstrip("/")
         self._authorize = authorize
         self._post: dict[str, tuple[Action, _Post]] = {
-            "stream": ("stream", handler.stream),
-            "structured": ("structured", handler.structured),
-            "chat": ("chat", handler.chat),
             "complete": ("complete", handler.complete),
             "title": ("title", handler.title),
             "compact": ("compact", handler.compact),
+        }
+        self._once: dict[str, tuple[Action, AnswerOnce]] = {
+            "stream": ("stream", handler.stream),
+            "structured": ("structured", handler.structured),
+            "chat": ("chat", handler.chat),
         }
         if handler.resumable:
             self._post["stream/stop"] = ("stop", handler.stop)
@@ -98,6 +110,8 @@ class Endpoints:
             request = HttpRequest(method, path, query, headers)
         try:
             return await self._answer(method, path, query, headers, read_body, request)
+        except SessionBusyError as error:
+            return error_response(str(error), error.status, streamId=error.stream_id)
         except RequestError as error:
             refused = error_response(str(error), error.status)
             return HttpResponse(refused.status, {**refused.headers, **error.headers}, refused.body)
@@ -142,13 +156,16 @@ class Endpoints:
             )
             return found or _not_found()
         name = unquote("/".join(segments))
-        if method == "POST" and name in self._post:
-            action, answer = self._post[name]
+        if method == "POST" and (name in self._once or name in self._post):
+            action = (self._once.get(name) or self._post[name])[0]
             body = await _read(read_body, action)
             access = await enter(action, body.session_id, body.stream_id)
             if body.error is not None:
                 raise body.error
-            return await answer(body.value, access=access)
+            if name in self._once:
+                request_id = headers.get("idempotency-key")
+                return await self._once[name][1](body.value, request_id=request_id, access=access)
+            return await self._post[name][1](body.value, access=access)
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             stream_id = fields.get("id", [None])[0]

@@ -32,11 +32,18 @@ __all__ = [
 ]
 
 
-def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None, *, by_reference: bool = False) -> str:
+def place_question(
+    chat: ChatHistory,
+    body: StreamBody,
+    stream_id: str | None,
+    *,
+    by_reference: bool = False,
+    new_id: str | None = None,
+) -> str:
     """Return the id of the message that a request wants answered, after adding it when it is new.
 
-    With ``by_reference`` it refers to its attachments. Raises RequestError for a message that the conversation does not
-    have, or that cannot be edited or answered.
+    With ``by_reference`` it refers to its attachments. A question that is new gets ``new_id`` (None: a random one).
+    Raises RequestError for a message that the conversation does not have, or that cannot be edited or answered.
     """
     metadata = {"streamId": stream_id} if stream_id else None
     try:
@@ -49,10 +56,10 @@ def place_question(chat: ChatHistory, body: StreamBody, stream_id: str | None, *
             node = chat.tree.get(body.edit)
             if node is not None and node.message.get("role") != "user":
                 raise RequestError("This message is not a user's: edit needs the id of a question")
-            return chat.edit(body.edit, body.question(by_reference=by_reference), metadata)
+            return chat.edit(body.edit, body.question(by_reference=by_reference), metadata, new_id=new_id)
     except NodeNotFoundError as error:
         raise RequestError(f'This conversation has no message "{error.node_id}"', 404) from error
-    return chat.append(body.question(by_reference=by_reference), metadata)
+    return chat.append(body.question(by_reference=by_reference), metadata, new_id=new_id)
 
 
 def question_of(chat: ChatHistory, node_id: str) -> str | None:

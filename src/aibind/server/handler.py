@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from typing import Any
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import RequestError
-from ..models.model import Message, Model, ModelRequest
+from ..errors import RequestError, StreamExistsError
+from ..models.model import Message, Model, ModelEvent, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.response import Body, HttpResponse
@@ -17,18 +19,24 @@ from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
+from .busy import MAX_QUEUED, OnBusy, WaitingTurn, check_on_busy, choose_on_busy
+from .claims import Claim, claim_of, lacks_question
 from .generation import Generation
 from .models import Models, ask_model
 from .recovery import Recovery
 from .replies import DurableReplies, start_plain_reply
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
+from .rounds import ToolResult
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
 from .sessions import Session, Sessions, Turn
 from .tools import Tool, run_rounds
 
 __all__ = ["StreamHandler"]
+
+MAX_CLAIM_ATTEMPTS = 5
+"""Attempts to begin or to find a reply, each of which another request with the same id can cross."""
 
 
 class StreamHandler:
@@ -39,7 +47,8 @@ class StreamHandler:
     With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
     the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files. ``toolsets``
     are tools by name, which a request may let the model call. ``keep_alive`` is given each producer's task, so that a
-    Worker keeps it running when its request is over.
+    Worker keeps it running when its request is over. ``on_busy`` is what becomes of a request in a session that has a
+    reply under way (see :data:`OnBusy`), and ``max_queued`` how many may wait in one session.
 
     An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
     another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
@@ -66,7 +75,12 @@ class StreamHandler:
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
+        on_busy: OnBusy = "branch",
+        max_queued: int = MAX_QUEUED,
     ) -> None:
+        check_on_busy(on_busy, max_queued, resumable=resumable)
+        self._on_busy: OnBusy = on_busy
+        self._max_queued = max_queued
         self._models = Models(model, models)
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
@@ -152,21 +166,38 @@ class StreamHandler:
 
     # --- endpoints ---
 
-    async def stream(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
-        """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named."""
-        return await self._answer(body, access, structured=False)
+    async def stream(
+        self, body: object, *, request_id: str | None = None, access: Access | None = None
+    ) -> HttpResponse[Body]:
+        """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named.
 
-    async def structured(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
+        ``request_id`` is the value of the header ``Idempotency-Key``, here and in :meth:`structured` and :meth:`chat`:
+        a request that its owner repeats with it, at any process, is answered with the stream that the first one began.
+        """
+        return await self._answer("stream", body, request_id, access)
+
+    async def structured(
+        self, body: object, *, request_id: str | None = None, access: Access | None = None
+    ) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
-        return await self._answer(body, access, structured=True)
+        return await self._answer("structured", body, request_id, access)
 
-    async def chat(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
+    async def chat(
+        self, body: object, *, request_id: str | None = None, access: Access | None = None
+    ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
+        claim = self._claim("chat", body, request_id, access)
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
         request = ModelRequest(asked.messages, system=asked.system, context=_context_of(access))
-        return await self._start(Generation(run_rounds(model, request, tools, asked.max_steps)), None, access)
+
+        async def begin() -> HttpResponse[Body]:
+            return await self._start(
+                Generation(run_rounds(model, request, tools, asked.max_steps)), None, claim, access
+            )
+
+        return await self._once(claim, begin)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -235,32 +266,120 @@ class StreamHandler:
 
     # --- shared by endpoints ---
 
-    async def _answer(self, body: object, access: Access | None, *, structured: bool) -> HttpResponse[Body]:
+    async def _answer(
+        self, endpoint: str, body: object, request_id: str | None, access: Access | None
+    ) -> HttpResponse[Body]:
+        structured = endpoint == "structured"
+        claim = self._claim(endpoint, body, request_id, access)
         asked = StreamBody.parse(body)
+        on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
-        turn: Turn | None = None
-        messages: Sequence[Message] = [asked.question()]
+        session: Session | None = None
         if asked.session_id and self._sessions is not None:
-            turn = await self._sessions.find(asked.session_id, owner_of(access)).begin(asked)
-            messages = turn.messages
+            session = self._sessions.find(asked.session_id, owner_of(access))
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
-        request = ModelRequest(
-            messages,
-            system=asked.system,
-            json_schema=asked.schema if structured else None,
-            context=_context_of(access),
-        )
-        pace = self._replies.pace if self._replies is not None else None
-        events = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
-        return await self._start(Generation(events, structured=structured, pace=pace), turn, access)
 
-    async def _start(self, generation: Generation, turn: Turn | None, access: Access | None) -> HttpResponse[Body]:
+        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent | ToolResult]:
+            request = ModelRequest(
+                messages,
+                system=asked.system,
+                json_schema=asked.schema if structured else None,
+                context=_context_of(access),
+            )
+            return run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+
+        pace = self._replies.pace if self._replies is not None else None
+
+        async def begin() -> HttpResponse[Body]:
+            if session is not None and on_busy != "branch":
+                return await self._begin_in_order(session, asked, claim, on_busy, ask, access, structured=structured)
+            turn = await session.begin(asked, claim) if session is not None else None
+            events = ask(turn.messages if turn is not None else [asked.question()])
+            return await self._start(Generation(events, structured=structured, pace=pace), turn, claim, access)
+
+        async def check_question(claim: Claim) -> None:
+            if session is not None and not asked.regenerate:
+                await session.save_claimed(asked, claim)
+
+        return await self._once(claim, begin, check_question)
+
+    async def _begin_in_order(
+        self,
+        session: Session,
+        asked: StreamBody,
+        claim: Claim | None,
+        on_busy: OnBusy,
+        ask: Callable[[Sequence[Message]], AsyncGenerator[ModelEvent | ToolResult]],
+        access: Access | None,
+        *,
+        structured: bool,
+    ) -> HttpResponse[Body]:
+        """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
+        replies = self._require_replies()
+        if claim is not None:
+            claim = replace(claim, waits=on_busy == "queue")
+        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4())
+        turn = WaitingTurn(
+            session,
+            stream_id,
+            on_busy,
+            lambda: session.begin(asked, claim, stream_id),
+            replies.stop,
+            max_queued=self._max_queued,
+        )
+
+        async def events() -> AsyncGenerator[ModelEvent | ToolResult]:
+            async with aclosing(ask((await turn.start()).messages)) as answer:
+                async for event in answer:
+                    yield event
+
+        async with session.starting():
+            await turn.check()
+            generation = Generation(events(), structured=structured, pace=replies.pace)
+            return await replies.start(generation, turn, claim, owner=owner_of(access))
+
+    async def _once(
+        self,
+        claim: Claim | None,
+        begin: Callable[[], Awaitable[HttpResponse[Body]]],
+        check_question: Callable[[Claim], Awaitable[None]] | None = None,
+    ) -> HttpResponse[Body]:
+        """Return the reply that answers a request already, or begin it."""
+        if claim is None:
+            return await begin()
+        replies = self._require_replies()
+        for _ in range(MAX_CLAIM_ATTEMPTS):
+            status = await replies.find(claim)
+            if status is not None:
+                if check_question is not None and lacks_question(status):
+                    await check_question(claim)
+                attached = await replies.attach(claim)
+                if attached is not None:
+                    return attached
+            try:
+                return await begin()
+            except StreamExistsError:
+                continue  # another request with this id was faster
+        raise RequestError("Other requests with this id come and go: try again", 503)
+
+    def _claim(self, endpoint: str, body: object, request_id: str | None, access: Access | None) -> Claim | None:
+        claim = claim_of(endpoint, body, request_id, owner=owner_of(access))
+        if claim is not None and self._replies is None:
+            raise RequestError(
+                "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
+                " and requestId"
+            )
+        return claim
+
+    async def _start(
+        self, generation: Generation, turn: Turn | None, claim: Claim | None, access: Access | None
+    ) -> HttpResponse[Body]:
         if self._replies is None:
             return await start_plain_reply(generation, turn)
-        return await self._replies.start(generation, turn, owner_of(access))
+        return await self._replies.start(generation, turn, claim, owner=owner_of(access))
 
     def _ask(self, key: str | None, text: str, system: str, access: Access | None) -> Generation:
         request = ModelRequest([{"role": "user", "content": text}], system=system, context=_context_of(access))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from .access import Action
+from .busy import OnBusy
+from .claims import MAX_REQUEST_ID_CHARS
 from .requests import MAX_SESSION_BYTES, MAX_STEPS
 from .session_requests import MAX_LIMIT
 from .session_titles import MAX_TITLE_CHARS
@@ -98,7 +100,14 @@ _MESSAGES: Schema = {
     ),
 }
 
+_REQUEST_ID: Schema = {
+    "type": "string",
+    "maxLength": MAX_REQUEST_ID_CHARS,
+    "description": "random; a request that is repeated with it is answered once",
+}
+
 _WITH_TOOLS: dict[str, Schema] = {
+    "requestId": _REQUEST_ID,
     "system": _TEXT,
     "model": {"type": "string", "description": "the key of one of the handler's models"},
     "toolset": _TEXT,
@@ -111,6 +120,7 @@ _TURN: dict[str, Schema] = {
     "sessionId": _SESSION_ID,
     "edit": {"type": "string", "description": "the id of the question that this one replaces"},
     "regenerate": {"type": "string", "description": "the id of a message whose question is to be answered again"},
+    "onBusy": {"type": "string", "enum": list(get_args(OnBusy)), "description": "if the session has a reply under way"},
     **_WITH_TOOLS,
 }
 
@@ -119,6 +129,8 @@ _AFTER: Schema = {"type": "integer", "minimum": 0, "description": "the id of the
 _LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, and overrides it"}
 _TITLE: Schema = {"type": "string", "maxLength": MAX_TITLE_CHARS}
 
+_ONCE: Mapping[str, Schema] = {"Idempotency-Key": _REQUEST_ID}
+_BUSY = {409: "A reply of the session is under way, or another body had this id", 429: "Too many requests wait"}
 _FAILURES = {502: "The model failed", 504: "The model did not answer in time"}
 _UNKNOWN_SESSION = {404: "There is no such session"}
 
@@ -131,6 +143,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "The reply, as server-sent events",
         _EVENTS,
         _object((), **_TURN),
+        headers=_ONCE,
+        refusals=_BUSY,
     ),
     Operation(
         "structured",
@@ -140,6 +154,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "The reply, as server-sent events",
         _EVENTS,
         _object((), **_TURN, schema={"type": "object", "description": "the JSON schema of the answer"}),
+        headers=_ONCE,
+        refusals=_BUSY,
     ),
     Operation(
         "chat",
@@ -149,6 +165,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "The reply, as server-sent events",
         _EVENTS,
         _object(("messages",), messages=_MESSAGES, **_WITH_TOOLS),
+        headers=_ONCE,
+        refusals={409: "Another body had this id"},
     ),
     Operation(
         "complete",

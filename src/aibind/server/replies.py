@@ -9,15 +9,17 @@ from weakref import WeakSet
 
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
-from ..streams.durable import DurableStream, KeepAlive
+from ..streams.durable import DurableStream, KeepAlive, PrepareHook
 from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.response import Body, HttpResponse
 from ..streams.source import message_for_readers
 from ..streams.sse import HEADERS, encode_message
 from ..streams.sse_body import encode_end
-from ..streams.store import Pace, StreamEnd, StreamStore
+from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
+from .busy import WaitingTurn
+from .claims import Claim
 from .generation import Generation
 from .sessions import Turn
 
@@ -49,23 +51,50 @@ class DurableReplies:
         """How often the store recommends to write."""
         return self._store.flush_pace
 
-    async def start(self, generation: Generation, turn: Turn | None, owner: str | None) -> HttpResponse[Body]:
+    async def start(
+        self,
+        generation: Generation,
+        turn: Turn | WaitingTurn | None,
+        claim: Claim | None = None,
+        *,
+        owner: str | None,
+    ) -> HttpResponse[Body]:
         """Start a reply of ``owner`` and store its turn's question, and return the response that follows the reply.
 
-        The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply.
+        The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
+        ``claim`` the model is asked once the claim is ours and the question is stored, and so it is for a turn that
+        waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
         """
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
-        saving = turn.save_question() if turn is not None else asyncio.sleep(0)
-        stream, failure = await asyncio.gather(self._create(generation, turn, owner), saving, return_exceptions=True)
-        if isinstance(stream, BaseException):
-            raise stream
-        if failure is not None:
-            await stream.stop()
-            raise failure
+        if isinstance(turn, WaitingTurn):
+            stream = await self._create(generation, turn, owner, claim, turn.prepare)
+        elif claim is not None:
+            save = turn.save_question if turn is not None else _nothing
+            stream = await self._create(generation, turn, owner, claim, save)
+        else:
+            stream = await self._create_and_save(generation, turn, owner)
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
         response = stream.response()
+        return HttpResponse(200, response.headers, response.body)
+
+    async def find(self, claim: Claim) -> StreamStatus | None:
+        """Return the current state of the stream that answers a request already; None when there is none.
+
+        Raises RequestError, with status 409, when the request had another body.
+        """
+        status = await self._store.get_status(claim.stream_id)
+        if status is not None:
+            claim.check(status.request)
+        return status
+
+    async def attach(self, claim: Claim) -> HttpResponse[Body] | None:
+        """Return the response of the stream that answers a request already, from its start; None when there is none."""
+        try:
+            response = await DurableStream.resume(self._store, claim.stream_id, None, heartbeat_ms=self._heartbeat_ms)
+        except StreamNotFoundError:
+            return None
         return HttpResponse(200, response.headers, response.body)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
@@ -113,7 +142,24 @@ class DurableReplies:
             return True
         return await self._store.get_status(stream_id, owner=owner) is not None
 
-    async def _create(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
+    async def _create_and_save(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
+        saving = turn.save_question() if turn is not None else asyncio.sleep(0)
+        stream, failure = await asyncio.gather(self._create(generation, turn, owner), saving, return_exceptions=True)
+        if isinstance(stream, BaseException):
+            raise stream
+        if failure is not None:
+            await stream.stop()
+            raise failure
+        return stream
+
+    async def _create(
+        self,
+        generation: Generation,
+        turn: Turn | WaitingTurn | None,
+        owner: str | None,
+        claim: Claim | None = None,
+        prepare: PrepareHook | None = None,
+    ) -> DurableStream:
         def record(event: StreamEvent) -> None:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer)
@@ -128,12 +174,14 @@ class DurableReplies:
             stream = await DurableStream.create(
                 self._store,
                 generation.stream(),
-                stream_id=turn.stream_id if turn is not None else None,
+                stream_id=claim.stream_id if claim is not None else turn.stream_id if turn is not None else None,
                 session_id=turn.session_id if turn is not None else None,
                 owner=owner,
+                request=claim.mark if claim is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
+                prepare=prepare,
                 on_event=record,
                 on_end=finish_turn,
             )
@@ -143,6 +191,10 @@ class DurableReplies:
             raise
         self._producing.add(stream)
         return stream
+
+
+async def _nothing() -> None:
+    """Prepare nothing: the stream is created before its model is asked."""
 
 
 async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpResponse[Body]:

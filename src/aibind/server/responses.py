@@ -16,9 +16,9 @@ def json_response(value: Any, status: int = 200) -> HttpResponse[Body]:
     return HttpResponse(status, headers, compact_json(value).encode("utf-8", "replace"))
 
 
-def error_response(message: str, status: int) -> HttpResponse[Body]:
-    """Return ``{"error": message}``."""
-    return json_response({"error": message}, status)
+def error_response(message: str, status: int, **more: str) -> HttpResponse[Body]:
+    """Return ``{"error": message}``, with more fields."""
+    return json_response({"error": message, **more}, status)
 
 
 def text_response(text: str, status: int = 200, *, content_type: str = "text/plain") -> HttpResponse[Body]:

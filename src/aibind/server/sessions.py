@@ -11,18 +11,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
+from .._time import sleep, wait_for_event
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import ConversationConflictError
+from ..errors import ConversationConflictError, MalformedTreeError
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
+from ..streams.writer import LOCAL_IDLE_S, REMOTE_IDLE_S
 from .access import session_key
 from .answers import Answer
 from .attachments import Attachments, PendingFiles
+from .claims import Claim
 from .context import context_of
 from .exchanges import add_messages, continuation_of, is_kept, place_question, question_of
-from .recovery import Recovery, recover_answer
+from .recovery import OTHERS_SAVE_S, Recovery, recover_answer
 from .requests import StreamBody
 from .session_titles import save_titled
 
@@ -58,6 +61,8 @@ class Session:
         self._max_messages = ALL_MESSAGES if max_messages is None else max_messages
         self._lock = asyncio.Lock()
         self._live: list[str] = []  # stream ids, the newest last
+        self._start_lock = asyncio.Lock()
+        self._ended = asyncio.Event()  # set, and replaced, when a stream is no longer live
 
     @property
     def live_stream(self) -> str | None:
@@ -70,10 +75,13 @@ class Session:
         async with self._lock:
             yield
 
-    async def begin(self, body: StreamBody) -> Turn:
+    async def begin(self, body: StreamBody, claim: Claim | None = None, stream_id: str | None = None) -> Turn:
         """Load what the model is to see and add a question to it; :meth:`Turn.save_question` stores it.
 
-        A lost answer is recovered first. Raises RequestError for a message that the conversation does not have.
+        A lost answer is recovered first. The turn's stream is ``stream_id`` (None: it gets a random id). The ids of the
+        stream and of the question are those of ``claim``; a question that an earlier attempt stored is not added again,
+        unless it has an answer, whose stream has then expired. Raises RequestError for a message that the conversation
+        does not have.
         """
         async with self._lock:
             chat = (await self._recover(self._max_messages + 1)).chat
@@ -83,8 +91,24 @@ class Session:
             elif body.regenerate:
                 chat, target = await self._load_question(body.regenerate)
                 body = replace(body, regenerate=target)
-        stream_id = str(uuid.uuid4()) if self._streams is not None else None
-        question_id = place_question(chat, body, stream_id, by_reference=self._attachments.by_reference)
+        if claim is not None:
+            stream_id = claim.stream_id
+        elif stream_id is None and self._streams is not None:
+            stream_id = str(uuid.uuid4())
+        new_id = claim.question_id if claim is not None else None
+        there = chat.tree.get(new_id) if new_id is not None else None
+        if new_id is not None and there is not None and not there.children:
+            question_id, is_new = new_id, False
+            chat.tree.set_active_leaf(new_id)
+        else:
+            question_id = place_question(
+                chat,
+                body,
+                stream_id,
+                by_reference=self._attachments.by_reference,
+                new_id=new_id if there is None else None,
+            )
+            is_new = not body.regenerate
         path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
         messages = await self._attachments.resolve(self.id, context_of(path.messages), body.attachments)
         return Turn(
@@ -93,9 +117,30 @@ class Session:
             question_id,
             stream_id,
             messages,
-            is_new=not body.regenerate,
+            is_new=is_new,
             files=self._attachments.pending(self.id, question_id, body.attachments),
         )
+
+    async def save_claimed(self, body: StreamBody, claim: Claim) -> None:
+        """Store the question of a claimed turn whose server was killed before it could, and nothing else.
+
+        A server that is alive stores it right after it has created the stream.
+        """
+        if claim.stream_id in self._live or await self._has(claim.question_id):
+            return
+        await sleep(OTHERS_SAVE_S)
+        async with self.starting():
+            if await self._has(claim.question_id):
+                return
+            logger.warning("The question of stream %s is stored from the repeated request", claim.stream_id)
+            try:
+                await (await self.begin(body, claim)).save_question()
+            except MalformedTreeError:
+                if not await self._has(claim.question_id):
+                    raise  # else another process has stored it at another time
+
+    async def _has(self, node_id: str) -> bool:
+        return node_id in (await self._load(1, node_id)).tree
 
     async def recover(self, limit: int | None = None) -> Recovery:
         """Add the lost answer to the last question, and return what became of the question.
@@ -117,6 +162,32 @@ class Session:
 
     # --- for turns ---
 
+    async def streams_before(self, stream_id: str) -> list[str]:
+        """Return the ids of the streams under way that were begun before another one, oldest first.
+
+        They are of this process and, in a store that records sessions, of any; of one that does not exist yet, all.
+        """
+        stored = list(await self._streams.live_streams(self.id)) if self._streams is not None else []
+        here = self._live[: self._live.index(stream_id)] if stream_id in self._live else self._live
+        before = stored[: stored.index(stream_id)] if stream_id in stored else stored
+        return [*(other for other in here if other not in stored), *before]
+
+    async def wait_until_first(self, stream_id: str) -> None:
+        """Wait until no stream of the session is under way that was begun before this one."""
+        assert self._streams is not None
+        idle_s = REMOTE_IDLE_S if self._streams.flush_pace.max_interval_ms else LOCAL_IDLE_S
+        while True:
+            ended = self._ended
+            if not await self.streams_before(stream_id):
+                return
+            await wait_for_event(ended, idle_s)
+
+    @asynccontextmanager
+    async def starting(self) -> AsyncGenerator[None]:
+        """Hold the place in the order of streams, from before a stream is listed until it is begun or refused."""
+        async with self._start_lock:
+            yield
+
     def list_stream(self, stream_id: str) -> None:
         """Add a stream to those that are live."""
         self._live.append(stream_id)
@@ -125,6 +196,9 @@ class Session:
         """Remove a stream from those that are live, unless it was removed before."""
         if stream_id in self._live:
             self._live.remove(stream_id)
+            if self._streams is not None and self._streams.shares_wakeups:
+                self._ended.set()
+                self._ended = asyncio.Event()
 
     async def save_question(self, chat: ChatHistory, files: PendingFiles) -> None:
         """Save the conversation with a new question."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ class Tool:
 
 async def run_rounds(
     model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
-) -> AsyncIterator[ModelEvent | ToolResult]:
+) -> AsyncGenerator[ModelEvent | ToolResult]:
     """Ask a model, run the tools that it calls, and ask again with their results, ``max_steps`` times at most.
 
     Text, calls and results are yielded as they come; the last round's reason to stop and the usage of all rounds

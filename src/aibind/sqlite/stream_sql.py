@@ -17,8 +17,8 @@ MAX_PAGE_CHUNKS = 500
 MAX_SWEPT_STREAMS = 500
 """Streams that one statement removes, so that it stays within a database's time limit."""
 
-EXTRA_COLUMNS = ("session_id", "owner", "created_at")
-"""The columns of the status table that the JavaScript packages do not have."""
+EXTRA_COLUMNS = ("session_id", "owner", "created_at", "request")
+"""The columns of the status table that the JavaScript packages do not have, in the order of the migrations."""
 
 MAX_PARAMETER_CHARS = 250_000
 """Characters in one JSON parameter, unless a single chunk is longer: a value on D1 holds at most 2 MB, and a character
@@ -29,23 +29,31 @@ class StreamSql:
     """The statements for two tables. Raises ValueError for a table name that is not a plain identifier.
 
     With ``counted`` the client counts the rows that a statement writes exactly. Inserting chunks with known seqs then
-    returns no rows: SQLite takes as long to return a row as to insert it. Without ``extended`` the status table lacks
-    ``EXTRA_COLUMNS``, as the JavaScript packages make it.
+    returns no rows: SQLite takes as long to return a row as to insert it. ``extra`` are those of ``EXTRA_COLUMNS`` that
+    the status table has; the JavaScript packages make it with none.
     """
 
-    def __init__(self, chunks_table: str, status_table: str, *, counted: bool = False, extended: bool = True) -> None:
-        self.extended = extended
+    def __init__(
+        self, chunks_table: str, status_table: str, *, counted: bool = False, extra: Sequence[str] = EXTRA_COLUMNS
+    ) -> None:
+        self.extended = bool(extra)
+        self._extra = extra
         self._options = chunks_table, status_table, counted
-        extra = "".join(f", {name}" for name in EXTRA_COLUMNS) if extended else ""
-        extra_of_s = "".join(f", s.{name}" for name in EXTRA_COLUMNS) if extended else ""
-        extra_values = ", ?" * len(EXTRA_COLUMNS) if extended else ""
+        extra_names = "".join(f", {name}" for name in extra)
+        extra_of_s = "".join(f", s.{name}" for name in extra)
+        # In a session the time grows with each stream, also between processes: the order of turns depends on it.
+        created_at = (
+            f"max(?, coalesce((SELECT max(created_at) + 1 FROM {quote_identifier(status_table)}"
+            " WHERE session_id = ? AND state = 'active'), 0))"
+        )
+        extra_values = "".join(f", {created_at if name == 'created_at' else '?'}" for name in extra)
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
         is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active')"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
         insert = f"INSERT INTO {chunks} (id, seq, data) SELECT ?,"
         stored = f"coalesce((SELECT max(seq) FROM {chunks} WHERE id = s.id), 0)"
         self._create = (
-            f"INSERT INTO {status} (id, state, error, total_chunks, expires_at{extra})"
+            f"INSERT INTO {status} (id, state, error, total_chunks, expires_at{extra_names})"
             f" VALUES (?, 'active', NULL, 0, ?{extra_values})"
         )
         stored_at = "" if counted else " RETURNING seq"
@@ -62,7 +70,7 @@ class StreamSql:
         self._keep = (
             f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
             f" WHERE id = ? AND state <> 'active' AND total_chunks = 0 AND expires_at <= min(?, ?)"
-            f" RETURNING state, error, total_chunks, expires_at{extra}"
+            f" RETURNING state, error, total_chunks, expires_at{extra_names}"
         )
         self._read = (
             f"SELECT s.state, s.error, s.total_chunks, s.expires_at{extra_of_s}, c.seq, c.data FROM {status} s"
@@ -91,6 +99,17 @@ class StreamSql:
             f"DELETE FROM {chunks} WHERE id IN ({expired})",
             f"DELETE FROM {status} WHERE id IN ({expired}) RETURNING id",
         )
+        one_expired = f"SELECT id FROM {status} WHERE id = ? AND state <> 'active' AND expires_at <= ?"
+        self._remove_one = (
+            f"DELETE FROM {chunks} WHERE id IN ({one_expired})",
+            f"DELETE FROM {status} WHERE id IN ({one_expired})",
+        )
+        is_asked_for = " AND (?2 IS NULL OR request = ?2)" if "request" in extra else ""
+        one_active = f"SELECT id FROM {status} WHERE id = ?1 AND state = 'active'{is_asked_for}"
+        self._discard = (
+            f"DELETE FROM {chunks} WHERE id IN ({one_active})",
+            f"DELETE FROM {status} WHERE id IN ({one_active})",
+        )
         still_silent = (
             f"SELECT s.id FROM json_each(?) j JOIN {status} s ON s.id = json_extract(j.value, '$[0]')"
             f" WHERE s.state = 'active' AND s.expires_at <= ? AND {stored} = json_extract(j.value, '$[1]')"
@@ -105,10 +124,11 @@ class StreamSql:
             ),
         )
 
-    def without_extra_columns(self) -> StreamSql:
-        """Return the statements for a status table that lacks ``EXTRA_COLUMNS``."""
+    def without_column(self, name: str) -> StreamSql:
+        """Return the statements for a status table that lacks one of ``EXTRA_COLUMNS``, and so those after it."""
         chunks_table, status_table, counted = self._options
-        return StreamSql(chunks_table, status_table, counted=counted, extended=False)
+        extra = EXTRA_COLUMNS[: EXTRA_COLUMNS.index(name)]
+        return StreamSql(chunks_table, status_table, counted=counted, extra=extra)
 
     def create(
         self,
@@ -118,10 +138,30 @@ class StreamSql:
         session_id: str | None = None,
         owner: str | None = None,
         created_at: int | None = None,
+        request: str | None = None,
     ) -> Statement:
         """Insert a stream. A constraint fails when the id is taken."""
-        extra = (session_id, owner, created_at) if self.extended else ()
-        return Statement(self._create, (stream_id, expires_at, *extra))
+        values: dict[str, tuple[SqliteValue, ...]] = {
+            "session_id": (session_id,),
+            "owner": (owner,),
+            "created_at": (created_at, session_id),
+            "request": (request,),
+        }
+        return Statement(self._create, (stream_id, expires_at, *(v for name in self._extra for v in values[name])))
+
+    def remove_one(self, stream_id: str, now: int) -> list[Statement]:
+        """Delete a stream if it has ended and expired."""
+        return [Statement(sql, (stream_id, now)) for sql in self._remove_one]
+
+    @property
+    def knows_requests(self) -> bool:
+        """Whether the status table has the column of requests."""
+        return "request" in self._extra
+
+    def discard(self, stream_id: str, request: str | None) -> list[Statement]:
+        """Delete a stream if it is active, and was created with ``request`` (None: any)."""
+        args = (stream_id, request) if self.knows_requests else (stream_id,)
+        return [Statement(sql, args) for sql in self._discard]
 
     def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
         """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.

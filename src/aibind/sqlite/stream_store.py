@@ -31,7 +31,7 @@ REMOTE_PACE = Pace(250, 2000)
 LOCAL_PACE = Pace(5)
 """A write takes a few microseconds in a group commit, and readers in other processes wait for it."""
 
-_MISSING_COLUMN = rf"(?:no such column:|has no column named) (?:s\.)?(?:{'|'.join(EXTRA_COLUMNS)})\b"
+_MISSING_COLUMN = rf"(?:no such column:|has no column named) (?:s\.)?({'|'.join(EXTRA_COLUMNS)})\b"
 """The pattern of the error for a status table that the JavaScript packages' SQL made, and that was not migrated."""
 
 JAVASCRIPT_SILENCE_MS = 3_600_000
@@ -46,8 +46,8 @@ class SqliteStreamStore(BaseStreamStore):
     processes do too. ``ttl_ms`` is how long a stream that has ended can be resumed. ``lease_ms`` is how long a producer
     may neither write nor renew before it counts as lost. The tables are made by :func:`aibind.sqlite.migrate`, or by
     the SQL that ``aibind schema`` prints. Tables of the JavaScript packages' SQL that were not migrated do not record
-    sessions, owners and times of creation. Raises ValueError for a time that is not above 0 and for a table name that
-    is not a plain identifier.
+    sessions, owners, times of creation and requests. Raises ValueError for a time that is not above 0 and for a table
+    name that is not a plain identifier.
     """
 
     def __init__(
@@ -83,16 +83,30 @@ class SqliteStreamStore(BaseStreamStore):
 
     # --- writing ---
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
-        """Begin a stream: one statement."""
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        request: str | None = None,
+    ) -> None:
+        """Begin a stream: one statement, and where the id is taken a batch, in case its stream has expired."""
         now = now_ms()
         expires_at = now + self._lease_ms
-        try:
-            await self._execute_extended(
-                lambda sql: sql.create(stream_id, expires_at, session_id=session_id, owner=owner, created_at=now)
+
+        def make(sql: StreamSql) -> Statement:
+            return sql.create(
+                stream_id, expires_at, session_id=session_id, owner=owner, created_at=now, request=request
             )
-        except SqliteConstraintError as error:
-            raise StreamExistsError(stream_id) from error
+
+        try:
+            await self._execute_extended(make)
+        except SqliteConstraintError:
+            try:
+                await self._client.batch([*self._sql.remove_one(stream_id, now), make(self._sql)])
+            except SqliteConstraintError as error:
+                raise StreamExistsError(stream_id) from error
         self._leases[stream_id] = expires_at
 
     async def append_many(
@@ -273,6 +287,15 @@ class SqliteStreamStore(BaseStreamStore):
 
     # --- cleaning up ---
 
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
+        """Remove an active stream that was not begun: one batch.
+
+        Tables without the column of requests do not know that of a stream: with ``request`` nothing is removed there.
+        """
+        if request is None or self._sql.knows_requests:
+            await self._client.batch(self._sql.discard(stream_id, request))
+        self._has_ended(stream_id)
+
     async def cleanup(self) -> int:
         """Remove streams that have expired, ended or abandoned, and return how many.
 
@@ -327,24 +350,24 @@ class SqliteStreamStore(BaseStreamStore):
         return await self._client.execute(statement.sql, statement.args)
 
     async def _execute_extended(self, make: Callable[[StreamSql], Statement]) -> SqliteResult:
-        """Run a statement that names the columns of sessions, without them where the status table lacks them."""
+        """Run a statement that names the columns of sessions, without those that the status table lacks."""
         result = await self._try_extended(make)
         return await self._execute(make(self._sql)) if result is None else result
 
     async def _try_extended(self, make: Callable[[StreamSql], Statement]) -> SqliteResult | None:
-        """Run a statement that names the columns of sessions, or return None where the status table lacks them.
+        """Run a statement that names the columns of sessions, or return None where the status table lacks all of them.
 
-        That shows when the first such statement fails, once per store object; asking would cost every store a query.
+        That shows when the first such statement fails, once per store object; asking would cost every store a query. A
+        table that has had some of the migrations lacks the columns of the others.
         """
-        sql = self._sql
-        if not sql.extended:
-            return None
-        try:
-            return await self._execute(make(sql))
-        except SqliteSchemaError as error:
-            if not re.search(_MISSING_COLUMN, str(error)):
-                raise
-        self._sql = sql.without_extra_columns()
+        while (sql := self._sql).extended:
+            try:
+                return await self._execute(make(sql))
+            except SqliteSchemaError as error:
+                missing = re.search(_MISSING_COLUMN, str(error))
+                if missing is None:
+                    raise
+                self._sql = sql.without_column(missing[1])
         return None
 
     async def _run(self, statements: Sequence[Statement]) -> list[SqliteResult]:
@@ -365,6 +388,7 @@ def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
         cast("str | None", row.get("session_id")),
         cast("str | None", row.get("owner")),
         cast("int | None", row.get("created_at")),
+        cast("str | None", row.get("request")),
     )
 
 

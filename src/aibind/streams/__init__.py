@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._public import publish
 from .base import BaseStreamStore
 from .batch import EventBatch
-from .durable import DurableStream, EndHook, EventHook, KeepAlive, follow
+from .durable import DurableStream, EndHook, EventHook, KeepAlive, PrepareHook, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
 from .polling import PagePoller, poll_pages
@@ -37,6 +37,7 @@ __all__ = [
     "MemoryStreamStore",
     "Pace",
     "PagePoller",
+    "PrepareHook",
     "SseMessage",
     "SseParser",
     "StreamChunk",

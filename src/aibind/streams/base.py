@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from .._time import wait_for_event
@@ -16,6 +17,9 @@ from .wakeups import WakeupSignals
 
 __all__ = ["BaseStreamStore", "check_after_seq", "check_limit", "check_milliseconds"]
 
+NOT_BEGUN = "The reply could not be begun: ask again, with another id for the request"
+"""The error of a stream that was discarded, in a store that cannot remove it."""
+
 PAST_EVERY_CHUNK = 2**31 - 1
 """A seq that no chunk reaches, which an index on a 32-bit platform still can hold."""
 
@@ -25,7 +29,8 @@ class BaseStreamStore(ABC):
 
     A subclass writes ``create``, ``append_many``, ``read_page``, ``finish``, ``live_streams`` and ``cleanup``, each as
     the protocol describes it, and calls :meth:`wake_readers` after it has changed a stream. The rest follows from them;
-    ``get_status`` and ``renew`` may be overridden where the store has a cheaper way.
+    ``get_status`` and ``renew`` may be overridden where the store has a cheaper way, and ``discard`` where a single
+    stream can be removed.
 
     ``flush_pace`` is how often to write, after what a write costs: ``Pace(0)`` stores each event before it is
     delivered, ``Pace(250, 2000)`` is right where each write is a round trip. ``lease_ms`` is how long a producer may be
@@ -76,10 +81,18 @@ class BaseStreamStore(ABC):
     # --- what a subclass writes ---
 
     @abstractmethod
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        request: str | None = None,
+    ) -> None:
         """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
 
-        ``session_id``, ``owner`` and the time belong into its :class:`StreamStatus`.
+        ``session_id``, ``owner``, ``request`` and the time belong into its :class:`StreamStatus`. The id of a stream
+        that has expired is free.
         """
 
     @abstractmethod
@@ -157,6 +170,13 @@ class BaseStreamStore(ABC):
     async def fail(self, stream_id: str, error: str) -> None:
         """End a stream as ``error``, with a message for its readers."""
         await self.finish(stream_id, StreamEnd("error", error))
+
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
+        """End a stream that was not begun: here it stays until it expires, and its id is taken until then."""
+        status = await self.get_status(stream_id)
+        if status is not None and request in (None, status.request):
+            with suppress(StreamNotFoundError):
+                await self.fail(stream_id, NOT_BEGUN)
 
     async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
         """Return the current state of a stream, or None if it is unknown, or is not the ``owner``'s."""

@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
+from ..errors import StreamExistsError
 from .batch import EventBatch
 from .events import StreamEvent
 from .following import follow_buffer, follow_store
@@ -22,13 +23,16 @@ from .sse_body import announced, encode_batch
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
-__all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "follow"]
+__all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "PrepareHook", "follow"]
 
 KeepAlive: TypeAlias = Callable[[Awaitable[None]], object]
 """Called with the producer's task, so that the runtime keeps it running after its request."""
 
 EndHook: TypeAlias = Callable[[StreamEnd], Awaitable[None]]
 """Called and awaited once, when the source has ended and is closed, before the end is delivered."""
+
+PrepareHook: TypeAlias = Callable[[], Awaitable[None]]
+"""Called and awaited once, when the stream exists and before its source is started."""
 
 EventHook: TypeAlias = Callable[[StreamEvent], object]
 """Called with each event as readers will receive it, before it is delivered."""
@@ -72,9 +76,11 @@ class DurableStream:
         stream_id: str | None = None,
         session_id: str | None = None,
         owner: str | None = None,
+        request: str | None = None,
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
+        prepare: PrepareHook | None = None,
         on_event: EventHook | None = None,
         on_end: EndHook | None = None,
     ) -> DurableStream:
@@ -86,7 +92,11 @@ class DurableStream:
         reply failed``.
 
         ``stream_id`` is random by default. ``session_id`` and ``owner`` say which conversation and which user the
-        stream belongs to; the store records them, and finds the live streams of a session.
+        stream belongs to; the store records them, and finds the live streams of a session. ``request`` is a mark of the
+        request that is answered, which the store records as well.
+        The source is started while the store creates the stream. With ``prepare`` it is started after that, and after
+        ``prepare`` has been awaited: of several calls with one ``stream_id``, one starts its source. When ``prepare``
+        raises, the stream is removed again.
         ``flush_interval_ms`` is the time between two writes, in milliseconds (None: as the store recommends; 0: every
         event is stored before it is delivered). A reader of :meth:`response` that receives nothing for ``heartbeat_ms``
         gets a comment.
@@ -96,21 +106,21 @@ class DurableStream:
         """
         events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
-        writer = StreamWriter(store, stream_id, session_id=session_id, owner=owner, flush_interval_ms=flush_interval_ms)
-        stream = cls(store, stream_id, writer, heartbeat_ms, owner)
-        # The model starts while the store creates the row; nothing is delivered before that.
-        producer = asyncio.create_task(
-            stream._produce(events, on_event, on_end), name=f"aibind producer of {stream_id}"
+        writer = StreamWriter(
+            store,
+            stream_id,
+            session_id=session_id,
+            owner=owner,
+            request=request,
+            flush_interval_ms=flush_interval_ms,
         )
-        stream._producer = producer
-        try:
-            await asyncio.sleep(0)  # a task that has started can be cancelled in an orderly way
-            await stream._writer.open()
-        except BaseException:
-            stream._abandoned = True
-            producer.cancel()
-            await asyncio.wait([producer])
-            raise
+        stream = cls(store, stream_id, writer, heartbeat_ms, owner)
+        if prepare is None:
+            await stream._open_and_start(events, on_event, on_end)
+        else:
+            await stream._open_then_start(prepare, events, on_event, on_end)
+        producer = stream._producer
+        assert producer is not None
         if not producer.done() and store.shares_wakeups:
             _producers.setdefault(store, {})[stream_id] = stream
         if keep_alive is not None:
@@ -160,17 +170,19 @@ class DurableStream:
 
     @classmethod
     async def resume(
-        cls, store: StreamStore, stream_id: str, after: int = 0, *, heartbeat_ms: float = HEARTBEAT_MS
+        cls, store: StreamStore, stream_id: str, after: int | None = 0, *, heartbeat_ms: float = HEARTBEAT_MS
     ) -> HttpResponse[AsyncGenerator[bytes]]:
         """Continue after the message with id ``after``, exactly, wherever the stream's producer runs.
 
+        None is from the beginning, with the stream's id first, as in the response that created it.
         Raises StreamNotFoundError when the stream is unknown or has expired, and ValueError for an id out of range.
         When the producer turns out to be lost, the body ends with an ``error`` event: ``producer lost``.
         """
         producer = cls.find(store, stream_id)
         if producer is not None:
             return producer.response(after=after)
-        return _response(stream_id, await _follow_store(store, stream_id, after, encode_batch, heartbeat_ms / 1000))
+        body = await _follow_store(store, stream_id, after or 0, encode_batch, heartbeat_ms / 1000)
+        return _response(stream_id, announced(stream_id, body) if after is None else body)
 
     # --- followers ---
 
@@ -180,6 +192,47 @@ class DurableStream:
         return follow_buffer(self._writer.buffer, self._store, self.id, position, encode, idle_s)
 
     # --- the producer ---
+
+    def _start(
+        self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None, on_end: EndHook | None
+    ) -> None:
+        self._producer = asyncio.create_task(
+            self._produce(events, on_event, on_end), name=f"aibind producer of {self.id}"
+        )
+
+    async def _open_and_start(
+        self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None, on_end: EndHook | None
+    ) -> None:
+        """Start the source while the store creates the stream; nothing is delivered before that."""
+        self._start(events, on_event, on_end)
+        assert self._producer is not None
+        try:
+            await asyncio.sleep(0)  # a task that has started can be cancelled in an orderly way
+            await self._writer.open()
+        except BaseException:
+            self._abandoned = True
+            self._producer.cancel()
+            await asyncio.wait([self._producer])
+            raise
+
+    async def _open_then_start(
+        self,
+        prepare: PrepareHook,
+        events: AsyncIterator[StreamEvent | str],
+        on_event: EventHook | None,
+        on_end: EndHook | None,
+    ) -> None:
+        """Create the stream, prepare, and start the source, so that none is started in vain."""
+        try:
+            await self._writer.open()
+            await prepare()
+        except BaseException as error:
+            if not isinstance(error, StreamExistsError):
+                await self._writer.discard()
+            await close_iterator(events)
+            raise
+        self._start(events, on_event, on_end)
+        await asyncio.sleep(0)  # as above
 
     def _cut_short(self, end: StreamEnd) -> None:
         if self._pumping and self._cut is None and self._producer is not None:
@@ -206,6 +259,8 @@ class DurableStream:
 
     async def _pump(self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None) -> StreamEnd:
         """Move events from the source to the writer, until either of them ends."""
+        if self._writer.halted is not None:  # before the source was started
+            return self._writer.halted
         normalizer = EventNormalizer()
         try:
             async for item in events:

@@ -22,6 +22,7 @@ class _Stream:
     session_id: str | None
     owner: str | None
     created_at: int
+    request: str | None = None
     end: StreamEnd | None = None
     chunks: list[str] = field(default_factory=list[str])
 
@@ -36,6 +37,7 @@ class _Stream:
             self.session_id,
             self.owner,
             self.created_at,
+            self.request,
         )
 
     @property
@@ -59,12 +61,22 @@ class MemoryStreamStore(BaseStreamStore):
     def __repr__(self) -> str:
         return f"<MemoryStreamStore streams={len(self._streams)} ttl_ms={self._ttl_ms} lease_ms={self._lease_ms}>"
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        request: str | None = None,
+    ) -> None:
         """Begin a stream."""
-        if stream_id in self._streams:
-            raise StreamExistsError(stream_id)
+        there = self._streams.get(stream_id)
+        if there is not None:
+            if not there.is_expired:
+                raise StreamExistsError(stream_id)
+            del self._streams[stream_id]  # replacing it would keep its place in the order of creation
         now = now_ms()
-        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now)
+        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now, request)
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -133,6 +145,13 @@ class MemoryStreamStore(BaseStreamStore):
             and (since_ms is None or stream.created_at >= since_ms)
         )
         return list(islice(found, limit))
+
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
+        """Remove an active stream that was not begun."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.end is None and request in (None, stream.request):
+            del self._streams[stream_id]
+            self.wake_readers(stream_id)
 
     async def cleanup(self) -> int:
         """Remove streams that have expired, and return how many.

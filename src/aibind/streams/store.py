@@ -47,7 +47,8 @@ class StreamStatus:
     ``total_chunks`` is the number of stored chunks, and ``error`` the message of a stream that ended as ``error``.
     ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
     once the stream has ended, it is the end of its time to live. ``session_id`` and ``owner`` are those that it was
-    created with, and ``created_at`` is when, in milliseconds since the epoch; each is None where it is not known.
+    created with, and ``created_at`` is when, in milliseconds since the epoch. ``request`` is a mark of the request that
+    it answers. Each is None where it is not known.
     """
 
     state: StreamState
@@ -57,6 +58,7 @@ class StreamStatus:
     session_id: str | None = None
     owner: str | None = None
     created_at: int | None = None
+    request: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -153,10 +155,19 @@ class StreamStore(Protocol):
         """
         ...
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        request: str | None = None,
+    ) -> None:
         """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
 
-        ``session_id`` is the conversation that it belongs to and ``owner`` the user; both are recorded with the time.
+        ``session_id`` is the conversation that it belongs to, ``owner`` the user, and ``request`` any text that tells
+        the request that it answers from others; they are recorded with the time. The id of a stream that has expired is
+        free.
         """
         ...
 
@@ -229,6 +240,14 @@ class StreamStore(Protocol):
 
         When it had ended before, nothing is stored and the earlier end is returned, so a call may be repeated.
         ``first_seq`` is as in ``append_many``.
+        """
+        ...
+
+    async def discard(self, stream_id: str, *, request: str | None = None) -> None:
+        """Remove an active stream that was not begun, so that its id is free; do nothing when there is none.
+
+        With ``request`` it is removed only if it was created with that. A creation that was cancelled may take effect
+        until then, but not afterwards.
         """
         ...
 

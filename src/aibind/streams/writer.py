@@ -13,7 +13,7 @@ from .buffer import MAX_CHUNK_CHARS, StreamBuffer
 from .events import StreamEvent
 from .store import Pace, StreamEnd, StreamStore
 
-__all__ = ["SHUT_DOWN", "StreamWriter"]
+__all__ = ["LOCAL_IDLE_S", "REMOTE_IDLE_S", "SHUT_DOWN", "StreamWriter"]
 
 EVENT_WAIT_S = 0.05
 """Seconds until a named event is stored: often another reader is waiting for it."""
@@ -41,8 +41,8 @@ class StreamWriter:
 
     An operation that fails with TransientError is retried for as long as a lease lasts; a chunk that a failed attempt
     did store is recognised by reading it back. When the stream was ended elsewhere, is held by another producer or
-    cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written. ``session_id``
-    and ``owner`` are recorded with the stream.
+    cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written. ``session_id``,
+    ``owner`` and ``request`` are recorded with the stream.
 
     Raises ValueError when ``flush_interval_ms`` is negative.
     """
@@ -54,6 +54,7 @@ class StreamWriter:
         *,
         session_id: str | None = None,
         owner: str | None = None,
+        request: str | None = None,
         flush_interval_ms: float | None = None,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
@@ -69,6 +70,8 @@ class StreamWriter:
         self._id = stream_id
         self._session_id = session_id
         self._owner = owner
+        self._request = request
+        self._is_discarded = False
         self._pace = pace
         self._max_unsaved = max_unsaved_chars
         self._lease_s = store.lease_ms / 1000
@@ -98,14 +101,34 @@ class StreamWriter:
             nonlocal attempts
             attempts += 1
             try:
-                await self._store.create(self._id, session_id=self._session_id, owner=self._owner)
+                await self._store.create(
+                    self._id, session_id=self._session_id, owner=self._owner, request=self._request
+                )
             except StreamExistsError:
-                if attempts == 1:
+                if attempts == 1 or not await self._is_ours():
                     raise  # else an attempt whose answer was lost created it
 
         await retry(create, patience_s=self._lease_s)
         self._task = asyncio.create_task(self._guard(self._run), name=f"aibind writer of {self._id}")
         self._opened.set()
+
+    async def discard(self) -> None:
+        """Remove the stream, of which nothing was written, so that its id is free; a failure is logged.
+
+        After :meth:`open` has failed, the stream is removed if it exists and its ``request`` says that it is ours.
+        """
+        self._is_discarded = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        try:
+            async with timeout(FAREWELL_S):
+                if self._task is not None:
+                    await self._store.discard(self._id)
+                elif self._request is not None:
+                    await self._store.discard(self._id, request=self._request)
+        except Exception:
+            logger.warning("Stream %s could not be removed: it counts as lost", self._id, exc_info=True)
 
     async def write(self, event: StreamEvent) -> None:
         """Add an event: visible to the followers in this process at once, in the store soon.
@@ -146,6 +169,11 @@ class StreamWriter:
 
     # --- the store's side ---
 
+    async def _is_ours(self) -> bool:
+        """Return whether the stream that exists is of this writer, as far as its store tells requests apart."""
+        status = await self._store.get_status(self._id)
+        return status is None or status.request == self._request or status.request is None
+
     async def _run(self) -> None:
         try:
             while self._end is None:
@@ -154,6 +182,8 @@ class StreamWriter:
                     await (self._flush() if self._may_flush() else self._check())
             await self._finish(self._end)
         except asyncio.CancelledError:  # the event loop is shutting down: later readers must learn it
+            if self._is_discarded:
+                raise
             async with timeout(FAREWELL_S):
                 await self._finish(self._end or StreamEnd("error", SHUT_DOWN))
             raise

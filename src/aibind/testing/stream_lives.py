@@ -47,6 +47,44 @@ async def a_silent_producer_is_lost(harness: StreamStoreHarness) -> None:
 
 
 @check
+async def the_id_of_an_expired_stream_is_free(harness: StreamStoreHarness) -> None:
+    store, brief = await harness.open(), await harness.open(ttl_ms=1)
+    await brief.create("s", request="first")
+    await brief.append("s", "of the first")
+    await brief.complete("s")
+    await wait_until(lambda: _is_gone(store, "s"))
+    results = await asyncio.gather(store.create("s"), brief.create("s"), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", "StreamExistsError"]
+    status = await store.get_status("s")
+    assert status is not None
+    assert (status.is_active, status.total_chunks, status.request) == (True, 0, None)
+    assert await store.append("s", "of the second") == 1
+
+
+@check
+async def a_discarded_stream_has_no_reader(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    await store.create("s", session_id="c")
+    await store.create("ended")
+    await store.append("ended", "x")
+    await store.complete("ended")
+    await store.create("of another", request="another's")
+    await store.discard("of another", request="ours")
+    assert (await other.read_page("of another")).status.is_active
+    for stream_id in ("s", "s", "ended", "unknown"):
+        await store.discard(stream_id)
+    status = await other.get_status("s")
+    assert status is None or status.state == "error"  # where a single stream cannot be removed
+    if status is None:
+        await other.create("s")
+    assert [chunk.data for chunk in await gather_items(other.read_from("ended"))] == ["x"]
+
+
+async def _is_gone(store: StreamStore, stream_id: str) -> bool:
+    return await store.get_status(stream_id) is None
+
+
+@check
 async def a_renewed_lease_holds(harness: StreamStoreHarness) -> None:
     # A lease of 1 ms, then one of a minute: a reader must honour the second.
     store, brief = await harness.open(lease_ms=60_000), await harness.open(lease_ms=1)

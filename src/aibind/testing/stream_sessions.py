@@ -137,6 +137,19 @@ async def sessions_are_created_at_once(harness: StreamStoreHarness) -> None:
         assert (await _status(store, "7")).is_active
 
 
+@check
+async def a_stream_knows_its_request(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    await store.create("s", request="what it was: 👋")
+    await store.create("without", session_id="c")
+    for reader in (store, other):
+        marks = [(await _status(reader, "s")).request, (await reader.read_page("s")).status.request]
+        assert marks == ["what it was: 👋" if harness.records_sessions else None] * 2
+        assert (await _status(reader, "without")).request is None
+    await store.complete("s")
+    assert (await _status(other, "s")).request == ("what it was: 👋" if harness.records_sessions else None)
+
+
 def _skip_unless_recorded(harness: StreamStoreHarness) -> None:
     if not harness.records_sessions:
         raise CheckSkipped("this store does not record sessions")

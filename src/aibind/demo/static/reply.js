@@ -1,10 +1,11 @@
 // A reply that outlives its connection: one stream, followed through reloads, cuts and restarts.
-import { ApiError, failureOf } from "./api.js";
+import { ApiError, api, failureOf } from "./api.js";
 import { readMessages } from "./sse.js";
 
 const SILENCE_MS = 40_000; // the server sends a heartbeat after 15 s
 const MIN_WAIT_MS = 400;
 const MAX_WAIT_MS = 5_000;
+const MAX_ASKS = 3;
 
 /**
  * Follows one stream. The handlers:
@@ -29,21 +30,21 @@ export class Reply {
 
   /**
    * Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. The question is sent
-   * even when another conversation is opened meanwhile.
+   * even when another conversation is opened meanwhile. When the answer is lost, it is sent again with the same key, so
+   * that it is asked once.
    */
   async ask(body) {
-    let response;
-    try {
-      response = await fetch("/__aibind__/stream", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify(body),
-      });
-    } catch {
-      throw new ApiError("The server cannot be reached", 0);
-    }
-    if (!response.ok) {
-      throw await failureOf(response);
+    const key = api.newId();
+    let response = null;
+    for (let asked = 1; !response; asked += 1) {
+      try {
+        response = await this.#post(body, key);
+      } catch (error) {
+        if (asked === MAX_ASKS || (error.status && error.status !== 503)) {
+          throw error;
+        }
+        await untilRetry(MIN_WAIT_MS * asked);
+      }
     }
     this.id = response.headers.get("X-Stream-Id");
     if (this.#ended) {
@@ -84,6 +85,23 @@ export class Reply {
         await untilRetry(wait, this.#abort.signal);
       }
     }
+  }
+
+  async #post(body, key) {
+    let response;
+    try {
+      response = await fetch("/__aibind__/stream", {
+        method: "POST",
+        headers: { "Content-Type": "application/json", "Idempotency-Key": key },
+        body: JSON.stringify(body),
+      });
+    } catch {
+      throw new ApiError("The server cannot be reached", 0);
+    }
+    if (!response.ok) {
+      throw await failureOf(response);
+    }
+    return response;
   }
 
   async #resume() {
