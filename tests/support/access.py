@@ -235,7 +235,8 @@ async def _serving(database: Path) -> AsyncIterator[_Place]:
     gated = GatedModel()
     async with wrap_sqlite3(database) as client:
         await migrate(client)
-        streams, conversations = SqliteStreamStore(client), SqliteMessageStore(client)
+        # Nothing expires while it is looked at.
+        streams, conversations = SqliteStreamStore(client, ttl_ms=86_400_000), SqliteMessageStore(client)
         handler = StreamHandler(
             models={"fast": ScriptedModel('"An ', 'answer"'), "gated": gated},
             resumable=True,
