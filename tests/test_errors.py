@@ -17,7 +17,14 @@ from aibind import errors
 from aibind.errors import AibindError, ModelError, OverloadedError, StreamNotFoundError
 
 KINDS = [kind for name in errors.__all__ if isinstance(kind := getattr(errors, name), type)]
-SAMPLES = {"str": "a “text”\n", "int": 7, "bool": True, "str | None": "said", "int | None": 418}
+SAMPLES = {
+    "str": "a “text”\n",
+    "int": 7,
+    "bool": True,
+    "str | None": "said",
+    "int | None": 418,
+    "Mapping[str, str] | None": {"Retry-After": "1"},
+}
 """A value for each type of parameter, different from every default."""
 
 

@@ -29,7 +29,8 @@ PUBLIC = {
         Usage""",
     "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
     "aibind.server": """
-        DEFAULT_PREFIX Endpoints MAX_BODY_BYTES HttpResponse OnBusy Recovery StreamHandler Tool create_app""",
+        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES OnBusy Recovery
+        StreamHandler Tool create_app create_router session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations

@@ -39,6 +39,7 @@ their attributes and notes; as with Python's own errors, the cause and the trace
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 __all__ = [
@@ -276,11 +277,15 @@ class SourceError(AibindError):
 
 
 class RequestError(AibindError):
-    """Raised when a client's request is wrong. ``status`` is the HTTP status to answer with (4xx)."""
+    """Raised when a client's request is wrong. ``status`` is the HTTP status to answer with (4xx).
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    ``headers`` go with the answer, such as ``WWW-Authenticate`` with status 401.
+    """
+
+    def __init__(self, message: str, status: int = 400, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = dict(headers or {})
 
 
 class SessionBusyError(RequestError):

@@ -72,13 +72,15 @@ class ModelRequest:
 
     ``messages`` is the conversation so far, oldest first, ending with what is to be answered. ``json_schema`` asks
     for structured output: JSON text that fits the schema (an empty mapping: any JSON object). ``tools`` are function
-    tools as chat completions describes them: ``{"name", "description", "parameters"}``.
+    tools as chat completions describes them: ``{"name", "description", "parameters"}``. ``context`` is that of the
+    :class:`~aibind.server.Access` that the request was granted; None where nobody is asked.
     """
 
     messages: Sequence[Message]
     system: str | None = None
     json_schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = field(default=())
+    context: Any = None
 
 
 class Model(Protocol):

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from .._public import publish
 from ..streams.response import HttpResponse
+from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
 from .busy import OnBusy
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
 from .handler import StreamHandler
 from .recovery import Recovery
+from .router import create_router
 from .tools import Tool
 
 __all__ = [
     "DEFAULT_PREFIX",
     "MAX_BODY_BYTES",
+    "Access",
+    "Action",
+    "Authorize",
     "Endpoints",
+    "HttpRequest",
     "HttpResponse",
     "OnBusy",
     "Recovery",
     "StreamHandler",
     "Tool",
     "create_app",
+    "create_router",
+    "session_key",
 ]
 
 publish(__name__, __all__)

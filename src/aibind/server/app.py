@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
@@ -10,10 +11,11 @@ from urllib.parse import quote, unquote
 
 from ..errors import RequestError
 from ..streams.response import Body, HttpResponse
+from .access import Action, Authorize, Granted
 from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, ClientGoneError, Endpoints
 from .handler import StreamHandler
 
-__all__ = ["create_app"]
+__all__ = ["AsgiApp", "Receive", "Scope", "Send", "create_app", "raw_path", "send_response", "with_http_exceptions"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,6 +29,7 @@ def create_app(
     prefix: str = DEFAULT_PREFIX,
     cors_origins: Sequence[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
+    authorize: Authorize | None = None,
 ) -> App:
     """Return the ASGI app of a handler.
 
@@ -34,8 +37,13 @@ def create_app(
     (``app.mount("/__aibind__", create_app(handler))``): both serve ``/__aibind__/stream``. Pages of the
     ``cors_origins`` may call it from their browsers (``["*"]``: all pages); this needs Starlette, which the extra
     ``server`` installs. A body of more than ``max_body_bytes`` is refused with 413.
+
+    ``authorize`` is asked before each endpoint whose request it is: see :data:`Authorize`. It is given Starlette's
+    ``Request``, so that it sees the ``user`` and the ``session`` of middleware in front of the app, and may refuse with
+    Starlette's or FastAPI's ``HTTPException`` too. It cannot read the body, whose ids it is given. This needs Starlette
+    as well.
     """
-    app: App = _AsgiApp(Endpoints(handler, prefix=prefix), max_body_bytes)
+    app: App = AsgiApp(Endpoints(handler, prefix=prefix, authorize=with_http_exceptions(authorize)), max_body_bytes)
     if not cors_origins:
         return app
     try:
@@ -59,10 +67,18 @@ def create_app(
     )
 
 
-class _AsgiApp:
+_NEEDS_STARLETTE = 'authorize needs starlette: install it with pip install "aibind[server]"'
+
+
+class AsgiApp:
+    """The endpoints as an ASGI app."""
+
     def __init__(self, endpoints: Endpoints, max_body_bytes: int) -> None:
         self._endpoints = endpoints
         self._max_body_bytes = max_body_bytes
+        self._request: Callable[[Scope], object] | None = None
+        if endpoints.asks:
+            self._request = _starlette_request()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -71,18 +87,25 @@ class _AsgiApp:
             return
         if scope["type"] != "http":
             raise RuntimeError(f"aibind serves HTTP, not {scope['type']}")
+        request = self._request(scope) if self._request is not None else None
+        response = await self.answer(scope, receive, raw_path(scope), request)
+        if response is not None:
+            await send_response(response, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, path: str, request: object) -> HttpResponse[Body] | None:
+        """Return the response to a request, which ``authorize`` sees as ``request``; None when its client has gone."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            response = await self._endpoints.answer(
+            return await self._endpoints.answer(
                 scope["method"],
-                _raw_path(scope),
+                path,
                 scope["query_string"].decode("latin-1"),
                 headers,
                 lambda: self._read_body(headers, receive),
+                request=request,
             )
         except ClientGoneError:
-            return
-        await _send(response, receive, send)
+            return None
 
     async def _read_body(self, headers: dict[str, str], receive: Receive) -> bytes:
         length = headers.get("content-length", "")
@@ -100,7 +123,34 @@ class _AsgiApp:
                 return bytes(body)
 
 
-def _raw_path(scope: Scope) -> str:
+def with_http_exceptions(authorize: Authorize | None) -> Authorize | None:
+    """Return a function that may also refuse with Starlette's HTTPException, of which FastAPI's is one."""
+    if authorize is None:
+        return None
+    try:
+        from starlette.exceptions import HTTPException
+    except ImportError as error:
+        raise ImportError(_NEEDS_STARLETTE) from error
+
+    async def refuse_as_we_do(
+        request: object, action: Action, session_id: str | None, stream_id: str | None
+    ) -> Granted:
+        try:
+            granted = authorize(request, action, session_id, stream_id)
+            return await granted if inspect.isawaitable(granted) else granted
+        except HTTPException as error:
+            raise RequestError(str(error.detail), error.status_code, headers=error.headers) from error
+
+    return refuse_as_we_do
+
+
+def _starlette_request() -> Callable[[Scope], object]:
+    from starlette.requests import Request
+
+    return Request
+
+
+def raw_path(scope: Scope) -> str:
     """Return the path as the request had it, percent-encoded.
 
     ``raw_path`` is optional in ASGI, and of no use where a framework has cut ``path`` at a mount. Without it a slash in
@@ -115,7 +165,8 @@ def _too_large(limit: int) -> RequestError:
     return RequestError(f"The body is larger than {limit} bytes", 413)
 
 
-async def _send(response: HttpResponse[Body], receive: Receive, send: Send) -> None:
+async def send_response(response: HttpResponse[Body], receive: Receive, send: Send) -> None:
+    """Send a response, until it ends or its client goes."""
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers.items()]
     if isinstance(response.body, bytes):
         if response.status not in (204, 304):  # neither has a body: RFC 9110, section 8.6

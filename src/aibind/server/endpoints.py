@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs, unquote
 
@@ -19,7 +20,9 @@ from ..errors import (
     SqliteSchemaError,
 )
 from ..streams.response import Body, HttpResponse
+from .access import Access, Action, Authorize, HttpRequest, ask_authorize
 from .handler import StreamHandler
+from .requests import ids_in
 from .responses import error_response, text_response
 from .session_routes import answer_session
 
@@ -34,10 +37,16 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 class AnswerOnce(Protocol):
     """An endpoint that answers a request with an id once."""
 
-    def __call__(self, body: object, *, request_id: str | None) -> Awaitable[HttpResponse[Body]]: ...
+    def __call__(
+        self, body: object, *, request_id: str | None, access: Access | None
+    ) -> Awaitable[HttpResponse[Body]]: ...
 
 
 logger = logging.getLogger("aibind")
+
+
+class _Post(Protocol):
+    def __call__(self, body: object, *, access: Access | None) -> Awaitable[HttpResponse[Body]]: ...
 
 
 class ClientGoneError(Exception):
@@ -45,28 +54,40 @@ class ClientGoneError(Exception):
 
 
 class Endpoints:
-    """The endpoints of a handler below a path prefix."""
+    """The endpoints of a handler below a path prefix.
 
-    def __init__(self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX) -> None:
+    ``authorize`` is asked before each of them, and returns whose request it is or refuses: see :data:`Authorize`.
+    Without it, anyone may do anything.
+    """
+
+    def __init__(
+        self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX, authorize: Authorize | None = None
+    ) -> None:
         if prefix and not prefix.startswith("/"):
             raise ValueError(f"prefix is {prefix!r}: begin it with a slash")
         self._handler = handler
         self._prefix = prefix.rstrip("/")
-        self._post: dict[str, Callable[[object], Awaitable[HttpResponse[Body]]]] = {
-            "complete": handler.complete,
-            "title": handler.title,
-            "compact": handler.compact,
+        self._authorize = authorize
+        self._post: dict[str, tuple[Action, _Post]] = {
+            "complete": ("complete", handler.complete),
+            "title": ("title", handler.title),
+            "compact": ("compact", handler.compact),
         }
-        self._once: dict[str, AnswerOnce] = {
-            "stream": handler.stream,
-            "structured": handler.structured,
-            "chat": handler.chat,
+        self._once: dict[str, tuple[Action, AnswerOnce]] = {
+            "stream": ("stream", handler.stream),
+            "structured": ("structured", handler.structured),
+            "chat": ("chat", handler.chat),
         }
         if handler.resumable:
-            self._post["stream/stop"] = handler.stop
+            self._post["stream/stop"] = ("stop", handler.stop)
 
     def __repr__(self) -> str:
         return f"<Endpoints prefix={self._prefix!r} of {self._handler!r}>"
+
+    @property
+    def asks(self) -> bool:
+        """Whether ``authorize`` is asked about each request."""
+        return self._authorize is not None
 
     async def answer(
         self,
@@ -75,19 +96,25 @@ class Endpoints:
         query: str,
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
+        *,
+        request: object = None,
     ) -> HttpResponse[Body]:
         """Return the response to a request, whatever goes wrong.
 
         ``path`` is percent-encoded, as in the request's line, so that a session id may hold a slash. ``headers`` has
         lower-case names, and ``query`` is the raw query string. ``read_body`` is called only for an endpoint that takes
-        a body. Raises only what ``read_body`` raises as ClientGoneError.
+        a body. ``authorize`` is given ``request``, by default a :class:`HttpRequest` of these. Raises only what
+        ``read_body`` raises as ClientGoneError.
         """
+        if request is None:
+            request = HttpRequest(method, path, query, headers)
         try:
-            return await self._answer(method, path, query, headers, read_body)
+            return await self._answer(method, path, query, headers, read_body, request)
         except SessionBusyError as error:
             return error_response(str(error), error.status, streamId=error.stream_id)
         except RequestError as error:
-            return error_response(str(error), error.status)
+            refused = error_response(str(error), error.status)
+            return HttpResponse(refused.status, {**refused.headers, **error.headers}, refused.body)
         except ModelTimeoutError as error:
             return error_response(str(error), 504)
         except ModelError as error:
@@ -115,24 +142,41 @@ class Endpoints:
         query: str,
         headers: Mapping[str, str],
         read_body: Callable[[], Awaitable[bytes]],
+        request: object,
     ) -> HttpResponse[Body]:
+        async def enter(action: Action, session_id: str | None, stream_id: str | None = None) -> Access | None:
+            if self._authorize is None:
+                return None
+            return await ask_authorize(self._authorize, request, action, session_id, stream_id)
+
         segments = self._below_prefix(path)
         if segments[:1] == ["sessions"]:
             found = await answer_session(
-                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode, self._handler.file
+                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode, self._file, enter
             )
             return found or _not_found()
         name = unquote("/".join(segments))
-        if method == "POST" and name in self._once:
-            return await self._once[name](_decode(await read_body()), request_id=headers.get("idempotency-key"))
-        if method == "POST" and name in self._post:
-            return await self._post[name](_decode(await read_body()))
+        if method == "POST" and (name in self._once or name in self._post):
+            action = (self._once.get(name) or self._post[name])[0]
+            body = await _read(read_body, action)
+            access = await enter(action, body.session_id, body.stream_id)
+            if body.error is not None:
+                raise body.error
+            if name in self._once:
+                request_id = headers.get("idempotency-key")
+                return await self._once[name][1](body.value, request_id=request_id, access=access)
+            return await self._post[name][1](body.value, access=access)
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
-            after = fields.get("after", [None])[0]
+            stream_id = fields.get("id", [None])[0]
             # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
-            return await self._handler.resume(fields.get("id", [None])[0], headers.get("last-event-id") or after)
+            after = headers.get("last-event-id") or fields.get("after", [None])[0]
+            access = await enter("resume", None, stream_id)
+            return await self._handler.resume(stream_id, after, access=access)
         return _not_found()
+
+    async def _file(self, session_id: str, file_id: str, access: Access | None) -> HttpResponse[Body]:
+        return await self._handler.file(session_id, file_id, access=access)
 
     def _below_prefix(self, path: str) -> list[str]:
         """Return the segments of a path that follow the prefix, still encoded; none of a path elsewhere."""
@@ -143,6 +187,25 @@ class Endpoints:
 
 def _not_found() -> HttpResponse[Body]:
     return text_response("Not Found", 404, content_type="text/plain;charset=UTF-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonBody:
+    """The body of a request, and the ids in it; ``error`` is what is wrong with it."""
+
+    value: object = None
+    session_id: str | None = None
+    stream_id: str | None = None
+    error: RequestError | None = None
+
+
+async def _read(read_body: Callable[[], Awaitable[bytes]], action: Action) -> _JsonBody:
+    """Return a request's body; nobody is told what is wrong with it before they are known."""
+    try:
+        value = _decode(await read_body())
+        return _JsonBody(value, *ids_in(value, action=action))
+    except RequestError as error:
+        return _JsonBody(error=error)
 
 
 def _decode(body: bytes) -> object:

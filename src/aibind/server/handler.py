@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
+from typing import Any
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
@@ -16,6 +17,7 @@ from ..streams.memory import MemoryStreamStore
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
+from .access import Access, owner_of, session_key
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
 from .busy import MAX_QUEUED, OnBusy, WaitingTurn, check_on_busy, choose_on_busy
 from .claims import Claim, claim_of, lacks_question
@@ -48,8 +50,10 @@ class StreamHandler:
     Worker keeps it running when its request is over. ``on_busy`` is what becomes of a request in a session that has a
     reply under way (see :data:`OnBusy`), and ``max_queued`` how many may wait in one session.
 
-    Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when it fails before
-    it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
+    An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
+    another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
+    read by its id. Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when
+    it fails before it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
 
     Raises TypeError for a model without ``stream``, and ValueError for options that do not go together.
     """
@@ -110,8 +114,12 @@ class StreamHandler:
         return self._replies is not None
 
     @property
-    def sessions(self) -> SessionEndpoints:
-        """The endpoints of stored sessions.
+    def lists_sessions(self) -> bool:
+        """Whether the conversations are in a SessionStore, which the endpoints below ``sessions`` need."""
+        return isinstance(self._conversations, SessionStore)
+
+    def sessions(self, access: Access | None = None) -> SessionEndpoints:
+        """Return the endpoints of an owner's stored sessions; without ``access``, of all.
 
         Raises RequestError, with status 501, when the conversations are in no SessionStore.
         """
@@ -121,22 +129,32 @@ class StreamHandler:
                 ' (one in memory is SqliteMessageStore(wrap_sqlite3(":memory:")))',
                 501,
             )
-        return SessionEndpoints(self._conversations, self._sessions, self._store, self._replies, self._attachments)
+        return SessionEndpoints(
+            self._conversations,
+            self._sessions,
+            self._store,
+            self._replies,
+            self._attachments,
+            owner=owner_of(access),
+        )
 
     # --- stored conversations ---
 
-    def live_stream(self, session_id: str) -> str | None:
+    def live_stream(self, session_id: str, *, owner: str | None = None) -> str | None:
         """Return the id of the newest stream that this process is producing for a conversation, or None.
 
         A stream is live until its answer is stored.
         """
-        return self._sessions.find(session_id).live_stream if self._sessions is not None else None
+        return self._sessions.find(session_id, owner).live_stream if self._sessions is not None else None
 
-    def changing(self, session_id: str) -> AbstractAsyncContextManager[None]:
-        """Hold a stored conversation while you load, change and save it: no turn of this handler goes on meanwhile."""
-        return self._session(session_id).changing()
+    def changing(self, session_id: str, *, owner: str | None = None) -> AbstractAsyncContextManager[None]:
+        """Hold a stored conversation while you load, change and save it: no turn of this handler goes on meanwhile.
 
-    async def recover(self, session_id: str) -> Recovery:
+        The store has the conversation of an ``owner`` under :func:`session_key`.
+        """
+        return self._session(session_id, owner).changing()
+
+    async def recover(self, session_id: str, *, owner: str | None = None) -> Recovery:
         """Return what became of a conversation's last question, after recovering an answer that was lost.
 
         An answer is lost when its server was killed before it could save it. As much as the stream holds is added to
@@ -144,84 +162,98 @@ class StreamHandler:
         that is alive would write. Every turn does it first. Raises what the stores raise, and RuntimeError for a
         handler without ``conversations``.
         """
-        return await self._session(session_id).recover()
+        return await self._session(session_id, owner).recover()
 
     # --- endpoints ---
 
-    async def stream(self, body: object, *, request_id: str | None = None) -> HttpResponse[Body]:
+    async def stream(
+        self, body: object, *, request_id: str | None = None, access: Access | None = None
+    ) -> HttpResponse[Body]:
         """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named.
 
         ``request_id`` is the value of the header ``Idempotency-Key``, here and in :meth:`structured` and :meth:`chat`:
-        a request that is repeated with it, at any process, is answered with the stream that the first one began.
+        a request that its owner repeats with it, at any process, is answered with the stream that the first one began.
         """
-        return await self._answer(body, self._claim("stream", body, request_id), structured=False)
+        return await self._answer("stream", body, request_id, access)
 
-    async def structured(self, body: object, *, request_id: str | None = None) -> HttpResponse[Body]:
+    async def structured(
+        self, body: object, *, request_id: str | None = None, access: Access | None = None
+    ) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
-        return await self._answer(body, self._claim("structured", body, request_id), structured=True)
+        return await self._answer("structured", body, request_id, access)
 
-    async def chat(self, body: object, *, request_id: str | None = None) -> HttpResponse[Body]:
+    async def chat(
+        self, body: object, *, request_id: str | None = None, access: Access | None = None
+    ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
-        claim = self._claim("chat", body, request_id)
+        claim = self._claim("chat", body, request_id, access)
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
-        request = ModelRequest(asked.messages, system=asked.system)
+        request = ModelRequest(asked.messages, system=asked.system, context=_context_of(access))
 
         async def begin() -> HttpResponse[Body]:
-            return await self._start(Generation(run_rounds(model, request, tools, asked.max_steps)), None, claim)
+            return await self._start(
+                Generation(run_rounds(model, request, tools, asked.max_steps)), None, claim, access
+            )
 
         return await self._once(claim, begin)
 
-    async def complete(self, body: object) -> HttpResponse[Body]:
+    async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
         asked = CompleteBody.parse(body)
-        generation = self._ask(asked.model, asked.input, asked.system or self._complete_prompt)
+        generation = self._ask(asked.model, asked.input, asked.system or self._complete_prompt, access)
         return text_response(await generation.read())
 
-    async def title(self, body: object) -> HttpResponse[Body]:
+    async def title(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Name a conversation; with a session in a SessionStore, make the name its title."""
         asked = TitleBody.parse(body)
-        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._title_prompt)
+        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._title_prompt, access)
         title = (await generation.read()).strip()
         if asked.session_id and title and isinstance(self._conversations, SessionStore):
-            await self._conversations.rename(asked.session_id, bounded_title(title))
+            await self._conversations.rename(session_key(asked.session_id, owner_of(access)), bounded_title(title))
         response = text_response(title, content_type="text/plain; charset=utf-8")
         return HttpResponse(response.status, {**response.headers, "Cache-Control": "no-cache"}, response.body)
 
-    async def compact(self, body: object) -> HttpResponse[Body]:
+    async def compact(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Condense a conversation; with a session, replace the stored one by the summary."""
         asked = CompactBody.parse(body)
-        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._compact_prompt)
+        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._compact_prompt, access)
         summary = await generation.read()
         if asked.session_id and self._sessions is not None and summary:
-            await self._sessions.find(asked.session_id).compact(summary)
+            await self._sessions.find(asked.session_id, owner_of(access)).compact(summary)
         saved = generation.usage.input_tokens - generation.usage.output_tokens
         return json_response({"summary": summary, "tokensSaved": saved})
 
-    async def stop(self, body: object) -> HttpResponse[Body]:
+    async def stop(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Stop a durable stream, wherever it is produced, and answer the same when it is unknown or has ended."""
         replies = self._require_replies()
-        await replies.stop(parse_id(body))
+        await replies.stop(parse_id(body), owner_of(access))
         return json_response({"ok": True})
 
-    async def resume(self, stream_id: str | None, after: str | None) -> HttpResponse[Body]:
+    async def resume(
+        self, stream_id: str | None, after: str | None, *, access: Access | None = None
+    ) -> HttpResponse[Body]:
         """Continue a durable stream after the message with id ``after`` (default: from its beginning)."""
         replies = self._require_replies()
         if not stream_id:
             raise RequestError("id parameter is required")
-        return await replies.resume(stream_id, parse_after(after))
+        return await replies.resume(stream_id, parse_after(after), owner_of(access))
 
-    async def file(self, session_id: str, file_id: str) -> HttpResponse[Body]:
+    async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.
 
         Pictures are shown in place, and anything else is saved. Raises RequestError for a file that the session does
         not refer to.
         """
-        found = await self._attachments.find(session_id, file_id)
+        found = await self._attachments.find(session_key(session_id, owner_of(access)), file_id)
         if found is None:
             raise RequestError("This conversation has no such file", 404)
-        return file_response(found)
+        response = file_response(found)
+        if access is None:
+            return response
+        # A browser keeps it, and is not to show it to a user who signs in later.
+        return HttpResponse(response.status, {**response.headers, "Vary": "Authorization, Cookie"}, response.body)
 
     async def aclose(self) -> None:
         """End the replies under way, and store what there is of them; call this before closing the stores.
@@ -234,7 +266,11 @@ class StreamHandler:
 
     # --- shared by endpoints ---
 
-    async def _answer(self, body: object, claim: Claim | None, *, structured: bool) -> HttpResponse[Body]:
+    async def _answer(
+        self, endpoint: str, body: object, request_id: str | None, access: Access | None
+    ) -> HttpResponse[Body]:
+        structured = endpoint == "structured"
+        claim = self._claim(endpoint, body, request_id, access)
         asked = StreamBody.parse(body)
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
@@ -242,22 +278,27 @@ class StreamHandler:
         tools = self._tools(asked.toolset)
         session: Session | None = None
         if asked.session_id and self._sessions is not None:
-            session = self._sessions.find(asked.session_id)
+            session = self._sessions.find(asked.session_id, owner_of(access))
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
         def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent | ToolResult]:
-            request = ModelRequest(messages, system=asked.system, json_schema=asked.schema if structured else None)
+            request = ModelRequest(
+                messages,
+                system=asked.system,
+                json_schema=asked.schema if structured else None,
+                context=_context_of(access),
+            )
             return run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
 
         pace = self._replies.pace if self._replies is not None else None
 
         async def begin() -> HttpResponse[Body]:
             if session is not None and on_busy != "branch":
-                return await self._begin_in_order(session, asked, claim, on_busy, ask, structured=structured)
+                return await self._begin_in_order(session, asked, claim, on_busy, ask, access, structured=structured)
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn is not None else [asked.question()])
-            return await self._start(Generation(events, structured=structured, pace=pace), turn, claim)
+            return await self._start(Generation(events, structured=structured, pace=pace), turn, claim, access)
 
         async def check_question(claim: Claim) -> None:
             if session is not None and not asked.regenerate:
@@ -272,6 +313,7 @@ class StreamHandler:
         claim: Claim | None,
         on_busy: OnBusy,
         ask: Callable[[Sequence[Message]], AsyncGenerator[ModelEvent | ToolResult]],
+        access: Access | None,
         *,
         structured: bool,
     ) -> HttpResponse[Body]:
@@ -296,7 +338,8 @@ class StreamHandler:
 
         async with session.starting():
             await turn.check()
-            return await replies.start(Generation(events(), structured=structured, pace=replies.pace), turn, claim)
+            generation = Generation(events(), structured=structured, pace=replies.pace)
+            return await replies.start(generation, turn, claim, owner=owner_of(access))
 
     async def _once(
         self,
@@ -322,8 +365,8 @@ class StreamHandler:
                 continue  # another request with this id was faster
         raise RequestError("Other requests with this id come and go: try again", 503)
 
-    def _claim(self, endpoint: str, body: object, request_id: str | None) -> Claim | None:
-        claim = claim_of(endpoint, body, request_id)
+    def _claim(self, endpoint: str, body: object, request_id: str | None, access: Access | None) -> Claim | None:
+        claim = claim_of(endpoint, body, request_id, owner=owner_of(access))
         if claim is not None and self._replies is None:
             raise RequestError(
                 "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
@@ -331,13 +374,15 @@ class StreamHandler:
             )
         return claim
 
-    async def _start(self, generation: Generation, turn: Turn | None, claim: Claim | None = None) -> HttpResponse[Body]:
+    async def _start(
+        self, generation: Generation, turn: Turn | None, claim: Claim | None, access: Access | None
+    ) -> HttpResponse[Body]:
         if self._replies is None:
             return await start_plain_reply(generation, turn)
-        return await self._replies.start(generation, turn, claim)
+        return await self._replies.start(generation, turn, claim, owner=owner_of(access))
 
-    def _ask(self, key: str | None, text: str, system: str) -> Generation:
-        request = ModelRequest([{"role": "user", "content": text}], system=system)
+    def _ask(self, key: str | None, text: str, system: str, access: Access | None) -> Generation:
+        request = ModelRequest([{"role": "user", "content": text}], system=system, context=_context_of(access))
         return Generation(ask_model(self._models.pick(key), request))
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
@@ -347,12 +392,16 @@ class StreamHandler:
             raise RequestError(f'Unknown toolset: "{toolset}"')
         return self._toolsets[toolset]
 
-    def _session(self, session_id: str) -> Session:
+    def _session(self, session_id: str, owner: str | None = None) -> Session:
         if self._sessions is None:
             raise RuntimeError("This handler keeps no conversations: create it with conversations=…")
-        return self._sessions.find(session_id)
+        return self._sessions.find(session_id, owner)
 
     def _require_replies(self) -> DurableReplies:
         if self._replies is None:
             raise RequestError("Not Found", 404)
         return self._replies
+
+
+def _context_of(access: Access | None) -> Any:
+    return None if access is None else access.context

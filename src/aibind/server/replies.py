@@ -52,9 +52,14 @@ class DurableReplies:
         return self._store.flush_pace
 
     async def start(
-        self, generation: Generation, turn: Turn | WaitingTurn | None, claim: Claim | None = None
+        self,
+        generation: Generation,
+        turn: Turn | WaitingTurn | None,
+        claim: Claim | None = None,
+        *,
+        owner: str | None,
     ) -> HttpResponse[Body]:
-        """Start a reply and store its turn's question, and return the response that follows the reply.
+        """Start a reply of ``owner`` and store its turn's question, and return the response that follows the reply.
 
         The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
         ``claim`` the model is asked once the claim is ours and the question is stored, and so it is for a turn that
@@ -63,11 +68,12 @@ class DurableReplies:
         if self._closed:
             raise RequestError(SHUT_DOWN, 503)
         if isinstance(turn, WaitingTurn):
-            stream = await self._create(generation, turn, claim, turn.prepare)
+            stream = await self._create(generation, turn, owner, claim, turn.prepare)
         elif claim is not None:
-            stream = await self._create(generation, turn, claim, turn.save_question if turn is not None else _nothing)
+            save = turn.save_question if turn is not None else _nothing
+            stream = await self._create(generation, turn, owner, claim, save)
         else:
-            stream = await self._create_and_save(generation, turn)
+            stream = await self._create_and_save(generation, turn, owner)
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
         response = stream.response()
@@ -91,8 +97,10 @@ class DurableReplies:
             return None
         return HttpResponse(200, response.headers, response.body)
 
-    async def stop(self, stream_id: str) -> None:
-        """Stop a reply, wherever it is produced; do nothing when it is unknown or has ended."""
+    async def stop(self, stream_id: str, owner: str | None = None) -> None:
+        """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
+        if not await self._is_own(stream_id, owner):
+            return
         producer = DurableStream.find(self._store, stream_id)
         if producer is not None:
             await producer.stop()
@@ -102,11 +110,13 @@ class DurableReplies:
         except StreamNotFoundError:
             logger.debug("Stop of unknown stream %s", stream_id)
 
-    async def resume(self, stream_id: str, after: int) -> HttpResponse[Body]:
+    async def resume(self, stream_id: str, after: int, owner: str | None = None) -> HttpResponse[Body]:
         """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
 
-        Raises RequestError for a reply that is unknown or has expired, and for an id out of range.
+        Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
         """
+        if not await self._is_own(stream_id, owner):
+            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         try:
             response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
         except ValueError as error:
@@ -120,9 +130,21 @@ class DurableReplies:
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
 
-    async def _create_and_save(self, generation: Generation, turn: Turn | None) -> DurableStream:
+    async def _is_own(self, stream_id: str, owner: str | None) -> bool:
+        """Return whether a stream is the owner's (None: whether or not it exists).
+
+        The store is asked about another's stream, even one of this process: it takes the time of an unknown one.
+        """
+        if owner is None:
+            return True
+        producer = DurableStream.find(self._store, stream_id)
+        if producer is not None and producer.owner == owner:
+            return True
+        return await self._store.get_status(stream_id, owner=owner) is not None
+
+    async def _create_and_save(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
         saving = turn.save_question() if turn is not None else asyncio.sleep(0)
-        stream, failure = await asyncio.gather(self._create(generation, turn), saving, return_exceptions=True)
+        stream, failure = await asyncio.gather(self._create(generation, turn, owner), saving, return_exceptions=True)
         if isinstance(stream, BaseException):
             raise stream
         if failure is not None:
@@ -134,6 +156,7 @@ class DurableReplies:
         self,
         generation: Generation,
         turn: Turn | WaitingTurn | None,
+        owner: str | None,
         claim: Claim | None = None,
         prepare: PrepareHook | None = None,
     ) -> DurableStream:
@@ -153,6 +176,7 @@ class DurableReplies:
                 generation.stream(),
                 stream_id=claim.stream_id if claim is not None else turn.stream_id if turn is not None else None,
                 session_id=turn.session_id if turn is not None else None,
+                owner=owner,
                 request=claim.mark if claim is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,

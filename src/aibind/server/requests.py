@@ -10,7 +10,7 @@ from ..errors import RequestError
 from ..models.model import Message
 from .attachments import Attachment, parse_attachments
 
-__all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "parse_after", "parse_id"]
+__all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "ids_in", "parse_after", "parse_id"]
 
 MAX_STEPS = 50
 """The limit of the rounds of tool calls that a client may ask for."""
@@ -20,6 +20,8 @@ MAX_SESSION_BYTES = 400
 
 MAX_ID_DIGITS = 100
 """The limit of a message id's digits, checked before int() so that clients see our error and not Python's."""
+
+_ACTIONS_OF_SESSIONS = frozenset({"stream", "structured", "title", "compact"})
 
 _ROLES = frozenset({"user", "assistant", "system", "tool"})
 
@@ -159,6 +161,13 @@ def parse_id(body: object) -> str:
         raise RequestError("id is required")
     _check_characters("id", value)
     return value
+
+
+def ids_in(body: object, *, action: str) -> tuple[str | None, str | None]:
+    """Return the session's and the stream's id that a body names, as far as its endpoint knows them."""
+    if action == "stop":
+        return None, parse_id(body)
+    return _session_id(_object(body)) if action in _ACTIONS_OF_SESSIONS else None, None
 
 
 def parse_after(after: str | None) -> int:

@@ -12,11 +12,12 @@ from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
+from .access import OwnedSessions
 from .attachments import Attachments
 from .replies import DurableReplies
 from .requests import parse_after
 from .responses import json_response
-from .session_requests import SessionChanges, check_session_id, cursor_of, parse_cursor, parse_limit, parse_title
+from .session_requests import SessionChanges, cursor_of, imported_id, parse_cursor, parse_limit, parse_title
 from .session_titles import save_titled
 from .session_wire import NO_OUTCOME, Outcome, disposition_of, info_json, matches, page_json, tag_of
 from .sessions import Session, Sessions
@@ -27,7 +28,7 @@ UNKNOWN = "This conversation does not exist, or has expired"
 
 
 class SessionEndpoints:
-    """The endpoints of the sessions of an ``owner`` (None: of all sessions), which are in ``store``.
+    """The endpoints of the sessions of an ``owner``, which are in ``store`` (None: of all, by the ids of the store).
 
     ``streams`` and ``replies`` are None where replies are not durable. Parameters of a query come as ``parse_qs``
     returns them, and headers with lower-case names. Raises RequestError for a wrong request.
@@ -43,7 +44,7 @@ class SessionEndpoints:
         *,
         owner: str | None = None,
     ) -> None:
-        self._store = store
+        self._store: SessionStore = store if owner is None else OwnedSessions(store, owner)
         self._sessions = sessions
         self._streams = streams
         self._replies = replies
@@ -53,7 +54,7 @@ class SessionEndpoints:
     async def list_sessions(self, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         """Return the sessions, most recently saved first."""
         limit = parse_limit(fields)
-        found = await self._store.list_sessions(owner=self._owner, limit=limit + 1, before=parse_cursor(fields))
+        found = await self._store.list_sessions(limit=limit + 1, before=parse_cursor(fields))
         shown = found[:limit]
         rows = [info_json(session) for session in shown]
         if fields.get("live", [""])[0] == "true":
@@ -77,7 +78,7 @@ class SessionEndpoints:
         outcome = Outcome(live)
         if before is None and live is None and page is not None and _lacks_an_answer(page):
             page, outcome = await self._settle(session_id, page, limit)
-        if page is None or not self._is_own(page.session):
+        if page is None:
             raise RequestError(UNKNOWN, 404)
         tag = tag_of(page.session, outcome)
         if matches(headers.get("if-none-match", ""), tag):
@@ -101,8 +102,6 @@ class SessionEndpoints:
 
     async def delete(self, session_id: str) -> HttpResponse[Body]:
         """Stop the replies of a session, wherever they are produced, and delete it; an unknown one is no error."""
-        if self._owner is not None:
-            await self._find(session_id)
         stopped: set[str] = set()
         while left := set(await self._live_streams(session_id)) - stopped:
             stopped |= left
@@ -118,8 +117,6 @@ class SessionEndpoints:
         """Return the response that follows the reply under way, wherever it is produced; 204 when there is none."""
         # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
         after = parse_after(headers.get("last-event-id") or fields.get("after", [None])[0])
-        if self._owner is not None:
-            await self._find(session_id)
         stream_id = await self._live_stream(session_id)
         if stream_id is None or self._replies is None:
             return _fresh(HttpResponse(204, {}, b""))
@@ -133,43 +130,43 @@ class SessionEndpoints:
     async def export(self, session_id: str) -> HttpResponse[Body]:
         """Return a whole conversation, with its files, as the JSON of a ChatHistory, to be kept as a file."""
         session = await self._find(session_id)
-        chat = await self._attachments.export(session_id, await self._store.load(session_id))
+        chat = await self._attachments.export(self._session(session_id).id, await self._store.load(session_id))
         headers = {"Content-Type": "application/json", "Content-Disposition": disposition_of(session)}
         return _fresh(HttpResponse(200, headers, chat.to_json().encode()))
 
     async def import_(self, body: bytes, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         """Store an exported conversation as a new session, ``sessionId`` or a random one, and return its id."""
-        given = fields.get("sessionId", [""])[0]
-        session_id = check_session_id(given) if given else str(uuid.uuid4())
+        session_id = imported_id(fields) or str(uuid.uuid4())
         title = parse_title(fields["title"][0]) if "title" in fields else None
         chat = _read_chat(body)
-        async with self._session(session_id).changing():
+        if self._owner is not None:
+            chat = _without_streams(chat)
+        session = self._session(session_id)
+        async with session.changing():
             if await self._store.find_session(session_id) is not None:
                 raise RequestError(
                     f'There is a conversation "{session_id}" already: import with another sessionId', 409
                 )
-            chat = await self._attachments.import_(session_id, chat)
-            await save_titled(self._store, session_id, chat, owner=self._owner, title=title)
+            chat = await self._attachments.import_(session.id, chat)
+            await save_titled(self._store, session_id, chat, title=title)
         return json_response({"id": session_id}, 201)
 
     # --- what the session is ---
 
     async def _find(self, session_id: str) -> SessionInfo:
         session = await self._store.find_session(session_id)
-        if session is None or not self._is_own(session):
+        if session is None:
             raise RequestError(UNKNOWN, 404)
         return session
 
-    def _is_own(self, session: SessionInfo) -> bool:
-        return self._owner is None or session.owner == self._owner
-
     def _session(self, session_id: str) -> Session:
-        return self._sessions.find(session_id)
+        return self._sessions.find(session_id, self._owner)
 
     async def _live_streams(self, session_id: str) -> list[str]:
         """Return the ids of the streams under way, newest last, including one whose answer is being saved here."""
-        found = list(await self._streams.live_streams(session_id)) if self._streams is not None else []
-        saving = self._session(session_id).live_stream
+        session = self._session(session_id)
+        found = list(await self._streams.live_streams(session.id)) if self._streams is not None else []
+        saving = session.live_stream
         return found if saving is None or saving in found else [saving, *found]
 
     async def _live_stream(self, session_id: str) -> str | None:
@@ -213,6 +210,17 @@ def _read_chat(body: bytes) -> ChatHistory:
         raise RequestError(f"The body is not an exported conversation: {error}") from error
     except (ValueError, RecursionError) as error:
         raise RequestError("The body is not valid JSON") from error
+
+
+def _without_streams(chat: ChatHistory) -> ChatHistory:
+    """Return a conversation that waits for no stream.
+
+    Which streams a conversation gets its answers from is for this server to say: a client that imports the id of
+    another's stream must not be given what it holds.
+    """
+    data = chat.tree.serialize()
+    found = [node["metadata"].pop("streamId") for node in data["nodes"].values() if "streamId" in node["metadata"]]
+    return ChatHistory.from_tree(chat.tree.deserialize(data)) if found else chat
 
 
 def _fresh(response: HttpResponse[Body], tag: str | None = None) -> HttpResponse[Body]:

@@ -14,7 +14,16 @@ from ..errors import RequestError
 from .requests import MAX_SESSION_BYTES
 from .session_titles import MAX_TITLE_CHARS
 
-__all__ = ["MAX_LIMIT", "SessionChanges", "check_session_id", "cursor_of", "parse_cursor", "parse_limit", "parse_title"]
+__all__ = [
+    "MAX_LIMIT",
+    "SessionChanges",
+    "check_session_id",
+    "cursor_of",
+    "imported_id",
+    "parse_cursor",
+    "parse_limit",
+    "parse_title",
+]
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -55,6 +64,12 @@ def check_session_id(segment: str) -> str:
     if len(session_id.encode()) > MAX_SESSION_BYTES:
         raise RequestError(f"The session id is longer than {MAX_SESSION_BYTES} bytes")
     return session_id
+
+
+def imported_id(fields: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the parameter ``sessionId`` of an import, None when it is absent."""
+    given = fields.get("sessionId", [""])[0]
+    return check_session_id(given) if given else None
 
 
 def parse_title(value: object) -> str:

@@ -7,64 +7,75 @@ from typing import TypeAlias
 from urllib.parse import parse_qs, unquote
 
 from ..streams.response import Body, HttpResponse
+from .access import Access, Action
 from .responses import error_response
 from .session_endpoints import SessionEndpoints
-from .session_requests import check_session_id
+from .session_requests import check_session_id, imported_id
 
 __all__ = ["ReadBody", "answer_session"]
 
 ReadBody: TypeAlias = Callable[[], Awaitable[bytes]]
 
-Answer: TypeAlias = Callable[[], Awaitable[HttpResponse[Body]]]
+Enter: TypeAlias = Callable[[Action, str | None], Awaitable[Access | None]]
+"""Asks whether the request may act on a session, and returns what it is granted. Raises RequestError if not."""
+
+Answer: TypeAlias = Callable[[Access | None], Awaitable[HttpResponse[Body]]]
 
 
 async def answer_session(
-    endpoints: SessionEndpoints,
+    endpoints_of: Callable[[Access | None], SessionEndpoints],
     method: str,
     segments: Sequence[str],
     query: str,
     headers: Mapping[str, str],
     read_body: ReadBody,
     decode: Callable[[bytes], object],
-    read_file: Callable[[str, str], Awaitable[HttpResponse[Body]]],
+    read_file: Callable[[str, str, Access | None], Awaitable[HttpResponse[Body]]],
+    enter: Enter,
 ) -> HttpResponse[Body] | None:
     """Return the response of the endpoint below ``sessions`` that has these percent-encoded segments; None without one.
 
     ``decode`` parses a JSON body, and ``read_file`` answers with the file of a session. Raises RequestError
     for a wrong request.
     """
+    endpoints_of(None)  # refuses where no sessions are listed, before anybody is asked
     fields = parse_qs(query, keep_blank_values=True)
+    session_id: str | None = None
 
-    async def change() -> HttpResponse[Body]:
-        return await endpoints.change(session_id, decode(await read_body()), headers)
+    async def change(access: Access | None) -> HttpResponse[Body]:
+        return await endpoints_of(access).change(named, decode(await read_body()), headers)
 
-    async def import_() -> HttpResponse[Body]:
-        return await endpoints.import_(await read_body(), fields)
+    async def import_(access: Access | None) -> HttpResponse[Body]:
+        return await endpoints_of(access).import_(await read_body(), fields)
 
-    answers: dict[str, Answer]
+    answers: dict[str, tuple[Action, Answer]]
     if not segments:
-        answers = {"GET": lambda: endpoints.list_sessions(fields)}
+        answers = {"GET": ("list", lambda access: endpoints_of(access).list_sessions(fields))}
     elif len(segments) == 3 and segments[0] and segments[1] == "files":
-        session_id, file_id = check_session_id(segments[0]), unquote(segments[2])
-        answers = {"GET": lambda: read_file(session_id, file_id)}
+        session_id = named = check_session_id(segments[0])
+        file_id = unquote(segments[2])
+        answers = {"GET": ("file", lambda access: read_file(named, file_id, access))}
     elif not segments[0] or len(segments) > 2 or (len(segments) == 2 and segments[1] not in ("stream", "export")):
         return None
     else:
-        session_id = check_session_id(segments[0])
+        session_id = named = check_session_id(segments[0])
         if len(segments) == 1:
             answers = {
-                "GET": lambda: endpoints.open(session_id, fields, headers),
-                "PATCH": change,
-                "DELETE": lambda: endpoints.delete(session_id),
+                "GET": ("open", lambda access: endpoints_of(access).open(named, fields, headers)),
+                "PATCH": ("change", change),
+                "DELETE": ("delete", lambda access: endpoints_of(access).delete(named)),
             }
-            if session_id == "import":
-                answers["POST"] = import_
+            if named == "import":
+                answers["POST"] = ("import", import_)
         elif segments[1] == "stream":
-            answers = {"GET": lambda: endpoints.attach(session_id, fields, headers)}
+            answers = {"GET": ("attach", lambda access: endpoints_of(access).attach(named, fields, headers))}
         else:
-            answers = {"GET": lambda: endpoints.export(session_id)}
+            answers = {"GET": ("export", lambda access: endpoints_of(access).export(named))}
     if method not in answers:
         allowed = ", ".join(answers)
         refused = error_response(f"{method} is not allowed here: use {allowed}", 405)
         return HttpResponse(refused.status, {**refused.headers, "Allow": allowed}, refused.body)
-    return await answers[method]()
+    action, answer = answers[method]
+    if action == "import":
+        session_id = imported_id(fields)
+    return await answer(await enter(action, session_id))

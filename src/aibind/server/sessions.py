@@ -19,6 +19,7 @@ from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd, StreamStore
 from ..streams.writer import LOCAL_IDLE_S, REMOTE_IDLE_S
+from .access import session_key
 from .answers import Answer
 from .attachments import Attachments, PendingFiles
 from .claims import Claim
@@ -37,7 +38,7 @@ logger = logging.getLogger("aibind")
 
 
 class Session:
-    """One stored conversation, shared by the turns that run in it at the same time.
+    """One stored conversation, shared by the turns that run in it at the same time. ``id`` is that of the stores.
 
     Stores keep both sides of saves that cross, but as alternatives. Every change is therefore made in :meth:`changing`,
     one after the other, so that each goes on from what the one before has saved.
@@ -50,8 +51,10 @@ class Session:
         streams: StreamStore | None,
         max_messages: int | None,
         attachments: Attachments,
+        owner: str | None,
     ) -> None:
         self.id = session_id
+        self._owner = owner
         self._attachments = attachments
         self._conversations = conversations
         self._streams = streams
@@ -155,7 +158,7 @@ class Session:
         async with self.changing():
             chat = await self._conversations.load(self.id, limit=1)
             chat.compact({"role": "system", "content": summary})
-            await self._conversations.save(self.id, chat)
+            await save_titled(self._conversations, self.id, chat, owner=self._owner)
 
     # --- for turns ---
 
@@ -201,7 +204,7 @@ class Session:
         """Save the conversation with a new question."""
         await files.put()
         async with self.changing():
-            await save_titled(self._conversations, self.id, chat)
+            await save_titled(self._conversations, self.id, chat, owner=self._owner)
 
     async def save_messages(self, part: AnswerPart, messages: Sequence[Message], ending: dict[str, Any] | None) -> None:
         """Save messages of an answer below those that are there; ``ending`` is the last one's metadata, at the end.
@@ -317,7 +320,7 @@ class Turn:
 
     @property
     def session_id(self) -> str:
-        """The id of the conversation."""
+        """The id of the conversation in the stores."""
         return self._session.id
 
     def go_live(self) -> None:
@@ -364,7 +367,7 @@ class Turn:
 
 
 class Sessions:
-    """The sessions in use, by id. A session is dropped together with the last turn that has it."""
+    """The sessions in use, by the ids of the stores. A session is dropped together with the last turn that has it."""
 
     def __init__(
         self,
@@ -379,10 +382,11 @@ class Sessions:
         self._max_messages = max_messages
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
 
-    def find(self, session_id: str) -> Session:
-        """Return the session of an id, creating it when it is not in use."""
-        session = self._sessions.get(session_id)
+    def find(self, session_id: str, owner: str | None = None) -> Session:
+        """Return an owner's session by the id that the owner's requests name, creating it when it is not in use."""
+        key = session_key(session_id, owner)
+        session = self._sessions.get(key)
         if session is None:
-            session = Session(session_id, self._conversations, self._streams, self._max_messages, self._attachments)
-            self._sessions[session_id] = session
+            session = Session(key, self._conversations, self._streams, self._max_messages, self._attachments, owner)
+            self._sessions[key] = session
         return session

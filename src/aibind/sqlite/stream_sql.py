@@ -206,9 +206,11 @@ class StreamSql:
         """
         return Statement(self._read, (after_seq, stream_id))
 
-    def status(self, stream_id: str) -> Statement:
-        """Select the state, with the number of chunks."""
-        return Statement(self._status, (stream_id,))
+    def status(self, stream_id: str, owner: str | None = None) -> Statement:
+        """Select the state, with the number of chunks, unless the stream is another's."""
+        if owner is None:
+            return Statement(self._status, (stream_id,))
+        return Statement(f"{self._status} AND {'s.owner' if self.extended else 'NULL'} = ?", (stream_id, owner))
 
     def live(self, session_id: str, now: int) -> Statement:
         """Select the ids of a session's active streams whose lease has not run out, oldest first."""

@@ -237,18 +237,20 @@ class SqliteStreamStore(BaseStreamStore):
             raise StreamNotFoundError(stream_id)
         return StreamPage(status, chunks, has_more=len(chunks) == MAX_PAGE_CHUNKS)
 
-    async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Return the current state of a stream, or None if it is unknown: one statement.
+    async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
+        """Return the current state of a stream, or None if it is unknown or not the ``owner``'s: one statement.
+
+        Nothing is anybody's on tables without the columns of sessions, and what JavaScript wrote is not either.
 
         A second one follows when this store object produces the stream and learns that JavaScript stopped it.
         """
-        status = await self._read_status(stream_id)
+        status = await self._read_status(stream_id, owner)
         if status is not None and not status.is_active and stream_id in self._leases:
             status = await self._keep(stream_id, status)
         return None if status is None or _is_expired(status) else status
 
-    async def _read_status(self, stream_id: str) -> StreamStatus | None:
-        rows = (await self._execute_extended(lambda sql: sql.status(stream_id))).rows
+    async def _read_status(self, stream_id: str, owner: str | None = None) -> StreamStatus | None:
+        rows = (await self._execute_extended(lambda sql: sql.status(stream_id, owner))).rows
         return _status(rows[0], stored=0) if rows else None
 
     async def live_streams(self, session_id: str) -> Sequence[str]:

@@ -178,12 +178,13 @@ class BaseStreamStore(ABC):
             with suppress(StreamNotFoundError):
                 await self.fail(stream_id, NOT_BEGUN)
 
-    async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Return the current state of a stream, or None if it is unknown."""
+    async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
+        """Return the current state of a stream, or None if it is unknown, or is not the ``owner``'s."""
         try:
-            return (await self.read_page(stream_id, PAST_EVERY_CHUNK)).status
+            status = (await self.read_page(stream_id, PAST_EVERY_CHUNK)).status
         except StreamNotFoundError:
             return None
+        return status if owner is None or status.owner == owner else None
 
     async def read_from(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[StreamChunk]:
         """Yield the chunks past ``after_seq``, then those that arrive, until the stream ends."""

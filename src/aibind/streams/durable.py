@@ -51,8 +51,11 @@ class DurableStream:
     it. Make a stream with :meth:`create`, and call :meth:`response` or :meth:`follow` once for each reader.
     """
 
-    def __init__(self, store: StreamStore, stream_id: str, writer: StreamWriter, heartbeat_ms: float) -> None:
+    def __init__(
+        self, store: StreamStore, stream_id: str, writer: StreamWriter, heartbeat_ms: float, owner: str | None
+    ) -> None:
         self.id = stream_id
+        self.owner = owner
         self._store = store
         self._writer = writer
         self._heartbeat_s = heartbeat_ms / 1000
@@ -111,7 +114,7 @@ class DurableStream:
             request=request,
             flush_interval_ms=flush_interval_ms,
         )
-        stream = cls(store, stream_id, writer, heartbeat_ms)
+        stream = cls(store, stream_id, writer, heartbeat_ms, owner)
         if prepare is None:
             await stream._open_and_start(events, on_event, on_end)
         else:

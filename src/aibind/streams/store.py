@@ -202,8 +202,12 @@ class StreamStore(Protocol):
         """Return one page of what is stored past ``after_seq``, without waiting."""
         ...
 
-    async def get_status(self, stream_id: str) -> StreamStatus | None:
-        """Return the current state of a stream, or None if it is unknown."""
+    async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
+        """Return the current state of a stream, or None if it is unknown.
+
+        With ``owner``, a stream that was not created with this owner is unknown. Look up both at once, so that the time
+        does not tell whether another's stream exists.
+        """
         ...
 
     async def live_streams(self, session_id: str) -> Sequence[str]:

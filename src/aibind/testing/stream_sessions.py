@@ -46,6 +46,23 @@ async def session_and_owner_may_be_missing(harness: StreamStoreHarness) -> None:
 
 
 @check
+async def another_owners_stream_is_unknown(harness: StreamStoreHarness) -> None:
+    store, other = await harness.open(), await harness.open()
+    for stream_id, owner in (("live", "ada"), ("ended", "ada"), ("nobody's", None)):
+        await store.create(stream_id, owner=owner)
+    await store.complete("ended")
+    for reader in (store, other):
+        for stream_id in ("live", "ended"):
+            mine = await reader.get_status(stream_id, owner="ada")
+            assert mine == (await _status(reader, stream_id) if harness.records_sessions else None)
+            for owner in ("eve", "Ada", "ada ", ""):
+                assert await reader.get_status(stream_id, owner=owner) is None
+        for stream_id in ("nobody's", "unknown"):
+            assert await reader.get_status(stream_id, owner="ada") is None
+            assert await reader.get_status(stream_id, owner="") is None
+
+
+@check
 async def a_status_keeps_its_session_when_the_lease_moves(harness: StreamStoreHarness) -> None:
     store = await harness.open()
     await store.create("s", session_id="c", owner="o")

@@ -34,4 +34,4 @@ async def public_classes_name_their_package(bench: Bench) -> None:
     assert repr(WorkersAIModel(javascript(bench, "{run() {}}"), "@cf/x")) == "WorkersAIModel('@cf/x')"
     assert pickle.loads(pickle.dumps(ModelRequest([]))) == ModelRequest([])
     assert typing.get_type_hints(TreeNode)["children"] == tuple[str, ...]
-    assert typing.get_type_hints(ModelRequest).keys() == {"messages", "system", "json_schema", "tools"}
+    assert typing.get_type_hints(ModelRequest).keys() == {"messages", "system", "json_schema", "tools", "context"}

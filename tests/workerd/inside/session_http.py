@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aibind.cloudflare import wrap_d1
+from aibind.cloudflare import KVConversationStore, wrap_d1
 from aibind.models import EchoModel
-from aibind.server import Endpoints, StreamHandler
+from aibind.server import Endpoints, HttpRequest, StreamHandler, session_key
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore
 
 from .bench import Bench, checks_of_each_kind
@@ -18,27 +18,73 @@ SESSION = "a%2Fb"
 
 
 class _Client:
-    """Endpoints of a handler with stores on D1, as a Worker makes one for each request."""
+    """Endpoints of a handler with stores on D1, as a Worker makes one for each request.
 
-    def __init__(self, bench: Bench) -> None:
+    With a ``user`` they are asked for that user; with ``in_kv`` conversations are in KV.
+    """
+
+    def __init__(self, bench: Bench, user: str | None = None, *, in_kv: bool = False) -> None:
         self._bench = bench
+        self._user = user
+        self._in_kv = in_kv
 
     async def ask(self, method: str, path: str, query: str = "", body: bytes = b"") -> tuple[int, bytes]:
         client = wrap_d1(self._bench.db)
+        conversations = KVConversationStore(self._bench.kv) if self._in_kv else SqliteMessageStore(client)
         handler = StreamHandler(
             model=EchoModel(tokens_per_second=0),
             resumable=True,
             store=SqliteStreamStore(client),
-            conversations=SqliteMessageStore(client),
+            conversations=conversations,
         )
 
         async def read_body() -> bytes:
             return body
 
-        answer = await Endpoints(handler).answer(method, f"/__aibind__/{path}", query, {}, read_body)
+        endpoints = Endpoints(handler, authorize=_by_header if self._user is not None else None)
+        headers = {"cf-access-user": self._user or ""}
+        answer = await endpoints.answer(method, f"/__aibind__/{path}", query, headers, read_body)
         if isinstance(answer.body, bytes):
             return answer.status, answer.body
         return answer.status, b"".join([data async for data in answer.body])
+
+
+async def _by_header(request: HttpRequest, action: str, session_id: str | None, stream_id: str | None) -> str | None:
+    return request.headers["cf-access-user"] or None
+
+
+@check
+async def owners_are_kept_apart(bench: Bench) -> None:
+    ada, eve, nobody = _Client(bench, "ada"), _Client(bench, "eve"), _Client(bench, "")
+    for number, client in enumerate((ada, eve, ada)):
+        turn = json.dumps({"prompt": f"/short Turn {number}", "sessionId": "s"}).encode()
+        assert (await client.ask("POST", "stream", body=turn))[0] == 200
+        assert (await nobody.ask("POST", "stream", body=turn))[0] == 401
+    for client, turns in ((ada, ["/short Turn 0", "/short Turn 2"]), (eve, ["/short Turn 1"])):
+        page = json.loads((await client.ask("GET", "sessions/s"))[1])
+        assert [message["message"]["content"] for message in page["messages"][::2]] == turns
+        assert len(json.loads((await client.ask("GET", "sessions"))[1])["sessions"]) == 1
+    assert (await eve.ask("GET", "sessions/ada%2Fs"))[0] == 404
+
+    store = SqliteStreamStore(wrap_d1(bench.db))
+    await store.create("of ada", owner="ada")
+    is_recorded = await store.get_status("of ada", owner="ada") is not None
+    for client, is_own in ((eve, False), (ada, is_recorded)):
+        assert (await client.ask("POST", "stream/stop", body=b'{"id": "of ada"}')) == (200, b'{"ok":true}')
+        status = await store.get_status("of ada")
+        assert status is not None
+        assert status.is_active != is_own
+        assert (await client.ask("GET", "stream/resume", "id=of+ada"))[0] == (200 if is_own else 404)
+
+
+@check
+async def owners_are_kept_apart_in_kv(bench: Bench) -> None:
+    owner = "an owner whose name is too long for a key, " * 20
+    for user, client in ((user, _Client(bench, user, in_kv=True)) for user in (owner, "eve")):
+        turn = json.dumps({"prompt": "/short Hi", "sessionId": "s" * 400}).encode()
+        assert (await client.ask("POST", "stream", body=turn))[0] == 200
+        chat = await KVConversationStore(bench.kv).load(session_key("s" * 400, user))
+        assert [message["role"] for message in chat.messages] == ["user", "assistant"]
 
 
 @check

@@ -1,0 +1,296 @@
+"""The endpoints as OpenAPI describes them: paths, parameters, bodies and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from .access import Action
+from .busy import OnBusy
+from .claims import MAX_REQUEST_ID_CHARS
+from .requests import MAX_SESSION_BYTES, MAX_STEPS
+from .session_requests import MAX_LIMIT
+from .session_titles import MAX_TITLE_CHARS
+
+__all__ = ["OPERATIONS", "Operation"]
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One endpoint. ``path`` is below the prefix, with ``{session_id}`` and ``{file_id}`` for segments of any text."""
+
+    action: Action
+    method: str
+    path: str
+    summary: str
+    answer: str
+    content_type: str | None = "application/json"
+    body: Schema | None = None
+    query: Mapping[str, Schema] = field(default_factory=dict[str, Schema])
+    headers: Mapping[str, Schema] = field(default_factory=dict[str, Schema])
+    required: tuple[str, ...] = ()
+    status: int = 200
+    refusals: Mapping[int, str] = field(default_factory=dict[int, str])
+
+    @property
+    def is_of_sessions(self) -> bool:
+        """Whether it needs a store that lists sessions."""
+        return self.path.startswith("/sessions")
+
+    @property
+    def is_of_streams(self) -> bool:
+        """Whether it needs durable streams."""
+        return self.path.startswith("/stream/")
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The parameters and the body, which FastAPI does not see in a signature."""
+        places = {"query": self.query, "header": self.headers}
+        parameters = [
+            {"name": name, "in": place, "required": name in self.required, "schema": dict(schema)}
+            for place, named in places.items()
+            for name, schema in named.items()
+        ]
+        extra: dict[str, Any] = {"parameters": parameters} if parameters else {}
+        if self.body is not None:
+            extra["requestBody"] = {"required": True, "content": {"application/json": {"schema": dict(self.body)}}}
+        return extra
+
+    @property
+    def responses(self) -> dict[int | str, dict[str, Any]]:
+        """The answers by status."""
+        content = {} if self.content_type is None else {"content": {self.content_type: {"schema": {"type": "string"}}}}
+        if self.content_type == "application/json":
+            content = {"content": {"application/json": {"schema": {"type": "object"}}}}
+        refused = {400: "The request is wrong", **self.refusals}
+        return {
+            self.status: {"description": self.answer, **content},
+            **{status: {"description": why, "content": _ERROR} for status, why in refused.items()},
+        }
+
+
+def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+_ERROR = {"application/json": {"schema": _object(("error",), error={"type": "string"})}}
+
+_TEXT: Schema = {"type": "string"}
+_SESSION_ID: Schema = {"type": "string", "description": f"at most {MAX_SESSION_BYTES} bytes of UTF-8"}
+_EVENTS = "text/event-stream"
+
+_ATTACHMENT = _object(
+    ("mimeType",),
+    mimeType=_TEXT,
+    data={"type": "string", "contentEncoding": "base64", "description": "the file; this or url"},
+    url={"type": "string", "format": "uri"},
+    name=_TEXT,
+)
+
+_MESSAGES: Schema = {
+    "type": "array",
+    "items": _object(
+        ("role",),
+        role={"type": "string", "enum": ["assistant", "system", "tool", "user"]},
+        content={"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
+        tool_calls={"type": "array", "items": {"type": "object"}},
+    ),
+}
+
+_REQUEST_ID: Schema = {
+    "type": "string",
+    "maxLength": MAX_REQUEST_ID_CHARS,
+    "description": "random; a request that is repeated with it is answered once",
+}
+
+_WITH_TOOLS: dict[str, Schema] = {
+    "requestId": _REQUEST_ID,
+    "system": _TEXT,
+    "model": {"type": "string", "description": "the key of one of the handler's models"},
+    "toolset": _TEXT,
+    "maxSteps": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS},
+    "attachments": {"type": "array", "items": _ATTACHMENT},
+}
+
+_TURN: dict[str, Schema] = {
+    "prompt": {"type": "string", "description": "needed without attachments and regenerate"},
+    "sessionId": _SESSION_ID,
+    "edit": {"type": "string", "description": "the id of the question that this one replaces"},
+    "regenerate": {"type": "string", "description": "the id of a message whose question is to be answered again"},
+    "onBusy": {"type": "string", "enum": list(get_args(OnBusy)), "description": "if the session has a reply under way"},
+    **_WITH_TOOLS,
+}
+
+_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
+_AFTER: Schema = {"type": "integer", "minimum": 0, "description": "the id of the last message seen"}
+_LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, and overrides it"}
+_TITLE: Schema = {"type": "string", "maxLength": MAX_TITLE_CHARS}
+
+_ONCE: Mapping[str, Schema] = {"Idempotency-Key": _REQUEST_ID}
+_BUSY = {409: "A reply of the session is under way, or another body had this id", 429: "Too many requests wait"}
+_FAILURES = {502: "The model failed", 504: "The model did not answer in time"}
+_UNKNOWN_SESSION = {404: "There is no such session"}
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "stream",
+        "POST",
+        "/stream",
+        "Answer a prompt with text",
+        "The reply, as server-sent events",
+        _EVENTS,
+        _object((), **_TURN),
+        headers=_ONCE,
+        refusals=_BUSY,
+    ),
+    Operation(
+        "structured",
+        "POST",
+        "/structured",
+        "Answer a prompt with JSON, as it grows",
+        "The reply, as server-sent events",
+        _EVENTS,
+        _object((), **_TURN, schema={"type": "object", "description": "the JSON schema of the answer"}),
+        headers=_ONCE,
+        refusals=_BUSY,
+    ),
+    Operation(
+        "chat",
+        "POST",
+        "/chat",
+        "Answer a conversation that the client keeps",
+        "The reply, as server-sent events",
+        _EVENTS,
+        _object(("messages",), messages=_MESSAGES, **_WITH_TOOLS),
+        headers=_ONCE,
+        refusals={409: "Another body had this id"},
+    ),
+    Operation(
+        "complete",
+        "POST",
+        "/complete",
+        "Continue a text",
+        "The text that follows",
+        "text/plain",
+        _object(("input",), input=_TEXT, system=_TEXT, model=_TEXT),
+        refusals=_FAILURES,
+    ),
+    Operation(
+        "title",
+        "POST",
+        "/title",
+        "Name a conversation",
+        "The title",
+        "text/plain",
+        _object(("messages",), messages=_MESSAGES, model=_TEXT, sessionId=_SESSION_ID),
+        refusals=_FAILURES,
+    ),
+    Operation(
+        "compact",
+        "POST",
+        "/compact",
+        "Condense a conversation",
+        "The summary, and the number of tokens that it saves",
+        body=_object(("messages",), messages=_MESSAGES, model=_TEXT, sessionId=_SESSION_ID),
+        refusals=_FAILURES,
+    ),
+    Operation(
+        "stop",
+        "POST",
+        "/stream/stop",
+        "Stop a reply",
+        "It has stopped, or there is none",
+        body=_object(("id",), id=_TEXT),
+    ),
+    Operation(
+        "resume",
+        "GET",
+        "/stream/resume",
+        "Continue to read a reply",
+        "The rest of the reply, as server-sent events",
+        _EVENTS,
+        query={"id": _TEXT, "after": _AFTER},
+        headers={"Last-Event-ID": _LAST_EVENT_ID},
+        required=("id",),
+        refusals={404: "There is no such reply, or it has expired"},
+    ),
+    Operation(
+        "list",
+        "GET",
+        "/sessions",
+        "List the sessions",
+        "The sessions, most recently saved first",
+        query={"limit": _LIMIT, "before": _TEXT, "live": {"type": "boolean"}},
+    ),
+    Operation(
+        "import",
+        "POST",
+        "/sessions/import",
+        "Store an exported conversation as a new session",
+        "The id of the session",
+        body={"type": "object", "description": "what export returned"},
+        query={"sessionId": _SESSION_ID, "title": _TITLE},
+        status=201,
+        refusals={409: "There is a session of this id"},
+    ),
+    Operation(
+        "attach",
+        "GET",
+        "/sessions/{session_id}/stream",
+        "Follow the reply under way",
+        "The reply, as server-sent events",
+        _EVENTS,
+        query={"after": _AFTER},
+        headers={"Last-Event-ID": _LAST_EVENT_ID},
+        refusals={204: "No reply is under way"},
+    ),
+    Operation(
+        "export",
+        "GET",
+        "/sessions/{session_id}/export",
+        "Return a whole conversation",
+        "The conversation, as a file",
+        refusals=_UNKNOWN_SESSION,
+    ),
+    Operation(
+        "file",
+        "GET",
+        "/sessions/{session_id}/files/{file_id}",
+        "Return an attached file",
+        "The file",
+        "*/*",
+        refusals={404: "There is no such file"},
+    ),
+    Operation(
+        "open",
+        "GET",
+        "/sessions/{session_id}",
+        "Open a session",
+        "The session, with a page of its messages",
+        query={"limit": _LIMIT, "before": _TEXT},
+        headers={"If-None-Match": _TEXT},
+        refusals={304: "It has not changed", **_UNKNOWN_SESSION},
+    ),
+    Operation(
+        "change",
+        "PATCH",
+        "/sessions/{session_id}",
+        "Change a session's title, or select a branch",
+        "The session",
+        body=_object((), title={"anyOf": [_TITLE, {"type": "null"}]}, activeLeafId=_TEXT),
+        headers={"If-Match": _TEXT},
+        refusals={409: "A reply is under way", 412: "It has changed meanwhile", **_UNKNOWN_SESSION},
+    ),
+    Operation(
+        "delete",
+        "DELETE",
+        "/sessions/{session_id}",
+        "Delete a session",
+        "It is deleted, or there is none",
+        None,
+        status=204,
+    ),
+)
