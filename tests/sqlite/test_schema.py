@@ -112,7 +112,7 @@ def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
     assert [step.number for step in found] == [1, 2, 3, 4, 5, 6]
-    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3, 1]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     assert found[3].tables == ("aibind_stream_status",)
