@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -208,7 +208,10 @@ async def test_a_stop_in_the_store_reaches_the_source(backend: str, rate: float,
 
 
 @backends
-async def test_a_reader_is_told_what_a_stop_at_once_has_lost(backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["stopped", "done"])
+async def test_a_reader_is_told_what_an_end_from_elsewhere_has_lost(
+    backend: str, state: Literal["stopped", "done"], tmp_path: Path
+) -> None:
     async with open_store(backend, tmp_path) as store:
         ended: list[tuple[StreamEnd, bool]] = []
 
@@ -219,13 +222,16 @@ async def test_a_reader_is_told_what_a_stop_at_once_has_lost(backend: str, tmp_p
         stream = await DurableStream.create(store, source.stream(), flush_interval_ms=200, on_end=on_end)
         follower = asyncio.ensure_future(read_all(stream.response().body))
         await until(lambda: source.given > 5)
-        await store.stop(stream.id)
+        await store.finish(stream.id, StreamEnd(state))
         live = await follower
-        assert live[-2].data == "The reply was ended elsewhere, and its last words are not kept"
+        if state == "done":
+            assert live[-2].data == "The reply was ended elsewhere, and its last words are not kept"
+        else:
+            assert live[-2].event == "stopped"
         stored = await read_all((await DurableStream.resume(store, stream.id)).body)
-        assert [message.event for message in stored[-2:]] == ["stopped", "done"]
+        assert stored[-1].event == "done"
         assert text_of(live).startswith(text_of(stored))
-        assert ended == [(StreamEnd("stopped"), False)]
+        assert ended == [(StreamEnd(state), False)]
 
 
 @backends
