@@ -35,12 +35,15 @@ class FileStreamStore(BaseStreamStore):
         session_id: str | None = None,
         owner: str | None = None,
         request: str | None = None,
+        question_id: str | None = None,
     ) -> None:
         with suppress(StreamNotFoundError):
             self._load(stream_id)  # not found: it has expired
             raise StreamExistsError(stream_id)
         now = now_ms()
-        self._save(stream_id, StreamStatus("active", None, 0, now + self.lease_ms, session_id, owner, now, request), [])
+        expires_at = now + self.lease_ms
+        status = StreamStatus("active", None, 0, expires_at, session_id, owner, now, request, question_id=question_id)
+        self._save(stream_id, status, [])
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False

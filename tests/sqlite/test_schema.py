@@ -49,8 +49,9 @@ NAMES = [
     "0004_stream_sessions",
     "0005_files",
     "0006_stream_requests",
+    "0007_stream_questions",
 ]
-ADDED_COLUMNS = ["session_id", "owner", "created_at", "request"]
+ADDED_COLUMNS = ["session_id", "owner", "created_at", "request", "question_id"]
 MINE = {
     "chunks_table": "my_chunks",
     "status_table": "my_status",
@@ -111,8 +112,8 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3, 4, 5, 6]
-    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3, 1]
+    assert [step.number for step in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3, 1, 1]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     assert found[3].tables == ("aibind_stream_status",)
@@ -240,6 +241,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0004_stream_sessions", "aibind_stream_status"),
         ("0005_files", "aibind_files aibind_message_files"),
         ("0006_stream_requests", "aibind_stream_status"),
+        ("0007_stream_questions", "aibind_stream_status"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 
@@ -259,7 +261,9 @@ async def test_migrate_javascripts_tables(client: SqliteDatabase, outsider: sqli
     assert await migrate(client) == NAMES
     assert await migrate(client) == []
     assert (await client.execute("SELECT seq FROM aibind_stream_chunks")).rows == [{"seq": 1}]
-    assert (await client.execute("SELECT session_id, owner, created_at, request FROM aibind_stream_status")).rows == []
+    assert (
+        await client.execute("SELECT session_id, owner, created_at, request, question_id FROM aibind_stream_status")
+    ).rows == []
 
 
 def apply_script(connection: sqlite3.Connection, statements: int) -> None:

@@ -84,6 +84,11 @@ class WaitingTurn:
         """The id of the conversation."""
         return self._session.id
 
+    @property
+    def question_id(self) -> str | None:
+        """The id of the question, once it is placed; None while the turn waits."""
+        return self._turn.question_id if self._turn is not None else None
+
     async def check(self) -> None:
         """Raise SessionBusyError when the request would be refused, before anything is written for it."""
         if self._on_busy in ("reject", "queue"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -10,7 +11,7 @@ from typing import Any
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import RequestError, StreamExistsError
+from ..errors import AibindError, RequestError, StreamExistsError
 from ..models.model import Message, Model, ModelEvent, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
@@ -37,6 +38,8 @@ __all__ = ["StreamHandler"]
 
 MAX_CLAIM_ATTEMPTS = 5
 """Attempts to begin or to find a reply, each of which another request with the same id can cross."""
+
+logger = logging.getLogger("aibind")
 
 
 class StreamHandler:
@@ -163,6 +166,27 @@ class StreamHandler:
         handler without ``conversations``.
         """
         return await self._session(session_id, owner).recover()
+
+    async def sweep(self) -> int:
+        """Recover the answers of lost producers in all conversations, then remove expired streams; return how many.
+
+        Call it when a server starts and every few minutes, in place of the store's ``cleanup()``. A conversation that
+        cannot be loaded or saved is logged, and its streams stay.
+        """
+        if self._store is None:
+            return 0
+        if self._sessions is not None:
+            lost = await self._store.lost_streams()
+            for session_id in dict.fromkeys(one.status.session_id for one in lost):
+                if session_id is not None:
+                    await self._recover_logged(session_id)
+        return await self._store.cleanup()
+
+    async def _recover_logged(self, session_id: str) -> None:
+        try:
+            await self._session(session_id).recover(limit=1)
+        except AibindError:
+            logger.exception("The answers of lost producers in conversation %s could not be recovered", session_id)
 
     # --- endpoints ---
 

@@ -18,9 +18,11 @@ from ..streams.sse import HEADERS, encode_message
 from ..streams.sse_body import encode_end
 from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
+from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
+from .recovery import read_reply
 from .sessions import Turn
 
 __all__ = ["DurableReplies", "start_plain_reply"]
@@ -101,12 +103,8 @@ class DurableReplies:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
         if not await self._is_own(stream_id, owner):
             return
-        producer = DurableStream.find(self._store, stream_id)
-        if producer is not None:
-            await producer.stop()
-            return
         try:
-            await self._store.stop(stream_id)
+            await DurableStream.stop_by_id(self._store, stream_id)
         except StreamNotFoundError:
             logger.debug("Stop of unknown stream %s", stream_id)
 
@@ -164,9 +162,10 @@ class DurableReplies:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer)
 
-        async def finish_turn(end: StreamEnd) -> None:
+        async def finish_turn(end: StreamEnd, is_whole: bool) -> None:
             if turn is not None:
-                await turn.finish(generation.answer, end)
+                answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
+                await turn.finish(answer, end)
 
         if turn is not None:
             turn.go_live()
@@ -178,6 +177,7 @@ class DurableReplies:
                 session_id=turn.session_id if turn is not None else None,
                 owner=owner,
                 request=claim.mark if claim is not None else None,
+                question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
@@ -191,6 +191,14 @@ class DurableReplies:
             raise
         self._producing.add(stream)
         return stream
+
+    async def _read_answer(self, turn: Turn, produced: Answer) -> Answer:
+        """Return the answer as its stream holds it; all that was produced when the stream is no longer there."""
+        assert turn.stream_id is not None
+        try:
+            return Answer((await read_reply(self._store, turn.stream_id)).events)
+        except StreamNotFoundError:
+            return produced
 
 
 async def _nothing() -> None:

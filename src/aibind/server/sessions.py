@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from .attachments import Attachments, PendingFiles
 from .claims import Claim
 from .context import context_of
 from .exchanges import add_messages, continuation_of, is_kept, place_question, question_of
+from .lost_answers import find_lost, recover_lost
 from .recovery import OTHERS_SAVE_S, Recovery, recover_answer
 from .requests import StreamBody
 from .session_titles import save_titled
@@ -235,6 +236,7 @@ class Session:
                 part.chat, part.last_id, messages, part.stream_id, ending=ending, activate=activate
             )
             part.count += len(messages)
+            part.has_end = part.has_end or ending is not None
             try:
                 await self._conversations.save(self.id, part.chat)
             except ConversationConflictError:
@@ -267,7 +269,17 @@ class Session:
         return chat, node_id
 
     async def _recover(self, limit: int | None) -> Recovery:
-        return await recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
+        """Recover the answer to the last question, and those of lost producers elsewhere in the conversation."""
+
+        def recover_last() -> Awaitable[Recovery]:
+            return recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
+
+        recovery, lost = await asyncio.gather(recover_last(), find_lost(self.id, self._streams, self._live))
+        if not lost or self._streams is None:
+            return recovery
+        count = await recover_lost(self.id, self._conversations, self._streams, lost)
+        recovered = recovery.recovered or count > 0
+        return replace(await recover_last(), recovered=recovered) if count else recovery
 
 
 @dataclass(slots=True)
@@ -277,7 +289,7 @@ class AnswerPart:
     ``last_id`` is its last message (at first the question), ``stored_id`` the last one that a store has confirmed, and
     ``count`` how many there are. ``chat`` is what was saved last, or is still to be saved. ``is_again`` is whether the
     question had been asked before, and ``files`` are the question's. ``is_done`` is whether another process has stored
-    the end of the answer.
+    the end of the answer, and ``has_end`` whether the end is in ``chat``.
     """
 
     chat: ChatHistory
@@ -288,6 +300,7 @@ class AnswerPart:
     files: PendingFiles
     count: int = 0
     is_done: bool = False
+    has_end: bool = False
 
 
 class Turn:
@@ -311,6 +324,7 @@ class Turn:
         files: PendingFiles,
     ) -> None:
         self.stream_id = stream_id
+        self.question_id = question_id
         self.messages = messages
         self._session = session
         self._chat = chat
@@ -342,12 +356,17 @@ class Turn:
             self._saving = asyncio.create_task(self._save_rounds(answer), name="aibind rounds of a turn")
 
     async def finish(self, answer: Answer, end: StreamEnd) -> None:
-        """Store the answer: the whole of it, or as much as there was when it was stopped or failed."""
+        """Store the answer: the whole of it, or as much as there was when it was stopped or failed.
+
+        After a failure it may be called again, with the same answer.
+        """
         try:
             if self._saving is not None:
                 await asyncio.wait([self._saving])
             if not self._part.is_done and (self._part.count or is_kept(answer, end)):
                 rest = answer.messages()[self._part.count :]
+                if not rest and not self._part.has_end:
+                    rest = Answer().messages()  # rounds were stored that their stream lost
                 await self._session.save_messages(self._part, rest, answer.ending(end))
         finally:
             self.abandon()

@@ -17,8 +17,14 @@ MAX_PAGE_CHUNKS = 500
 MAX_SWEPT_STREAMS = 500
 """Streams that one statement removes, so that it stays within a database's time limit."""
 
-EXTRA_COLUMNS = ("session_id", "owner", "created_at", "request")
+EXTRA_COLUMNS = ("session_id", "owner", "created_at", "request", "question_id")
 """The columns of the status table that the JavaScript packages do not have, in the order of the migrations."""
+
+STOP_REQUESTED = -1
+"""The count of chunks of an active stream whose producer was asked to stop; it is counted when the stream ends."""
+
+WAITING = -1
+"""The count of chunks of a lost stream until its answer is in its conversation."""
 
 MAX_PARAMETER_CHARS = 250_000
 """Characters in one JSON parameter, unless a single chunk is longer: a value on D1 holds at most 2 MB, and a character
@@ -48,7 +54,8 @@ class StreamSql:
         )
         extra_values = "".join(f", {created_at if name == 'created_at' else '?'}" for name in extra)
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
-        is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active')"
+        # The count of an active stream of ours is 0, or STOP_REQUESTED: no statement and no column more.
+        is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active' AND total_chunks >= ?)"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
         insert = f"INSERT INTO {chunks} (id, seq, data) SELECT ?,"
         stored = f"coalesce((SELECT max(seq) FROM {chunks} WHERE id = s.id), 0)"
@@ -62,6 +69,21 @@ class StreamSql:
         self._append_one_at = f"{insert} ?, ? WHERE {is_active}{stored_at}"
         self._append_one = f"{insert} {next_seq}, ? WHERE {is_active} RETURNING seq"
         self._renew = f"UPDATE {status} SET expires_at = ? WHERE id = ? AND state = 'active' RETURNING id"
+        self._request_stop = (
+            f"UPDATE {status} SET total_chunks = {STOP_REQUESTED}"
+            f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at > ? RETURNING id"
+        )
+        has_session = "s.session_id IS NOT NULL" if self.extended else "0"
+        self._give_up = (
+            f"UPDATE {status} AS s SET state = 'error', error = ?,"
+            f" expires_at = CASE WHEN {has_session} THEN ? ELSE ? END,"
+            f" total_chunks = CASE WHEN {has_session} THEN {WAITING} ELSE {stored} END"
+            f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at <= ? RETURNING id"
+        )
+        self._settle = (
+            f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
+            f" WHERE id = ? AND state <> 'active' AND total_chunks < 0"
+        )
         self._finish = (
             f"UPDATE {status} SET state = ?, error = ?, expires_at = ?,"
             f" total_chunks = coalesce((SELECT max(seq) FROM {chunks} WHERE id = ?), 0)"
@@ -78,16 +100,22 @@ class StreamSql:
         )
         select_status = (
             f"SELECT s.id, s.state, s.error, s.expires_at{extra_of_s},"
-            f" CASE s.state WHEN 'active' THEN {stored} ELSE s.total_chunks END AS total_chunks FROM {status} s"
+            f" CASE WHEN s.state = 'active' OR s.total_chunks < 0 THEN {stored} ELSE s.total_chunks END"
+            f" AS total_chunks, s.total_chunks < 0 AS stop_requested FROM {status} s"
         )
         self._status = f"{select_status} WHERE s.id = ?"
+        self._lost = (
+            f"{select_status} WHERE s.session_id {{}} AND ((s.state = 'active' AND s.total_chunks <= 0"
+            f" AND s.expires_at <= ?) OR (s.state <> 'active' AND s.total_chunks < 0)) ORDER BY s.created_at, s.id"
+        )
         self._listed = f"{select_status} WHERE (s.state = 'active' OR s.expires_at > ?)"
         self._live = (
             f"SELECT id FROM {status} WHERE session_id = ? AND state = 'active' AND expires_at > ?"
             f" ORDER BY created_at, id"
         )
         self._silent = (
-            f"SELECT s.id, s.total_chunks, s.expires_at, {stored} AS stored FROM {status} s"
+            f"SELECT s.id, s.total_chunks, s.expires_at, {has_session} AS has_session, {stored} AS stored"
+            f" FROM {status} s"
             # Those of JavaScript last, which may have to stay: they must not keep others from being swept.
             f" WHERE s.state = 'active' AND s.expires_at <= ?"
             f" ORDER BY s.total_chunks > 0, s.expires_at LIMIT {MAX_SWEPT_STREAMS}"
@@ -139,6 +167,7 @@ class StreamSql:
         owner: str | None = None,
         created_at: int | None = None,
         request: str | None = None,
+        question_id: str | None = None,
     ) -> Statement:
         """Insert a stream. A constraint fails when the id is taken."""
         values: dict[str, tuple[SqliteValue, ...]] = {
@@ -146,6 +175,7 @@ class StreamSql:
             "owner": (owner,),
             "created_at": (created_at, session_id),
             "request": (request,),
+            "question_id": (question_id,),
         }
         return Statement(self._create, (stream_id, expires_at, *(v for name in self._extra for v in values[name])))
 
@@ -163,9 +193,12 @@ class StreamSql:
         args = (stream_id, request) if self.knows_requests else (stream_id,)
         return [Statement(sql, args) for sql in self._discard]
 
-    def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
+    def append(
+        self, stream_id: str, chunks: Sequence[str], first_seq: int | None, *, ending: bool = False
+    ) -> list[Statement]:
         """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.
 
+        Unless they come with the end (``ending``), none is inserted once the producer has been asked to stop.
         One parameter carries many chunks as a JSON array; a single chunk is passed as it is. A chunk that contains NUL
         is always passed singly, since SQLite's JSON ends a string there.
         """
@@ -178,7 +211,7 @@ class StreamSql:
             else:
                 sql = self._append if first_seq is None else self._append_at
                 value = json.dumps(run, ensure_ascii=False)
-            statements.append(Statement(sql, (stream_id, *place, value, stream_id)))
+            statements.append(Statement(sql, (stream_id, *place, value, stream_id, STOP_REQUESTED if ending else 0)))
             if first_seq is not None:
                 first_seq += len(run)
         return statements
@@ -190,6 +223,27 @@ class StreamSql:
     def finish(self, stream_id: str, state: TerminalState, error: str | None, expires_at: int) -> Statement:
         """End an active stream, returning its row."""
         return Statement(self._finish, (state, error, expires_at, stream_id, stream_id))
+
+    def request_stop(self, stream_id: str, now: int) -> Statement:
+        """Note that the producer of a live stream is to end it, returning its row. JavaScript producers do not look."""
+        return Statement(self._request_stop, (stream_id, now))
+
+    def give_up(self, stream_id: str, error: str, *, kept_until: int, expires_at: int, now: int) -> Statement:
+        """End an active stream whose lease has run out, returning its row. JavaScript producers have no lease.
+
+        A stream of a session is kept until ``kept_until``, or until it is settled.
+        """
+        return Statement(self._give_up, (error, kept_until, expires_at, stream_id, now))
+
+    def settle(self, stream_id: str, expires_at: int) -> Statement:
+        """Let a lost stream expire."""
+        return Statement(self._settle, (expires_at, stream_id))
+
+    def select_lost(self, session_id: str | None, now: int) -> Statement:
+        """Select the streams of a session (None: of all) that are lost and not settled, oldest first."""
+        if session_id is None:
+            return Statement(self._lost.format("IS NOT NULL"), (now,))
+        return Statement(self._lost.format("= ?"), (session_id, now))
 
     def keep(self, stream_id: str, expires_at: int, lease: int) -> Statement:
         """Do for a stream that JavaScript stopped what our end does, returning its row.

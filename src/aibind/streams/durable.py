@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
+from .._retry import retry
 from ..errors import StreamExistsError
 from .batch import EventBatch
 from .events import StreamEvent
@@ -20,6 +21,7 @@ from .response import HttpResponse
 from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
 from .sse_body import announced, encode_batch
+from .stopping import stop_elsewhere
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
@@ -28,8 +30,10 @@ __all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "PrepareHook", 
 KeepAlive: TypeAlias = Callable[[Awaitable[None]], object]
 """Called with the producer's task, so that the runtime keeps it running after its request."""
 
-EndHook: TypeAlias = Callable[[StreamEnd], Awaitable[None]]
-"""Called and awaited once, when the source has ended and is closed, before the end is delivered."""
+EndHook: TypeAlias = Callable[[StreamEnd, bool], Awaitable[None]]
+"""Called and awaited when the end is stored, before it is delivered: with how the stream ended in its store, and
+whether the store has every event that the source yielded. After a TransientError it is called again, for as long as a
+lease."""
 
 PrepareHook: TypeAlias = Callable[[], Awaitable[None]]
 """Called and awaited once, when the stream exists and before its source is started."""
@@ -38,6 +42,9 @@ EventHook: TypeAlias = Callable[[StreamEvent], object]
 """Called with each event as readers will receive it, before it is delivered."""
 
 HEARTBEAT_MS = 15_000
+
+NOT_KEPT = "The reply was ended elsewhere, and its last words are not kept"
+"""The error that readers see who were given more of a reply than its store has."""
 
 _T = TypeVar("_T")
 
@@ -77,6 +84,7 @@ class DurableStream:
         session_id: str | None = None,
         owner: str | None = None,
         request: str | None = None,
+        question_id: str | None = None,
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
@@ -92,8 +100,9 @@ class DurableStream:
         reply failed``.
 
         ``stream_id`` is random by default. ``session_id`` and ``owner`` say which conversation and which user the
-        stream belongs to; the store records them, and finds the live streams of a session. ``request`` is a mark of the
-        request that is answered, which the store records as well.
+        stream belongs to, and ``question_id`` which message it answers; the store records them, and finds the live
+        streams of a session and the lost ones. ``request`` is a mark of the request that is answered, which the store
+        records as well.
         The source is started while the store creates the stream. With ``prepare`` it is started after that, and after
         ``prepare`` has been awaited: of several calls with one ``stream_id``, one starts its source. When ``prepare``
         raises, the stream is removed again.
@@ -112,6 +121,7 @@ class DurableStream:
             session_id=session_id,
             owner=owner,
             request=request,
+            question_id=question_id,
             flush_interval_ms=flush_interval_ms,
         )
         stream = cls(store, stream_id, writer, heartbeat_ms, owner)
@@ -154,7 +164,11 @@ class DurableStream:
         await self.wait_closed()
 
     async def abort(self, message: str) -> None:
-        """Stop the source, and end the stream as ``error`` with a message for its readers."""
+        """Stop the source, and end the stream as ``error`` with a message for its readers.
+
+        From now on a store that does not answer is given 5 s.
+        """
+        self._writer.hurry()
         self._cut_short(StreamEnd("error", message))
         await self.wait_closed()
 
@@ -167,6 +181,20 @@ class DurableStream:
     def find(cls, store: StreamStore, stream_id: str) -> DurableStream | None:
         """Return the stream, if its producer runs in this process and writes to this very store object."""
         return _producers.get(store, {}).get(stream_id)
+
+    @classmethod
+    async def stop_by_id(cls, store: StreamStore, stream_id: str) -> StreamEnd:
+        """Stop a stream wherever its producer runs, and return how it ended.
+
+        A producer elsewhere is asked to, so that it stores what it has delivered. One that does not answer within a few
+        seconds is not waited for. Raises StreamNotFoundError when the stream is unknown or has expired.
+        """
+        producer = cls.find(store, stream_id)
+        if producer is not None:
+            await producer.stop()
+            if producer.end is not None:
+                return producer.end
+        return await stop_elsewhere(store, stream_id)
 
     @classmethod
     async def resume(
@@ -249,8 +277,7 @@ class DurableStream:
             finally:
                 self._pumping = False
                 await close_iterator(events)
-            end = await self._conclude(end, on_end)
-            self._writer.buffer.finish(end)
+            self._writer.buffer.finish(await self._conclude(end, on_end))
         finally:
             if self._writer.buffer.end is None:  # cancelled, and not for the first time
                 self._writer.abandon()
@@ -261,6 +288,8 @@ class DurableStream:
         """Move events from the source to the writer, until either of them ends."""
         if self._writer.halted is not None:  # before the source was started
             return self._writer.halted
+        if self._writer.stop_requested:
+            return StreamEnd("stopped")
         normalizer = EventNormalizer()
         try:
             async for item in events:
@@ -270,9 +299,12 @@ class DurableStream:
                     raise wrong_item(item)
                 event = normalizer.clean(StreamEvent("", item) if isinstance(item, str) else item)
                 if event is not None:
+                    if not self._writer.is_open:
+                        await self._writer.wait_open()  # so that what the hook is given is also written
                     if on_event is not None:
                         on_event(event)
                     await self._writer.write(event)
+            await self._writer.wait_open()
             for event in normalizer.flush():
                 if on_event is not None:
                     on_event(event)
@@ -294,16 +326,22 @@ class DurableStream:
         return end
 
     async def _conclude(self, end: StreamEnd, on_end: EndHook | None) -> StreamEnd:
-        """Store the end and run the hook side by side; return how the stream really ended."""
-        end = self._writer.halted or end
-        if on_end is None:
-            return await self._writer.end(end)
-        actual, failure = await asyncio.gather(self._writer.end(end), on_end(end), return_exceptions=True)
-        if failure is not None:
-            logger.error("The end hook of stream %s failed", self.id, exc_info=failure)
-        if isinstance(actual, BaseException):
-            raise actual
-        return actual
+        """Store the end, run the hook with how the stream really ended, and return what its followers are told."""
+        end = await self._writer.end(self._writer.halted or end)
+        if on_end is not None:
+            await self._run_hook(on_end, end)
+        buffer = self._writer.buffer
+        was_delivered = buffer.has_unsaved and not buffer.store_first
+        # Who stops a stream at once, wants no more of it; any other end would be taken for that of the whole text.
+        return StreamEnd("error", NOT_KEPT) if was_delivered and end.state == "done" else end
+
+    async def _run_hook(self, on_end: EndHook, end: StreamEnd) -> None:
+        is_whole = self._writer.is_whole
+        patience_s = self._store.lease_ms / 1000
+        try:
+            await retry(lambda: on_end(end, is_whole), patience_s=patience_s, may_repeat=self._writer.may_retry)
+        except Exception:
+            logger.exception("The end hook of stream %s failed", self.id)
 
 
 async def follow(

@@ -9,6 +9,7 @@ from itertools import islice
 from .._time import now_ms, sleep
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
 from .base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
+from .leases import MAX_WAIT_MS
 from .store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
@@ -23,7 +24,10 @@ class _Stream:
     owner: str | None
     created_at: int
     request: str | None = None
+    question_id: str | None = None
     end: StreamEnd | None = None
+    stop_requested: bool = False
+    is_waiting: bool = False  # for its answer to be stored
     chunks: list[str] = field(default_factory=list[str])
 
     @property
@@ -38,6 +42,8 @@ class _Stream:
             self.owner,
             self.created_at,
             self.request,
+            end is None and self.stop_requested,
+            self.question_id,
         )
 
     @property
@@ -68,6 +74,7 @@ class MemoryStreamStore(BaseStreamStore):
         session_id: str | None = None,
         owner: str | None = None,
         request: str | None = None,
+        question_id: str | None = None,
     ) -> None:
         """Begin a stream."""
         there = self._streams.get(stream_id)
@@ -76,7 +83,7 @@ class MemoryStreamStore(BaseStreamStore):
                 raise StreamExistsError(stream_id)
             del self._streams[stream_id]  # replacing it would keep its place in the order of creation
         now = now_ms()
-        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now, request)
+        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now, request, question_id)
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -85,6 +92,8 @@ class MemoryStreamStore(BaseStreamStore):
         stream = self._get(stream_id)
         if stream.end is not None:
             raise StreamNotActiveError(stream_id, stream.end.state)
+        if stream.stop_requested and chunks:
+            raise StreamNotActiveError(stream_id, "stopping")
         seqs = self._append(stream_id, stream, chunks, first_seq)
         if renew:
             stream.expires_at = now_ms() + self._lease_ms
@@ -112,6 +121,42 @@ class MemoryStreamStore(BaseStreamStore):
         stream.expires_at = now_ms() + self._ttl_ms
         self.wake_readers(stream_id)
         return end
+
+    async def request_stop(self, stream_id: str) -> StreamEnd | None:
+        """Ask the producer of a stream to end it as ``stopped``; stop it when its lease has run out."""
+        stream = self._get(stream_id)
+        if stream.end is None and stream.expires_at > now_ms():
+            stream.stop_requested = True
+            return None
+        return await self.finish(stream_id, StreamEnd("stopped"))
+
+    async def give_up(self, stream_id: str) -> StreamEnd | None:
+        """End a stream whose lease has run out as lost; one of a session is kept until it is settled."""
+        stream = self._get(stream_id)
+        was_active = stream.end is None
+        end = await super().give_up(stream_id)
+        if was_active and end is not None and stream.session_id is not None:
+            stream.is_waiting = True
+            stream.expires_at = now_ms() + max(self._ttl_ms, MAX_WAIT_MS)
+        return end
+
+    async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
+        """Return the streams of a session (None: of all) whose producer is lost, oldest first."""
+        now = now_ms()
+        return [
+            StreamInfo(stream_id, stream.status)
+            for stream_id, stream in self._streams.items()
+            if stream.session_id is not None
+            and session_id in (None, stream.session_id)
+            and (stream.is_waiting or (stream.end is None and stream.expires_at <= now))
+        ]
+
+    async def settle(self, stream_id: str) -> None:
+        """Let a lost stream expire, since its answer is stored."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.is_waiting:
+            stream.is_waiting = False
+            stream.expires_at = now_ms() + self._ttl_ms
 
     async def live_streams(self, session_id: str) -> Sequence[str]:
         """Return the ids of a session's streams that are active and whose lease has not run out, oldest first."""
@@ -156,7 +201,8 @@ class MemoryStreamStore(BaseStreamStore):
     async def cleanup(self) -> int:
         """Remove streams that have expired, and return how many.
 
-        An abandoned stream is removed a tenth of a lease later, unless it makes progress until then.
+        An abandoned stream is removed a tenth of a lease later, unless it makes progress until then; one of a session
+        is given up instead.
         """
         expired = {
             stream_id: len(stream.chunks)
@@ -168,7 +214,11 @@ class MemoryStreamStore(BaseStreamStore):
         removed = 0
         for stream_id, count in expired.items():
             stream = self._streams.get(stream_id)
-            if stream and stream.expires_at <= now_ms() and len(stream.chunks) == count:
+            if stream is None or stream.expires_at > now_ms() or len(stream.chunks) != count:
+                continue
+            if stream.end is None and stream.session_id is not None:
+                await self.give_up(stream_id)  # its conversation waits for it
+            else:
                 del self._streams[stream_id]
                 self.wake_readers(stream_id)
                 removed += 1

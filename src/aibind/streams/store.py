@@ -48,7 +48,8 @@ class StreamStatus:
     ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
     once the stream has ended, it is the end of its time to live. ``session_id`` and ``owner`` are those that it was
     created with, and ``created_at`` is when, in milliseconds since the epoch. ``request`` is a mark of the request that
-    it answers. Each is None where it is not known.
+    it answers, and ``question_id`` the message that it answers. Each is None where it is not known. ``stop_requested``
+    is whether the producer of an active stream has been asked to end it.
     """
 
     state: StreamState
@@ -59,6 +60,8 @@ class StreamStatus:
     owner: str | None = None
     created_at: int | None = None
     request: str | None = None
+    stop_requested: bool = False
+    question_id: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -162,12 +165,13 @@ class StreamStore(Protocol):
         session_id: str | None = None,
         owner: str | None = None,
         request: str | None = None,
+        question_id: str | None = None,
     ) -> None:
         """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
 
-        ``session_id`` is the conversation that it belongs to, ``owner`` the user, and ``request`` any text that tells
-        the request that it answers from others; they are recorded with the time. The id of a stream that has expired is
-        free.
+        ``session_id`` is the conversation that it belongs to, ``owner`` the user, ``request`` any text that tells the
+        request that it answers from others, and ``question_id`` the message of the conversation that it answers; they
+        are recorded with the time. The id of a stream that has expired is free.
         """
         ...
 
@@ -222,7 +226,38 @@ class StreamStore(Protocol):
         ...
 
     async def stop(self, stream_id: str) -> None:
-        """End a stream as ``stopped``. Its producer notices at its next write or renewal."""
+        """End a stream as ``stopped``, at once. Its producer notices at its next write or renewal.
+
+        What the producer has delivered and not stored by then is lost; after ``request_stop`` it is stored.
+        """
+        ...
+
+    async def request_stop(self, stream_id: str) -> StreamEnd | None:
+        """Ask the producer of a stream to end it as ``stopped``, and return how it has ended; None: not yet.
+
+        The producer stores what it has delivered, and the end with it. Until then ``append_many`` stores no chunks and
+        raises StreamNotActiveError, and ``finish`` works as before. A stream whose lease has run out, or whose producer
+        cannot be asked, is stopped at once.
+        """
+        ...
+
+    async def give_up(self, stream_id: str) -> StreamEnd | None:
+        """End a stream whose producer is lost as ``error``: ``producer lost``; return how it has ended.
+
+        Nothing changes, and None is returned, when the lease has not run out. The end is final: a producer that
+        is alive after all can write nothing more. A stream of a session is kept until ``settle``.
+        """
+        ...
+
+    async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
+        """Return the streams of a session (None: of all) whose producer is lost and that wait for ``settle``.
+
+        Oldest first; those whose lease has run out are among them. A store that does not record sessions returns none.
+        """
+        ...
+
+    async def settle(self, stream_id: str) -> None:
+        """Note that the answer of a lost stream is in its conversation, so that the stream may expire."""
         ...
 
     async def complete(self, stream_id: str) -> None:
@@ -238,8 +273,8 @@ class StreamStore(Protocol):
     ) -> StreamEnd:
         """Store a stream's last chunks and its end in one transaction, and return how it really ended.
 
-        When it had ended before, nothing is stored and the earlier end is returned, so a call may be repeated.
-        ``first_seq`` is as in ``append_many``.
+        When it had ended before, nothing is stored and the earlier end is returned, so a call may be repeated. When
+        this call has ended it, that is ``end`` itself. ``first_seq`` is as in ``append_many``.
         """
         ...
 
@@ -254,6 +289,7 @@ class StreamStore(Protocol):
     async def cleanup(self) -> int:
         """Remove streams that have expired, ended or abandoned, and return how many.
 
-        The producer of an active stream gets a tenth of a lease to show progress first.
+        The producer of an active stream gets a tenth of a lease to show progress first. An abandoned stream of a
+        session is given up and kept: see ``give_up``.
         """
         ...
