@@ -367,3 +367,46 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="NoSuchModel"):
         aibind.models.NoSuchModel  # noqa: B018 - the access is the test
+
+
+TWICE = {"$ref": "#"}
+LARGE_SCHEMAS: dict[str, Any] = {
+    "two references to itself": {"properties": {"a": TWICE, "b": TWICE}, "required": ["a", "b"]},
+    "a list of itself": {"items": TWICE, "minItems": 9},
+    "a long list": {"type": "array", "minItems": 10**9},
+    "a long text": {"type": "string", "minLength": 10**9},
+    "many names": {"type": "object", "required": [f"n{number}" for number in range(100_000)]},
+    "many choices": {"anyOf": [{"type": "null"}] * 100_000},
+    "a long reference": {"$ref": "#" + "/a" * 1_000_000},
+    "steps that are too small": {"type": "number", "minimum": 1, "multipleOf": 5e-324},
+    "numbers that are too large": {"type": "integer", "minimum": 10**4000},
+}
+
+
+@pytest.mark.parametrize("schema", LARGE_SCHEMAS.values(), ids=LARGE_SCHEMAS)
+async def test_a_schema_that_would_take_too_long_is_a_model_error(schema: Any) -> None:
+    request = ModelRequest([{"role": "user", "content": "go"}], json_schema=schema)
+    with pytest.raises(ModelError, match="cannot make sense of this JSON Schema"):
+        await collect(FAST, request)
+
+
+async def test_a_schema_that_may_end_does() -> None:
+    node = {"type": "object", "properties": {name: {"$ref": "#"} for name in "abcdefgh"}, "required": []}
+    assert json.dumps(await structured(node)).count("{") < 10_000
+    assert await structured({"allOf": [TWICE, TWICE], "required": ["a"], "properties": {"a": TWICE, "b": TWICE}})
+    deep: Any = {"type": "string"}
+    for _ in range(500):
+        deep = {"type": "array", "items": deep}
+    assert isinstance(await structured(deep), list)
+
+
+async def test_a_long_conversation_is_counted_without_reading_all_of_it() -> None:
+    usage = usage_of(await collect(FAST, ask("/short " + "word " * 200_000)))
+    assert 200_000 < usage.input_tokens < 300_000
+
+
+async def test_a_long_reply_is_made_up_as_it_is_read() -> None:
+    reply = FAST.stream(ask("/long 100000"))
+    tokens = [await anext(reply) for _ in range(50)]
+    await reply.aclose()
+    assert len(tokens) == 50

@@ -11,8 +11,17 @@ from .tokens import Dice
 
 __all__ = ["example_value"]
 
-_MAX_DEPTH = 6
+_MAX_DEPTH = 4
 """The depth below which optional properties and list items are left out, so that a schema may refer to itself."""
+
+_MAX_OPTIONAL = 1000
+"""The number of values after which optional properties and list items are left out."""
+
+_MAX_WORK = 60_000
+"""The limit of what one example may cost: about one unit for each key, list item and 16 characters that are visited.
+
+A schema of 80 bytes that refers to itself twice would otherwise be expanded without end.
+"""
 
 _FORMATS = {
     "date": "2025-03-14",
@@ -34,7 +43,8 @@ def example_value(schema: Mapping[str, Any], dice: Dice, words: Sequence[str]) -
 
     It honours ``type``, ``properties``, ``required``, ``items``, ``prefixItems``, ``enum``, ``const``, ``anyOf``,
     ``oneOf``, ``allOf``, local ``$ref``, the common formats, and the bounds of numbers, texts and lists, and ignores
-    ``pattern``, ``not`` and conditions. For an empty schema the value is an object.
+    ``pattern``, ``not`` and conditions. For an empty schema the value is an object. Raises ValueError for a schema
+    whose values are too many, or too long, to be made in a few milliseconds.
     """
     if not schema:
         schema = {"type": "object", "properties": {"answer": {"type": "string"}, "words": {"type": "integer"}}}
@@ -46,18 +56,22 @@ class _Maker:
         self._root = root
         self._dice = dice
         self._words = words
+        self._made = 0
+        self._work_left = _MAX_WORK
 
     def value(self, schema: Any, name: str, depth: int) -> Any:
         if (
-            not is_object(schema) or depth > 4 * _MAX_DEPTH
+            not is_object(schema) or depth > 6 * _MAX_DEPTH
         ):  # true, which anything fits, or too deep for anything to fit
             return None
+        self._made += 1
+        self._spend(8)
         schema = self._resolve(schema)
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
             return self._dice.pick(schema["enum"])
-        kind = _kind(schema, depth)
+        kind = _kind(schema, self._is_terse(depth))
         if kind == "object":
             return self._object(schema, depth)
         if kind == "array":
@@ -70,24 +84,39 @@ class _Maker:
             return self._dice.below(2) == 0
         return None
 
+    def _spend(self, work: int) -> None:
+        self._work_left -= work
+        if self._work_left < 0:
+            raise ValueError(
+                "its values are too many or too long: make it smaller, or let it refer to itself less often"
+            )
+
+    def _is_terse(self, depth: int) -> bool:
+        """Whether to leave out what is optional, so that the value comes to an end."""
+        return depth >= _MAX_DEPTH or self._made > _MAX_OPTIONAL
+
     def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a schema with its references and choices merged in; what stands beside them counts too."""
         for _ in range(32):  # a reference may refer to itself
+            self._spend(len(schema))
             merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf", "anyOf", "oneOf")}
             others: list[Mapping[str, Any]] = list(schema.get("allOf", ()))
             if "$ref" in schema:
                 others.append(self._target(schema["$ref"]))
             choices = schema.get("anyOf") or schema.get("oneOf")
             if choices:  # a value shows more than null
+                self._spend(len(choices))
                 others.append(next((choice for choice in choices if choice.get("type") != "null"), choices[0]))
             if not others:
                 return schema
             for other in others:
+                self._spend(_size(merged) + _size(other))
                 merged = _merge(merged, other)
             schema = merged
         return {}
 
     def _target(self, reference: str) -> Mapping[str, Any]:
+        self._spend(len(reference) // 16)
         found: Any = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
             key = step.replace("~1", "/").replace("~0", "~")
@@ -97,10 +126,12 @@ class _Maker:
     def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         required: Sequence[str] = schema.get("required", ())
         properties: Mapping[str, Any] = schema.get("properties", {})
+        self._spend(len(properties) + len(required))
+        needed = frozenset(required)
         made = {
             name: self.value(property_schema, name, depth + 1)
             for name, property_schema in properties.items()
-            if depth < _MAX_DEPTH or name in required
+            if name in needed or not self._is_terse(depth)
         }
         return made | {name: self._text(3) for name in required if name not in made}
 
@@ -109,8 +140,9 @@ class _Maker:
         items = schema.get("items", {"type": "string"})
         min_items = schema.get("minItems", 0)
         count = min_items
-        if depth < _MAX_DEPTH:
+        if not self._is_terse(depth):
             count = max(min_items, min(schema.get("maxItems", 3), 2 + self._dice.below(2)))
+        self._spend(max(count, 0) + len(first))
         made = [self.value(item, name, depth + 1) for item in first]
         if items is not False:
             made += [self.value(items, name, depth + 1) for _ in range(count - len(made))]
@@ -120,6 +152,7 @@ class _Maker:
         if schema.get("format") in _FORMATS:
             return _FORMATS[schema["format"]]
         text = self._text(2 + self._dice.below(3) if name in ("name", "title", "id", "label") else 5)
+        self._spend(max(schema.get("minLength", 0), 0) // 16)
         while len(text) < schema.get("minLength", 0):
             text += " " + self._text(5)
         return text[: schema.get("maxLength", 200)]
@@ -144,10 +177,10 @@ class _Maker:
         return " ".join(self._words[(start + step) % len(self._words)] for step in range(count))
 
 
-def _kind(schema: Mapping[str, Any], depth: int) -> str:
+def _kind(schema: Mapping[str, Any], is_terse: bool) -> str:
     kind = schema.get("type")
     if is_list(kind):
-        if "null" in kind and depth >= _MAX_DEPTH:
+        if "null" in kind and is_terse:
             return "null"
         return next((str(name) for name in kind if name != "null"), "null")
     if isinstance(kind, str):
@@ -157,6 +190,10 @@ def _kind(schema: Mapping[str, Any], depth: int) -> str:
     if "items" in schema or "prefixItems" in schema:
         return "array"
     return "string"
+
+
+def _size(schema: Mapping[str, Any]) -> int:
+    return len(schema) + sum(len(schema.get(key) or ()) for key in ("properties", "$defs", "required"))
 
 
 def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

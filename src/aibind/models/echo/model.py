@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from ..._json import is_list, is_object
@@ -23,6 +24,18 @@ _WANTS_TITLE = re.compile(
 )
 _WANTS_SUMMARY = re.compile(r"\bsummar(?:y|i[sz]e)\b|\bcondense\b", re.IGNORECASE)
 _WANTS_MORE = re.compile(r"\bcomplete what\b|\b(?:words|text) that comes? next\b", re.IGNORECASE)
+_MAX_SYSTEM_CHARS = 4_000
+"""The limit of the characters of a system prompt that are looked at for what it asks."""
+
+_MAX_TRANSCRIPT_CHARS = 256 * 1024
+"""The limit of the characters of a conversation, sent as one text, that are looked at for questions."""
+
+_MAX_COUNTED_CHARS = 64 * 1024
+"""The limit of the characters whose tokens are counted one by one; beyond it usage is an estimate."""
+
+_MAX_SEED_CHARS = 4_000
+"""The limit of the characters of one message that decide which reply is made up."""
+
 _SAID = re.compile(r"^user: (.+)$", re.MULTILINE)  # in a conversation that is sent as one text
 
 
@@ -79,7 +92,7 @@ class EchoModel:
         yield Usage(input_tokens=_tokens_in(request), output_tokens=written)
 
 
-def _plan(request: ModelRequest, dice: Dice) -> list[TextDelta | ReasoningDelta | ToolCall | ModelError]:
+def _plan(request: ModelRequest, dice: Dice) -> Iterable[TextDelta | ReasoningDelta | ToolCall | ModelError]:
     """Return the whole reply: texts that are not split into tokens yet, calls, and perhaps an error at the end."""
     talk = _talk(request.messages)
     if request.json_schema is not None:
@@ -97,20 +110,25 @@ def _plan(request: ModelRequest, dice: Dice) -> list[TextDelta | ReasoningDelta 
     if name == "short":
         return [TextDelta(short_reply(talk, dice))]
     if name == "think":
-        return [ReasoningDelta(thoughts(talk, dice)), TextDelta(compose(talk, dice))]
+        return [ReasoningDelta(thoughts(talk, dice)), *_composed(talk, dice)]
     if name == "tools":
         call = _tool_call(request.tools, talk, dice)
         return [TextDelta(f"I will ask the tool `{call.name}` about **{talk.topic}**."), call]
     if name == "fail":
-        whole = compose(talk, dice)
+        whole = "".join(compose(talk, dice))
         error = ModelError("The offline model failed, since the prompt asked for it with /fail", code="echo_failure")
         return [TextDelta(whole[: len(whole) // 2]), error]
-    return [TextDelta(compose(talk, dice, min(int(number or 1000), 100_000) if name == "long" else 0))]
+    return _composed(talk, dice, min(int(number or 1000), 100_000) if name == "long" else 0)
+
+
+def _composed(talk: Talk, dice: Dice, min_tokens: int = 0) -> Iterator[TextDelta]:
+    return map(TextDelta, compose(talk, dice, min_tokens))
 
 
 def _task(system: str, talk: Talk, dice: Dice) -> str:
     """Return the title, summary or continuation that the system prompt asks for; empty when it asks for none."""
-    prompts = _SAID.findall(talk.prompt) or [*talk.earlier_prompts, talk.prompt]
+    system = system[:_MAX_SYSTEM_CHARS]
+    prompts = _SAID.findall(talk.prompt[:_MAX_TRANSCRIPT_CHARS]) or [*talk.earlier_prompts, talk.prompt]
     if _WANTS_TITLE.search(system):
         return title_of(prompts[0])
     if _WANTS_SUMMARY.search(system):
@@ -130,7 +148,7 @@ def _tool_call(tools: Sequence[Mapping[str, Any]], talk: Talk, dice: Dice) -> To
 def _json_text(schema: Mapping[str, Any], talk: Talk, dice: Dice) -> str:
     try:
         return json.dumps(example_value(schema, dice, talk.words), ensure_ascii=False)
-    except (AttributeError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
         raise ModelError(f"The offline model cannot make sense of this JSON Schema: {error}") from error
 
 
@@ -155,10 +173,36 @@ def _text_of(message: Message) -> str:
 
 
 def _tokens_in(request: ModelRequest) -> int:
-    texts = [request.system or "", *map(_text_of, request.messages)]
-    return sum(len(split_tokens(text)) for text in texts)
+    """Return how many tokens the request has; past its first 64 Ki characters four of them count as one."""
+    left = _MAX_COUNTED_CHARS
+    tokens = 0
+    for text in [request.system or "", *map(_text_of, request.messages)]:
+        tokens += (len(split_tokens(text[:left])) if left else 0) + max(0, len(text) - left) // 4
+        left = max(0, left - len(text))
+    return tokens
 
 
 def _seed(request: ModelRequest, call: int) -> str:
-    turns = [(message.get("role"), _text_of(message)) for message in request.messages]
-    return json.dumps([turns, request.system, call, words_of(str(request.json_schema))])
+    turns = [(message.get("role"), _text_of(message)[:_MAX_SEED_CHARS]) for message in request.messages[-1000:]]
+    system = request.system and request.system[:_MAX_SEED_CHARS]
+    return json.dumps([turns, system, call, _names_in(request.json_schema)])
+
+
+def _names_in(schema: Mapping[str, Any] | None) -> list[str]:
+    """Return the first names and texts in a schema, which may be nested deeper than Python may recurse."""
+    if schema is None:
+        return ["None"]
+    found: list[str] = []
+    waiting: list[Any] = [schema]
+    for _ in range(500):
+        if not waiting:
+            break
+        value = waiting.pop()
+        if is_object(value):
+            found += [str(name)[:100] for name in islice(value, 100)]
+            waiting += islice(value.values(), 100)
+        elif is_list(value):
+            waiting += value[:100]
+        else:
+            found.append(value[:100] if isinstance(value, str) else type(value).__name__)
+    return found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .tokens import Dice, split_tokens
 
 __all__ = ["HELP", "Talk", "compose", "continuation", "short_reply", "summary_of", "thoughts", "title_of", "words_of"]
+
+_MAX_WORD_CHARS = 16 * 1024
+"""The limit of the characters that are looked at for words: a reply refers to few, and its loop must not wait long."""
 
 HELP = """\
 I am the offline model: I need no key and no network, and what I say is made up on this machine. I can do tricks:
@@ -44,8 +47,8 @@ class Talk:
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of ``text``, without punctuation."""
-    return re.findall(r"\w+(?:['’-]\w+)*", text)
+    """Return the words of ``text``, without punctuation: those in its first 16 Ki characters."""
+    return re.findall(r"\w+(?:['’-]\w+)*", text[:_MAX_WORD_CHARS])
 
 
 def title_of(text: str, max_words: int = 6) -> str:
@@ -81,19 +84,25 @@ def thoughts(talk: Talk, dice: Dice) -> str:
     )
 
 
-def compose(talk: Talk, dice: Dice, min_tokens: int = 0) -> str:
-    """Return a reply of about 150 to 400 tokens, or of at least ``min_tokens``, in whole blocks of Markdown."""
-    blocks = [_opening(talk, dice)]
-    blocks += [section(talk, dice) for section in dice.sample(_SECTIONS, 2 + dice.below(2))]
+def compose(talk: Talk, dice: Dice, min_tokens: int = 0) -> Iterator[str]:
+    """Yield a reply of about 150 to 400 tokens, or of at least ``min_tokens``, in whole blocks of Markdown.
+
+    A long reply is made up as it is read.
+    """
+    first = [_opening(talk, dice), *(section(talk, dice) for section in dice.sample(_SECTIONS, 2 + dice.below(2)))]
     closing = dice.pick(_CLOSINGS)
-    tokens = sum(len(split_tokens(block)) + 1 for block in [*blocks, closing])
+    tokens = sum(len(split_tokens(block)) + 1 for block in [*first, closing])
+    for block in first:
+        yield block
+        yield "\n\n"
     chapters = 0
     while tokens < min_tokens:
         chapters += 1
         more = f"### Chapter {chapters}\n\n{_prose(talk, dice, 2 + dice.below(3))}\n\n{_prose(talk, dice, 4)}"
         tokens += len(split_tokens(more)) + 1
-        blocks.append(more)
-    return "\n\n".join([*blocks, closing])
+        yield more
+        yield "\n\n"
+    yield closing
 
 
 # --- the parts of a reply --------------------------------------------------------------------------------------------
