@@ -19,10 +19,10 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # Inline styles stay forbidden: a script sets the few that formulas need, one by one. Only DOMPurify, whose policy is
-# named here, turns HTML into elements.
+# named here, turns HTML into elements; "aibind" is the policy that allows the page's one worker.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types dompurify"
+    "require-trusted-types-for 'script'; trusted-types dompurify aibind"
 )
 
 _HEADERS = [

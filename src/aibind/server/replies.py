@@ -192,7 +192,7 @@ class DurableReplies:
         self._producing.add(stream)
         return stream
 
-    async def _read_answer(self, turn: Turn, produced: Answer) -> Answer:
+    async def _read_answer(self, turn: Turn | WaitingTurn, produced: Answer) -> Answer:
         """Return the answer as its stream holds it; all that was produced when the stream is no longer there."""
         assert turn.stream_id is not None
         try:

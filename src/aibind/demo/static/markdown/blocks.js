@@ -1,6 +1,6 @@
 // One block of a text, as elements.
 import { el } from "../dom.js";
-import { codeHtml, colourable, colours } from "./code.js";
+import { codeHtml, colours } from "./code.js";
 import { closingLine, codeBetween, openingFence } from "./fences.js";
 import { codeBox, furnish } from "./furnish.js";
 import { parser } from "./parser.js";
@@ -93,8 +93,8 @@ export function codeElement(language, code) {
   return codeBox(pre);
 }
 
-/** Show code in an element, in colours as far as there are any. */
+/** Show code in an element, in colours as far as they are known. */
 export function fillCode(element, language, code) {
-  const [coloured, plain] = colourable(code, language);
-  element.replaceChildren(sanitise(colours(coloured, language)), plain);
+  const [coloured, plain] = colours(code, language);
+  element.replaceChildren(...(coloured ? [sanitise(coloured)] : []), plain);
 }

@@ -1,26 +1,28 @@
-// Code with its colours, by highlight.js.
-import hljs from "../vendor/highlight.js/highlight.js";
+// Code as HTML, with the colours that are known so far.
+import { knownColours, wantsColours } from "./colours.js";
 import { MAX_COLOURED_CHARS } from "./limits.js";
 
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escape = (text) => text.replace(/[&<>"]/g, (character) => ESCAPES[character]);
 
-/** Split code in what gets colours and what does not: whole lines, at the beginning, where the language is known. */
-export function colourable(code, language) {
-  if (!hljs.getLanguage(language)) {
-    return ["", code];
-  }
-  const end = code.length <= MAX_COLOURED_CHARS ? code.length : code.lastIndexOf("\n", MAX_COLOURED_CHARS - 1) + 1;
-  return [code.slice(0, end), code.slice(end)];
+/** Return the part of some code that may get colours: whole lines, at the beginning. */
+export function colourable(code) {
+  return code.length <= MAX_COLOURED_CHARS ? code : code.slice(0, code.lastIndexOf("\n", MAX_COLOURED_CHARS - 1) + 1);
 }
 
-/** Return code as HTML in colours; the language must be known. */
+/** Whether some code may get colours that it does not have yet. */
+export function isUncoloured(code, language) {
+  return wantsColours(colourable(code), language);
+}
+
+/** Split code into HTML in colours, as far as they are known, and the rest as it is. */
 export function colours(code, language) {
-  return code && hljs.highlight(code, { language, ignoreIllegals: true }).value;
+  const { html, length } = knownColours(colourable(code), language);
+  return [html, code.slice(length)];
 }
 
 /** Return a block of code as HTML. */
 export function codeHtml(code, language) {
-  const [coloured, plain] = colourable(code, language);
-  return `<pre data-language="${escape(language)}"><code>${colours(coloured, language)}${escape(plain)}</code></pre>\n`;
+  const [coloured, plain] = colours(code, language);
+  return `<pre data-language="${escape(language)}"><code>${coloured}${escape(plain)}</code></pre>\n`;
 }

@@ -16,6 +16,12 @@ export const MAX_ADDED_CELLS = 256;
 /** Characters of a block of code that get colours; the rest of it stays in one colour. */
 export const MAX_COLOURED_CHARS = 16 * 1024;
 
+/** Milliseconds for the colours of one block of code, in the worker that finds them. */
+export const MAX_COLOUR_MS = 1_000;
+
+/** Pieces of code whose colours are kept: a text that grows is rendered many times. */
+export const MAX_KNOWN_COLOURS = 100;
+
 /** Links from a footnote back to the places that refer to it. */
 export const MAX_NOTE_BACKS = 10;
 

@@ -86,7 +86,8 @@ export class Splitter {
       ends.push(text.length);
     }
     if (ends.length) {
-      ends.forEach((end, index) => this.#take("markdown", end - (ends[index - 1] ?? 0)));
+      ends.forEach((end, index) => this.#keep("markdown", text.slice(ends[index - 1] ?? 0, end)));
+      this.#drop(ends.at(-1)); // once: to cut a long text for each of thousands of blocks takes seconds
       return true;
     }
     if (isLarge) {
@@ -97,10 +98,18 @@ export class Splitter {
   }
 
   #take(kind, length) {
-    const source = this.#open.slice(0, length).replace(BLANK, "");
+    this.#keep(kind, this.#open.slice(0, length));
+    this.#drop(length);
+  }
+
+  #drop(length) {
     this.#open = this.#open.slice(length);
     this.#fence = undefined;
     this.#scanned = 0;
+  }
+
+  #keep(kind, text) {
+    const source = text.replace(BLANK, "");
     if (/[^ \t\n]/.test(source)) {
       this.#ready.push({ kind: kind === "markdown" && openingFence(source) ? "code" : kind, source });
     }

@@ -2,9 +2,9 @@
 // rendered at most once a frame, and less often when that takes long.
 import { el } from "../dom.js";
 import { codeElement, fillCode, renderAll } from "./blocks.js";
-import { MAX_COLOURED_CHARS } from "./limits.js";
 import { codeBetween } from "./fences.js";
-import { colourable } from "./code.js";
+import { colourable, isUncoloured } from "./code.js";
+import { findColours } from "./colours.js";
 import { Definitions } from "./definitions.js";
 import { Notes } from "./notes.js";
 import { patch } from "./patch.js";
@@ -45,6 +45,7 @@ export class MarkdownView {
   #tail = el("span", { class: "tail" });
   #timer = null;
   #due = 0;
+  #colouring = new Set(); // elements of code whose colours are being found
   #state = "growing"; // then "ending", "ended" or "closed"
 
   /** Show a text in `container`; `onChange()` is called whenever more of it is shown. */
@@ -59,7 +60,7 @@ export class MarkdownView {
 
   /** Whether all of a text that has ended is shown. */
   get isComplete() {
-    return this.#state === "ended";
+    return this.#state === "ended" && !this.#colouring.size;
   }
 
   /** Take some more text. */
@@ -122,6 +123,7 @@ export class MarkdownView {
     } else {
       this.#showOpen();
     }
+    this.#findColours(this.#open.nodes);
     this.#notes.update([...this.#blocks.filter(({ refs }) => refs.length), this.#open], (label) => this.#note(label));
     if (this.#state === "growing") {
       this.#showTail();
@@ -151,6 +153,7 @@ export class MarkdownView {
     this.#open = { refs: [], notes: [], nodes: [] };
     this.#code = null;
     this.#blocks.push(block);
+    this.#findColours(block.nodes);
     return this.#definitions.keep(block);
   }
 
@@ -159,6 +162,7 @@ export class MarkdownView {
     const [{ fragment, ...rendered }] = renderAll([block.piece], this.#definitions);
     const last = block.nodes.at(-1);
     Object.assign(block, rendered, { nodes: patch(this.#container, block.nodes, fragment, last ? last.nextSibling : this.#notes.list) });
+    this.#findColours(block.nodes);
     this.#definitions.replaceNotes(before, block.notes);
     this.#definitions.keep(block);
   }
@@ -185,14 +189,42 @@ export class MarkdownView {
     }
     const { place, shown } = this.#code;
     this.#code.shown = code;
-    if (colourable(code, language)[0] && shown.length < MAX_COLOURED_CHARS) {
-      const fresh = document.createElement("code");
-      fillCode(fresh, language, code);
-      patch(place, [...place.childNodes], fresh, null);
-    } else if (place.lastChild?.nodeType === Node.TEXT_NODE) {
+    if (place.lastChild?.nodeType === Node.TEXT_NODE) {
       place.lastChild.appendData(code.slice(shown.length));
     } else {
       place.append(code.slice(shown.length));
+    }
+  }
+
+  // --- colours: they come later, from a worker ---
+
+  #findColours(nodes) {
+    for (const node of nodes) {
+      if (node.nodeType === Node.ELEMENT_NODE) {
+        node.querySelectorAll("pre[data-language] > code").forEach((place) => this.#colour(place));
+      }
+    }
+  }
+
+  async #colour(place) {
+    const { language } = place.parentElement.dataset;
+    const code = place.textContent;
+    if (this.#colouring.has(place) || !isUncoloured(code, language)) {
+      return;
+    }
+    this.#colouring.add(place);
+    await findColours(colourable(code), language);
+    this.#colouring.delete(place);
+    if (this.#container.contains(place) && this.#state !== "closed") {
+      this.#hideTail();
+      const fresh = document.createElement("code");
+      fillCode(fresh, language, place.textContent);
+      patch(place, [...place.childNodes], fresh, null);
+      if (this.#state === "growing") {
+        this.#showTail();
+      }
+      this.#colour(place); // it may have grown meanwhile
+      this.#onChange();
     }
   }
 

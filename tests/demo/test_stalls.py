@@ -1,0 +1,55 @@
+"""No code stops the page: colours come from a worker, within a limit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from .rendering import words
+from .stalls import code_blocks, constructs, languages_of, measure
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+SHOW = """async ([slow, quick]) => {
+  const { showMarkdown } = await import("/static/markdown/view.js");
+  const show = (text) => {
+    const place = document.body.appendChild(document.createElement("div"));
+    return [place, showMarkdown(place, text)];
+  };
+  const [place, view] = show(slow);
+  const at_once = [view.isComplete, place.querySelector("code").textContent.length];
+  let turns = 0;
+  while (!view.isComplete) {
+    turns += 1;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const spans = place.querySelectorAll("code span").length;
+  const [next, after] = show(quick);
+  while (!after.isComplete) await new Promise((resolve) => setTimeout(resolve, 10));
+  const later = next.querySelectorAll("code span").length;
+  [place, next].forEach((each) => each.remove());
+  return { at_once, turns, spans, later };
+}"""
+
+
+def test_code_that_takes_for_ever_stays_in_one_colour_and_the_page_goes_on(page: Page) -> None:
+    """The expressions for Markdown take half a minute for this, on a machine of 2026."""
+    code = "[a](" * 4000
+    shown: dict[str, Any] = page.evaluate(SHOW, [f"```markdown\n{code}\n```\n", "```python\ndef f(): return 1\n```\n"])
+    assert shown["at_once"] == [False, len(code) + 1]
+    assert shown["turns"] > 5  # the page did other things meanwhile
+    assert shown["spans"] == 0
+    assert shown["later"] > 0
+
+
+@pytest.mark.parametrize("chars", [400])
+def test_each_language_and_construct_is_shown_whole(page: Page, chars: int) -> None:
+    """The campaign ``python -m tests.stalls`` measures these, longer."""
+    languages = languages_of(page)
+    assert len(languages) > 30
+    assert len(measure(page, list(constructs(chars)))) > 100
+    for name, text in code_blocks(languages[::6], chars):
+        code = text.split("\n", 1)[1].rstrip("`~\n") if "'~'" not in name else "~"
+        assert code.replace("\0", "") in words(page, text).replace("\ufffd", ""), name
