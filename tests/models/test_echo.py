@@ -402,6 +402,7 @@ async def test_a_schema_that_may_end_does() -> None:
 
 async def test_a_long_conversation_is_counted_without_reading_all_of_it() -> None:
     usage = usage_of(await collect(FAST, ask("/short " + "word " * 200_000)))
+    assert usage is not None
     assert 200_000 < usage.input_tokens < 300_000
 
 
