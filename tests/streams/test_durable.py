@@ -33,7 +33,7 @@ from aibind.streams import (
     StreamStore,
     writer,
 )
-from tests.support.faulty import FaultyClient
+from aibind.testing import Faults, FaultySqliteClient
 from tests.support.harnesses import share_streams
 from tests.support.models import until
 from tests.support.sources import Source, read_all, text_of, tokens
@@ -46,7 +46,7 @@ async def open_store(backend: str, folder: Path, **options: Any) -> AsyncIterato
         return
     async with wrap_sqlite3(folder / "streams.db") as client:
         await migrate(client)
-        yield SqliteStreamStore(client if backend == "file" else FaultyClient(client), **options)
+        yield SqliteStreamStore(client if backend == "file" else FaultySqliteClient(client, Faults()), **options)
 
 
 backends = pytest.mark.parametrize("backend", ["memory", "file", "remote"])
@@ -314,14 +314,14 @@ async def test_a_taken_id_closes_the_source() -> None:
 
 async def test_the_model_is_asked_while_the_row_is_made(tmp_path: Path) -> None:
     async with open_store("remote", tmp_path) as store:
-        network: FaultyClient = store._client  # type: ignore[attr-defined]
-        network.held = asyncio.Event()
+        network: Faults = store._client._faults  # type: ignore[attr-defined]
+        network.pause()
         source = Source(["x"])
         creating = asyncio.ensure_future(DurableStream.create(store, source.stream()))
         while not source.given:
             await asyncio.sleep(0)
         assert not creating.done()
-        network.held.set()
+        network.resume()
         await (await creating).wait_closed()
 
 
@@ -399,7 +399,9 @@ async def test_a_bad_network_loses_no_reader(seed: int, tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
         store = SqliteStreamStore(client)
-        reader = SqliteStreamStore(FaultyClient(client, chance=0.4, seed=seed), poll_interval_ms=5)
+        reader = SqliteStreamStore(
+            FaultySqliteClient(client, Faults(seed, rate=0.4, timeout_s=0.05)), poll_interval_ms=5
+        )
         stream = await DurableStream.create(store, Source(tokens(50), rate=200).stream())
         pages = [page async for page in reader.read_pages(stream.id)]
         assert pages[-1].is_last
