@@ -67,8 +67,8 @@ class MessageSql:
             f"EXISTS (SELECT 1 FROM json_each(?2) r WHERE NOT EXISTS"
             f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = r.value AND part = 0))"
         )
-        # A network may deliver a save twice, or after the client has repeated it and saved more. Then the session has the
-        # message already, and was written later than this save was made: the current path stays where it is.
+        # A network may deliver a save twice, or after the client has repeated it and saved more. The session then has
+        # the message already, and was written later than this save was made: the current path stays where it is.
         stale = (
             f"(?12 AND ?9 < s.updated_at AND EXISTS"
             f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = ?4 AND part = 0))"
