@@ -139,7 +139,10 @@ class StreamNotFoundError(StreamError):
 
 
 class StreamNotActiveError(StreamError):
-    """Raised by a write to a stream that has ended. ``state`` is how it ended: ``done``, ``stopped`` or ``error``."""
+    """Raised by a write to a stream that takes no more chunks.
+
+    ``state`` is how it ended (``done``, ``stopped`` or ``error``), or ``stopping``: its producer was asked to end it.
+    """
 
     def __init__(self, stream_id: str, state: str) -> None:
         super().__init__(f'Stream "{stream_id}" is {state}: it takes no more chunks', stream_id)

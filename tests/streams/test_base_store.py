@@ -179,10 +179,18 @@ def page(state: str, *chunks: str, expires_at: int = 2**52) -> StreamPage:
 @in_virtual_time
 async def test_pages_are_polled_until_the_end() -> None:
     script = Script([page("active", "a"), page("active"), TransientError("busy"), page("active", "b"), page("done")])
-    pages = [page async for page in poll_pages("s", script, lease_ms=30_000)]
+    pages = [page async for page in poll_pages("s", script, lease_ms=30_000, give_up=not_lost)]
     assert [[chunk.data for chunk in page.chunks] for page in pages] == [["a"], ["b"], []]
     assert pages[-1].is_last
     assert script.waits == [True, False, True]
+
+
+async def not_lost() -> StreamEnd | None:
+    return None
+
+
+async def lost() -> StreamEnd | None:
+    return StreamEnd("error", "producer lost")
 
 
 @in_virtual_time
@@ -190,9 +198,46 @@ async def test_polling_ends_with_the_lease() -> None:
     script = Script([page("active", expires_at=0)] * 20)
     began = asyncio.get_running_loop().time()
     with pytest.raises(ProducerLostError):
-        async for _ in poll_pages("s", script, lease_ms=30_000):
+        async for _ in poll_pages("s", script, lease_ms=30_000, give_up=lost):
             pass
     assert 3 <= asyncio.get_running_loop().time() - began < 4  # a tenth of a lease
+
+
+@in_virtual_time
+async def test_what_was_stored_before_a_stream_was_given_up_is_read() -> None:
+    ended = StreamPage(StreamStatus("error", "producer lost", 2, 2**52), page("active", "a", "b").chunks[1:])
+    script = Script([page("active", "a"), *[page("active", expires_at=0)] * 20])
+
+    async def give_up() -> StreamEnd | None:
+        script.pages[:] = [ended]
+        return await lost()
+
+    pages: list[StreamPage] = []
+
+    async def read() -> None:
+        async for found in poll_pages("s", script, lease_ms=30_000, give_up=give_up):
+            pages[:] = [*pages, found]
+
+    with pytest.raises(ProducerLostError):
+        await read()
+    assert [chunk.data for found in pages for chunk in found.chunks] == ["a", "b"]
+    assert not any(found.is_last for found in pages)
+
+
+@in_virtual_time
+async def test_a_stream_is_not_lost_while_nobody_can_write() -> None:
+    answers = iter([TransientError("locked"), None])
+
+    async def give_up() -> StreamEnd | None:
+        answer = next(answers)
+        if answer is not None:
+            raise answer
+        return None
+
+    script = Script([*[page("active", expires_at=0)] * 16, page("done", "late")])
+    pages = [found async for found in poll_pages("s", script, lease_ms=30_000, give_up=give_up)]
+    assert [chunk.data for chunk in pages[-1].chunks] == ["late"]
+    assert next(answers, "asked") == "asked"
 
 
 async def test_signals_reach_those_who_watch_a_stream() -> None:

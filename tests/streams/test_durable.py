@@ -21,6 +21,7 @@ from aibind.errors import (
     SqliteTransientError,
     StreamExistsError,
     StreamNotFoundError,
+    TransientError,
 )
 from aibind.sqlite import SqliteDatabase, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import (
@@ -197,11 +198,100 @@ async def test_a_stop_in_the_store_reaches_the_source(backend: str, rate: float,
         stream = await DurableStream.create(store, source.stream(), flush_interval_ms=20)
         follower = asyncio.ensure_future(read_all(stream.response().body))
         await until(lambda: source.given)
-        await store.stop(stream.id)
+        await store.request_stop(stream.id)
         await source.closed.wait()
         live = await follower
         assert [message.event for message in live[-2:]] == ["stopped", "done"]
         assert DurableStream.find(store, stream.id) is None
+        stored = await read_all((await DurableStream.resume(store, stream.id)).body)
+        assert text_of(stored) == text_of(live) == "".join(tokens(source.given))
+
+
+@backends
+async def test_a_reader_is_told_what_a_stop_at_once_has_lost(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path) as store:
+        ended: list[tuple[StreamEnd, bool]] = []
+
+        async def on_end(end: StreamEnd, is_whole: bool) -> None:
+            ended.append((end, is_whole))
+
+        source = Source(tokens(10_000), rate=200)
+        stream = await DurableStream.create(store, source.stream(), flush_interval_ms=200, on_end=on_end)
+        follower = asyncio.ensure_future(read_all(stream.response().body))
+        await until(lambda: source.given > 5)
+        await store.stop(stream.id)
+        live = await follower
+        assert live[-2].data == "The reply was ended elsewhere, and its last words are not kept"
+        stored = await read_all((await DurableStream.resume(store, stream.id)).body)
+        assert [message.event for message in stored[-2:]] == ["stopped", "done"]
+        assert text_of(live).startswith(text_of(stored))
+        assert ended == [(StreamEnd("stopped"), False)]
+
+
+@backends
+async def test_a_lost_producer_writes_nothing_more(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path, lease_ms=300) as store:
+        source = Source(tokens(10_000), rate=200)
+        stream = await DurableStream.create(store, source.stream(), flush_interval_ms=20)
+        await until(lambda: source.given > 5)
+        assert await store.give_up(stream.id) is None  # its lease lasts
+        await store.fail(stream.id, "producer lost")
+        before = (await store.read_page(stream.id)).chunks
+        live = await read_all(stream.response(after=0).body)
+        assert [(message.event, message.data) for message in live[-2:]] == [("error", "producer lost"), ("done", "")]
+        assert (await store.read_page(stream.id)).chunks == before
+        assert await store.give_up(stream.id) == StreamEnd("error", "producer lost")
+
+
+@backends
+async def test_a_hook_is_called_again_after_a_transient_error(backend: str, tmp_path: Path) -> None:
+    async with open_store(backend, tmp_path) as store:
+        calls: list[StreamEnd] = []
+
+        async def on_end(end: StreamEnd, _: bool) -> None:
+            calls.append(end)
+            if len(calls) < 3:
+                raise TransientError("busy")
+
+        stream = await DurableStream.create(store, Source(["x"]).stream(), on_end=on_end)
+        await stream.wait_closed()
+        assert calls == [StreamEnd("done")] * 3
+
+
+async def test_a_stream_outlives_a_store_that_does_not_answer_for_longer_than_the_lease(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "streams.db") as client:
+        await migrate(client)
+        faults = Faults()
+        network = FaultySqliteClient(client, faults)
+        source = Source(tokens(200), rate=200)
+        stream = await DurableStream.create(SqliteStreamStore(network, lease_ms=200), source.stream())
+        follower = asyncio.ensure_future(read_all(stream.response().body))
+        await until(lambda: source.given > 5)
+        faults.down = True
+        await asyncio.sleep(0.6)
+        assert source.given > 50  # it goes on
+        faults.down = False
+        live = await follower
+        assert [message.event for message in live[-1:]] == ["done"]
+        stored = await read_all((await DurableStream.resume(SqliteStreamStore(client), stream.id)).body)
+        assert text_of(stored) == text_of(live) == "".join(tokens(200))
+
+
+async def test_a_store_that_does_not_answer_holds_no_shutdown_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FAREWELL_S", 0.3)
+    async with wrap_sqlite3(tmp_path / "streams.db") as client:
+        await migrate(client)
+        faults = Faults()
+        network = FaultySqliteClient(client, faults)
+        source = Source(tokens(10_000), rate=200)
+        stream = await DurableStream.create(SqliteStreamStore(network), source.stream())
+        await until(lambda: source.given > 5)
+        faults.down = True
+        async with asyncio.timeout(10):
+            await stream.abort("The server was shut down")
+        assert stream.end == StreamEnd("error", "The reply could not be stored")
 
 
 @backends
@@ -328,7 +418,7 @@ async def test_the_model_is_asked_while_the_row_is_made(tmp_path: Path) -> None:
 async def test_the_end_is_delivered_after_the_hook() -> None:
     order: list[object] = []
 
-    async def on_end(end: StreamEnd) -> None:
+    async def on_end(end: StreamEnd, _: bool) -> None:
         await asyncio.sleep(0.05)
         order.append(end)
 
@@ -339,7 +429,7 @@ async def test_the_end_is_delivered_after_the_hook() -> None:
 
 
 async def test_a_hook_that_fails_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    async def on_end(end: StreamEnd) -> None:
+    async def on_end(end: StreamEnd, _: bool) -> None:
         raise RuntimeError("the hook broke")
 
     stream = await DurableStream.create(MemoryStreamStore(), Source(["x"]).stream(), on_end=on_end)

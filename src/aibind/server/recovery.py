@@ -155,8 +155,9 @@ async def _read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
         # Judged as followers judge it: a producer that does not renew its lease may still be writing.
         await sleep(grace_s(streams.lease_ms))
         if not await reading.read_on() and reading.is_overdue:
-            await streams.fail(stream_id, PRODUCER_LOST)
+            end = await streams.give_up(stream_id)
             await reading.read_on()  # the producer may have ended it first, with more text
+            return StoredReply(reading.reply.events, reading.reply.end or end)
     except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
         return StoredReply(reading.reply.events, LOST)
     return reading.reply

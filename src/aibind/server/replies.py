@@ -18,7 +18,9 @@ from ..streams.sse import HEADERS, encode_message
 from ..streams.sse_body import encode_end
 from ..streams.store import Pace, StreamEnd, StreamStore
 from ..streams.writer import SHUT_DOWN
+from .answers import Answer
 from .generation import Generation
+from .recovery import read_reply
 from .sessions import Turn
 
 __all__ = ["DurableReplies", "start_plain_reply"]
@@ -70,12 +72,8 @@ class DurableReplies:
 
     async def stop(self, stream_id: str) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown or has ended."""
-        producer = DurableStream.find(self._store, stream_id)
-        if producer is not None:
-            await producer.stop()
-            return
         try:
-            await self._store.stop(stream_id)
+            await DurableStream.stop_by_id(self._store, stream_id)
         except StreamNotFoundError:
             logger.debug("Stop of unknown stream %s", stream_id)
 
@@ -102,9 +100,10 @@ class DurableReplies:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer)
 
-        async def finish_turn(end: StreamEnd) -> None:
+        async def finish_turn(end: StreamEnd, is_whole: bool) -> None:
             if turn is not None:
-                await turn.finish(generation.answer, end)
+                answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
+                await turn.finish(answer, end)
 
         if turn is not None:
             turn.go_live()
@@ -126,6 +125,14 @@ class DurableReplies:
             raise
         self._producing.add(stream)
         return stream
+
+    async def _read_answer(self, turn: Turn, produced: Answer) -> Answer:
+        """Return the answer as its stream holds it; all that was produced when the stream is no longer there."""
+        assert turn.stream_id is not None
+        try:
+            return Answer((await read_reply(self._store, turn.stream_id)).events)
+        except StreamNotFoundError:
+            return produced
 
 
 async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpResponse[Body]:

@@ -158,6 +158,7 @@ class Session:
                 part.chat, part.last_id, messages, part.stream_id, ending=ending, activate=activate
             )
             part.count += len(messages)
+            part.has_end = part.has_end or ending is not None
             try:
                 await self._conversations.save(self.id, part.chat)
             except ConversationConflictError:
@@ -200,7 +201,7 @@ class AnswerPart:
     ``last_id`` is its last message (at first the question), ``stored_id`` the last one that a store has confirmed, and
     ``count`` how many there are. ``chat`` is what was saved last, or is still to be saved. ``is_again`` is whether the
     question had been asked before, and ``files`` are the question's. ``is_done`` is whether another process has stored
-    the end of the answer.
+    the end of the answer, and ``has_end`` whether the end is in ``chat``.
     """
 
     chat: ChatHistory
@@ -211,6 +212,7 @@ class AnswerPart:
     files: PendingFiles
     count: int = 0
     is_done: bool = False
+    has_end: bool = False
 
 
 class Turn:
@@ -265,12 +267,17 @@ class Turn:
             self._saving = asyncio.create_task(self._save_rounds(answer), name="aibind rounds of a turn")
 
     async def finish(self, answer: Answer, end: StreamEnd) -> None:
-        """Store the answer: the whole of it, or as much as there was when it was stopped or failed."""
+        """Store the answer: the whole of it, or as much as there was when it was stopped or failed.
+
+        After a failure it may be called again, with the same answer.
+        """
         try:
             if self._saving is not None:
                 await asyncio.wait([self._saving])
             if not self._part.is_done and (self._part.count or is_kept(answer, end)):
                 rest = answer.messages()[self._part.count :]
+                if not rest and not self._part.has_end:
+                    rest = Answer().messages()  # rounds were stored that their stream lost
                 await self._session.save_messages(self._part, rest, answer.ending(end))
         finally:
             self.abandon()

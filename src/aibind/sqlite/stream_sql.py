@@ -20,6 +20,9 @@ MAX_SWEPT_STREAMS = 500
 EXTRA_COLUMNS = ("session_id", "owner", "created_at")
 """The columns of the status table that the JavaScript packages do not have."""
 
+STOP_REQUESTED = -1
+"""The count of chunks of an active stream whose producer was asked to stop; it is counted when the stream ends."""
+
 MAX_PARAMETER_CHARS = 250_000
 """Characters in one JSON parameter, unless a single chunk is longer: a value on D1 holds at most 2 MB, and a character
 takes up to 6 bytes."""
@@ -40,7 +43,8 @@ class StreamSql:
         extra_of_s = "".join(f", s.{name}" for name in EXTRA_COLUMNS) if extended else ""
         extra_values = ", ?" * len(EXTRA_COLUMNS) if extended else ""
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
-        is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active')"
+        # The count of an active stream of ours is 0, or STOP_REQUESTED: no statement and no column more.
+        is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active' AND total_chunks >= ?)"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
         insert = f"INSERT INTO {chunks} (id, seq, data) SELECT ?,"
         stored = f"coalesce((SELECT max(seq) FROM {chunks} WHERE id = s.id), 0)"
@@ -54,6 +58,14 @@ class StreamSql:
         self._append_one_at = f"{insert} ?, ? WHERE {is_active}{stored_at}"
         self._append_one = f"{insert} {next_seq}, ? WHERE {is_active} RETURNING seq"
         self._renew = f"UPDATE {status} SET expires_at = ? WHERE id = ? AND state = 'active' RETURNING id"
+        self._request_stop = (
+            f"UPDATE {status} SET total_chunks = {STOP_REQUESTED}"
+            f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at > ? RETURNING id"
+        )
+        self._give_up = (
+            f"UPDATE {status} AS s SET state = 'error', error = ?, expires_at = ?, total_chunks = {stored}"
+            f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at <= ? RETURNING id"
+        )
         self._finish = (
             f"UPDATE {status} SET state = ?, error = ?, expires_at = ?,"
             f" total_chunks = coalesce((SELECT max(seq) FROM {chunks} WHERE id = ?), 0)"
@@ -70,7 +82,8 @@ class StreamSql:
         )
         select_status = (
             f"SELECT s.id, s.state, s.error, s.expires_at{extra_of_s},"
-            f" CASE s.state WHEN 'active' THEN {stored} ELSE s.total_chunks END AS total_chunks FROM {status} s"
+            f" CASE s.state WHEN 'active' THEN {stored} ELSE s.total_chunks END AS total_chunks,"
+            f" s.total_chunks < 0 AS stop_requested FROM {status} s"
         )
         self._status = f"{select_status} WHERE s.id = ?"
         self._listed = f"{select_status} WHERE (s.state = 'active' OR s.expires_at > ?)"
@@ -123,9 +136,12 @@ class StreamSql:
         extra = (session_id, owner, created_at) if self.extended else ()
         return Statement(self._create, (stream_id, expires_at, *extra))
 
-    def append(self, stream_id: str, chunks: Sequence[str], first_seq: int | None) -> list[Statement]:
+    def append(
+        self, stream_id: str, chunks: Sequence[str], first_seq: int | None, *, ending: bool = False
+    ) -> list[Statement]:
         """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.
 
+        Unless they come with the end (``ending``), none is inserted once the producer has been asked to stop.
         One parameter carries many chunks as a JSON array; a single chunk is passed as it is. A chunk that contains NUL
         is always passed singly, since SQLite's JSON ends a string there.
         """
@@ -138,7 +154,7 @@ class StreamSql:
             else:
                 sql = self._append if first_seq is None else self._append_at
                 value = json.dumps(run, ensure_ascii=False)
-            statements.append(Statement(sql, (stream_id, *place, value, stream_id)))
+            statements.append(Statement(sql, (stream_id, *place, value, stream_id, STOP_REQUESTED if ending else 0)))
             if first_seq is not None:
                 first_seq += len(run)
         return statements
@@ -150,6 +166,14 @@ class StreamSql:
     def finish(self, stream_id: str, state: TerminalState, error: str | None, expires_at: int) -> Statement:
         """End an active stream, returning its row."""
         return Statement(self._finish, (state, error, expires_at, stream_id, stream_id))
+
+    def request_stop(self, stream_id: str, now: int) -> Statement:
+        """Note that the producer of a live stream is to end it, returning its row. JavaScript producers do not look."""
+        return Statement(self._request_stop, (stream_id, now))
+
+    def give_up(self, stream_id: str, error: str, expires_at: int, now: int) -> Statement:
+        """End an active stream whose lease has run out, returning its row. JavaScript producers have no lease."""
+        return Statement(self._give_up, (error, expires_at, stream_id, now))
 
     def keep(self, stream_id: str, expires_at: int, lease: int) -> Statement:
         """Do for a stream that JavaScript stopped what our end does, returning its row.

@@ -9,6 +9,7 @@ from typing import cast
 
 from .._time import now_ms, sleep
 from ..errors import (
+    PRODUCER_LOST,
     SqliteConstraintError,
     SqliteSchemaError,
     StreamConflictError,
@@ -134,7 +135,8 @@ class SqliteStreamStore(BaseStreamStore):
         """Store the last chunks and the end, and return how the stream really ended: one batch, or one statement."""
         ending = self._sql.finish(stream_id, end.state, end.error, now_ms() + self._ttl_ms)
         try:
-            last = (await self._run([*self._sql.append(stream_id, chunks, first_seq), ending]))[-1]
+            appending = self._sql.append(stream_id, chunks, first_seq, ending=True)
+            last = (await self._run([*appending, ending]))[-1]
         except SqliteConstraintError as error:
             raise StreamConflictError(stream_id, first_seq or 0) from error
         if last.rows:
@@ -143,6 +145,29 @@ class SqliteStreamStore(BaseStreamStore):
         status = await self._get_end(stream_id)
         if status is None or status.end is None:  # active again: removed, and created by another producer
             raise StreamNotFoundError(stream_id)
+        return status.end
+
+    async def request_stop(self, stream_id: str) -> StreamEnd | None:
+        """Ask the producer of a stream to end it as ``stopped``: one statement, or a few when it cannot be asked."""
+        if (await self._execute(self._sql.request_stop(stream_id, now_ms()))).rows:
+            return None
+        return await self.finish(stream_id, StreamEnd("stopped"))
+
+    async def give_up(self, stream_id: str) -> StreamEnd | None:
+        """End a stream whose lease has run out as lost: one statement, or two when its lease has not.
+
+        A stream that JavaScript writes has no lease: it is left as it is.
+        """
+        lost = StreamEnd("error", PRODUCER_LOST)
+        now = now_ms()
+        if (await self._execute(self._sql.give_up(stream_id, PRODUCER_LOST, now + self._ttl_ms, now))).rows:
+            self._has_ended(stream_id)
+            return lost
+        status = await self._read_status(stream_id)
+        if status is None:
+            raise StreamNotFoundError(stream_id)
+        if status.is_active:
+            return lost if status.expires_at <= now else None
         return status.end
 
     def _renewal(self, stream_id: str) -> Statement:
@@ -159,7 +184,8 @@ class SqliteStreamStore(BaseStreamStore):
         """Return the status of a stream that refused a write."""
         self.wake_readers(stream_id)
         status = await self.get_status(stream_id)
-        self._has_ended(stream_id)
+        if status is None or not status.is_active:
+            self._has_ended(stream_id)
         return status
 
     async def _keep(self, stream_id: str, status: StreamStatus) -> StreamStatus | None:
@@ -181,7 +207,7 @@ class SqliteStreamStore(BaseStreamStore):
         status = await self._get_end(stream_id)
         if status is None:
             raise StreamNotFoundError(stream_id)
-        raise StreamNotActiveError(stream_id, status.state)
+        raise StreamNotActiveError(stream_id, "stopping" if status.stop_requested else status.state)
 
     # --- reading ---
 
@@ -363,6 +389,7 @@ def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
         cast("str | None", row.get("session_id")),
         cast("str | None", row.get("owner")),
         cast("int | None", row.get("created_at")),
+        row["state"] == "active" and bool(row.get("stop_requested", cast("int", row["total_chunks"]) < 0)),
     )
 
 

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
-from .._time import wait_for_event
-from ..errors import StreamNotActiveError, StreamNotFoundError
+from .._time import now_ms, wait_for_event
+from ..errors import PRODUCER_LOST, StreamNotActiveError, StreamNotFoundError
 from .leases import grace_s
 from .polling import PagePoller, PollBackoff, poll_pages
 from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamStatus
@@ -25,7 +25,8 @@ class BaseStreamStore(ABC):
 
     A subclass writes ``create``, ``append_many``, ``read_page``, ``finish``, ``live_streams`` and ``cleanup``, each as
     the protocol describes it, and calls :meth:`wake_readers` after it has changed a stream. The rest follows from them;
-    ``get_status`` and ``renew`` may be overridden where the store has a cheaper way.
+    ``get_status`` and ``renew`` may be overridden where the store has a cheaper way. Override ``request_stop`` and
+    ``give_up`` where producers run in other processes: these stop a stream at once, and look before they give it up.
 
     ``flush_pace`` is how often to write, after what a write costs: ``Pace(0)`` stores each event before it is
     delivered, ``Pace(250, 2000)`` is right where each write is a round trip. ``lease_ms`` is how long a producer may be
@@ -150,6 +151,19 @@ class BaseStreamStore(ABC):
         """End a stream as ``stopped``."""
         await self.finish(stream_id, StreamEnd("stopped"))
 
+    async def request_stop(self, stream_id: str) -> StreamEnd | None:
+        """End a stream as ``stopped``, and return how it has ended."""
+        return await self.finish(stream_id, StreamEnd("stopped"))
+
+    async def give_up(self, stream_id: str) -> StreamEnd | None:
+        """End a stream whose lease has run out as lost; return how it has ended, or None while its lease lasts."""
+        status = await self.get_status(stream_id)
+        if status is None:
+            raise StreamNotFoundError(stream_id)
+        if status.is_active and status.expires_at > now_ms():
+            return None
+        return status.end or await self.finish(stream_id, StreamEnd("error", PRODUCER_LOST))
+
     async def complete(self, stream_id: str) -> None:
         """End a stream as ``done``."""
         await self.finish(stream_id, StreamEnd("done"))
@@ -175,7 +189,13 @@ class BaseStreamStore(ABC):
         """Yield the same in pages, the last of which has ``is_last``."""
         with self._wakeups.watch(stream_id) as wakeup:
             poller = self.make_poller(stream_id, wakeup)
-            async for page in poll_pages(stream_id, poller, after_seq=after_seq, lease_ms=self._lease_ms):
+            async for page in poll_pages(
+                stream_id,
+                poller,
+                after_seq=after_seq,
+                lease_ms=self._lease_ms,
+                give_up=partial(self.give_up, stream_id),
+            ):
                 yield page
 
 

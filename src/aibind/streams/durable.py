@@ -10,6 +10,7 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
+from .._retry import retry
 from .batch import EventBatch
 from .events import StreamEvent
 from .following import follow_buffer, follow_store
@@ -19,6 +20,7 @@ from .response import HttpResponse
 from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
 from .sse_body import announced, encode_batch
+from .stopping import stop_elsewhere
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
@@ -27,13 +29,18 @@ __all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "follow"]
 KeepAlive: TypeAlias = Callable[[Awaitable[None]], object]
 """Called with the producer's task, so that the runtime keeps it running after its request."""
 
-EndHook: TypeAlias = Callable[[StreamEnd], Awaitable[None]]
-"""Called and awaited once, when the source has ended and is closed, before the end is delivered."""
+EndHook: TypeAlias = Callable[[StreamEnd, bool], Awaitable[None]]
+"""Called and awaited when the end is stored, before it is delivered: with how the stream ended in its store, and
+whether the store has every event that the source yielded. After a TransientError it is called again, for as long as a
+lease."""
 
 EventHook: TypeAlias = Callable[[StreamEvent], object]
 """Called with each event as readers will receive it, before it is delivered."""
 
 HEARTBEAT_MS = 15_000
+
+NOT_KEPT = "The reply was ended elsewhere, and its last words are not kept"
+"""The error that readers see who were given more of a reply than its store has."""
 
 _T = TypeVar("_T")
 
@@ -141,7 +148,11 @@ class DurableStream:
         await self.wait_closed()
 
     async def abort(self, message: str) -> None:
-        """Stop the source, and end the stream as ``error`` with a message for its readers."""
+        """Stop the source, and end the stream as ``error`` with a message for its readers.
+
+        From now on a store that does not answer is given 5 s.
+        """
+        self._writer.hurry()
         self._cut_short(StreamEnd("error", message))
         await self.wait_closed()
 
@@ -154,6 +165,20 @@ class DurableStream:
     def find(cls, store: StreamStore, stream_id: str) -> DurableStream | None:
         """Return the stream, if its producer runs in this process and writes to this very store object."""
         return _producers.get(store, {}).get(stream_id)
+
+    @classmethod
+    async def stop_by_id(cls, store: StreamStore, stream_id: str) -> StreamEnd:
+        """Stop a stream wherever its producer runs, and return how it ended.
+
+        A producer elsewhere is asked to, so that it stores what it has delivered. One that does not answer within a few
+        seconds is not waited for. Raises StreamNotFoundError when the stream is unknown or has expired.
+        """
+        producer = cls.find(store, stream_id)
+        if producer is not None:
+            await producer.stop()
+            if producer.end is not None:
+                return producer.end
+        return await stop_elsewhere(store, stream_id)
 
     @classmethod
     async def resume(
@@ -193,8 +218,7 @@ class DurableStream:
             finally:
                 self._pumping = False
                 await close_iterator(events)
-            end = await self._conclude(end, on_end)
-            self._writer.buffer.finish(end)
+            self._writer.buffer.finish(await self._conclude(end, on_end))
         finally:
             if self._writer.buffer.end is None:  # cancelled, and not for the first time
                 self._writer.abandon()
@@ -212,9 +236,12 @@ class DurableStream:
                     raise wrong_item(item)
                 event = normalizer.clean(StreamEvent("", item) if isinstance(item, str) else item)
                 if event is not None:
+                    if not self._writer.is_open:
+                        await self._writer.wait_open()  # so that what the hook is given is also written
                     if on_event is not None:
                         on_event(event)
                     await self._writer.write(event)
+            await self._writer.wait_open()
             for event in normalizer.flush():
                 if on_event is not None:
                     on_event(event)
@@ -236,16 +263,21 @@ class DurableStream:
         return end
 
     async def _conclude(self, end: StreamEnd, on_end: EndHook | None) -> StreamEnd:
-        """Store the end and run the hook side by side; return how the stream really ended."""
-        end = self._writer.halted or end
-        if on_end is None:
-            return await self._writer.end(end)
-        actual, failure = await asyncio.gather(self._writer.end(end), on_end(end), return_exceptions=True)
-        if failure is not None:
-            logger.error("The end hook of stream %s failed", self.id, exc_info=failure)
-        if isinstance(actual, BaseException):
-            raise actual
-        return actual
+        """Store the end, run the hook with how the stream really ended, and return what its followers are told."""
+        end = await self._writer.end(self._writer.halted or end)
+        if on_end is not None:
+            await self._run_hook(on_end, end)
+        buffer = self._writer.buffer
+        was_delivered = buffer.has_unsaved and not buffer.store_first
+        return StreamEnd("error", NOT_KEPT) if was_delivered and end.state != "error" else end
+
+    async def _run_hook(self, on_end: EndHook, end: StreamEnd) -> None:
+        is_whole = self._writer.is_whole
+        patience_s = self._store.lease_ms / 1000
+        try:
+            await retry(lambda: on_end(end, is_whole), patience_s=patience_s, may_repeat=self._writer.may_retry)
+        except Exception:
+            logger.exception("The end hook of stream %s failed", self.id)
 
 
 async def follow(

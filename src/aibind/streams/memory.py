@@ -23,6 +23,7 @@ class _Stream:
     owner: str | None
     created_at: int
     end: StreamEnd | None = None
+    stop_requested: bool = False
     chunks: list[str] = field(default_factory=list[str])
 
     @property
@@ -36,6 +37,7 @@ class _Stream:
             self.session_id,
             self.owner,
             self.created_at,
+            end is None and self.stop_requested,
         )
 
     @property
@@ -73,6 +75,8 @@ class MemoryStreamStore(BaseStreamStore):
         stream = self._get(stream_id)
         if stream.end is not None:
             raise StreamNotActiveError(stream_id, stream.end.state)
+        if stream.stop_requested and chunks:
+            raise StreamNotActiveError(stream_id, "stopping")
         seqs = self._append(stream_id, stream, chunks, first_seq)
         if renew:
             stream.expires_at = now_ms() + self._lease_ms
@@ -100,6 +104,14 @@ class MemoryStreamStore(BaseStreamStore):
         stream.expires_at = now_ms() + self._ttl_ms
         self.wake_readers(stream_id)
         return end
+
+    async def request_stop(self, stream_id: str) -> StreamEnd | None:
+        """Ask the producer of a stream to end it as ``stopped``; stop it when its lease has run out."""
+        stream = self._get(stream_id)
+        if stream.end is None and stream.expires_at > now_ms():
+            stream.stop_requested = True
+            return None
+        return await self.finish(stream_id, StreamEnd("stopped"))
 
     async def live_streams(self, session_id: str) -> Sequence[str]:
         """Return the ids of a session's streams that are active and whose lease has not run out, oldest first."""

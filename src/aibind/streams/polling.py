@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from .._retry import retry
 from .._time import now_ms
-from ..errors import ProducerLostError
+from ..errors import PRODUCER_LOST, ProducerLostError, TransientError
 from .leases import LeaseWatch
-from .store import Pace, StreamPage
+from .store import Pace, StreamEnd, StreamPage
 
 __all__ = ["PagePoller", "PollBackoff", "poll_pages"]
 
@@ -43,21 +44,35 @@ class PagePoller(Protocol):
 
 
 async def poll_pages(
-    stream_id: str, poller: PagePoller, *, after_seq: int = 0, lease_ms: int
+    stream_id: str,
+    poller: PagePoller,
+    *,
+    after_seq: int = 0,
+    lease_ms: int,
+    give_up: Callable[[], Awaitable[StreamEnd | None]],
 ) -> AsyncIterator[StreamPage]:
     """Yield what is stored past ``after_seq`` page by page, then what arrives, until the stream ends.
 
     Pages without news are not yielded; the last one has :attr:`~aibind.streams.StreamPage.is_last`. A read that fails
-    with TransientError is retried for as long as a lease lasts, like the producer's writes. Raises ProducerLostError
-    when the lease has run out and nothing new has arrived for a tenth of ``lease_ms``.
+    with TransientError is retried for as long as a lease lasts. When the lease has run out and nothing new arrived for
+    a tenth of ``lease_ms``, ``give_up`` ends the stream, so that its producer cannot go on, and ProducerLostError is
+    raised past the last chunk. While it cannot be ended because the store does not answer, neither can the producer
+    write, and the stream is not lost.
     """
     watch = LeaseWatch(lease_ms)
+    is_given_up = False
     while True:
         looked_at = now_ms()
         page = await retry(partial(poller.read_page, after_seq), patience_s=lease_ms / 1000)
         if page.chunks:
             after_seq = page.chunks[-1].seq
             watch.progress()
+        if is_given_up and (page.status.is_active or page.status.error == PRODUCER_LOST):
+            if page.chunks:
+                yield replace(page, has_more=True)
+            if not page.has_more:
+                raise ProducerLostError(stream_id)
+            continue
         if page.chunks or page.is_last:
             yield page
         if page.is_last:
@@ -66,8 +81,19 @@ async def poll_pages(
             continue
         left_s = watch.time_left_s(page.status.expires_at, looked_at)
         if left_s is None:
-            raise ProducerLostError(stream_id)
+            if await _ask(give_up) is not None:
+                is_given_up = True
+            else:
+                watch.progress()
+            continue
         await poller.wait(left_s, progressed=bool(page.chunks))
+
+
+async def _ask(give_up: Callable[[], Awaitable[StreamEnd | None]]) -> StreamEnd | None:
+    try:
+        return await give_up()
+    except TransientError:
+        return None
 
 
 class PollBackoff:

@@ -48,6 +48,7 @@ class StreamStatus:
     ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
     once the stream has ended, it is the end of its time to live. ``session_id`` and ``owner`` are those that it was
     created with, and ``created_at`` is when, in milliseconds since the epoch; each is None where it is not known.
+    ``stop_requested`` is whether the producer of an active stream has been asked to end it.
     """
 
     state: StreamState
@@ -57,6 +58,7 @@ class StreamStatus:
     session_id: str | None = None
     owner: str | None = None
     created_at: int | None = None
+    stop_requested: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -207,7 +209,27 @@ class StreamStore(Protocol):
         ...
 
     async def stop(self, stream_id: str) -> None:
-        """End a stream as ``stopped``. Its producer notices at its next write or renewal."""
+        """End a stream as ``stopped``, at once. Its producer notices at its next write or renewal.
+
+        What the producer has delivered and not stored by then is lost; after ``request_stop`` it is stored.
+        """
+        ...
+
+    async def request_stop(self, stream_id: str) -> StreamEnd | None:
+        """Ask the producer of a stream to end it as ``stopped``, and return how it has ended; None: not yet.
+
+        The producer stores what it has delivered, and the end with it. Until then ``append_many`` stores no chunks and
+        raises StreamNotActiveError, and ``finish`` works as before. A stream whose lease has run out, or whose producer
+        cannot be asked, is stopped at once.
+        """
+        ...
+
+    async def give_up(self, stream_id: str) -> StreamEnd | None:
+        """End a stream whose producer is lost as ``error``: ``producer lost``; return how it has ended.
+
+        Nothing changes, and None is returned, when the lease has not run out. The end is final: a producer that
+        is alive after all can write nothing more.
+        """
         ...
 
     async def complete(self, stream_id: str) -> None:
@@ -223,8 +245,8 @@ class StreamStore(Protocol):
     ) -> StreamEnd:
         """Store a stream's last chunks and its end in one transaction, and return how it really ended.
 
-        When it had ended before, nothing is stored and the earlier end is returned, so a call may be repeated.
-        ``first_seq`` is as in ``append_many``.
+        When it had ended before, nothing is stored and the earlier end is returned, so a call may be repeated. When
+        this call has ended it, that is ``end`` itself. ``first_seq`` is as in ``append_many``.
         """
         ...
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from .._retry import retry
 from .._time import timeout, wait_for_event
-from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
+from ..errors import (
+    StreamConflictError,
+    StreamExistsError,
+    StreamNotActiveError,
+    StreamNotFoundError,
+    TransientError,
+)
 from .buffer import MAX_CHUNK_CHARS, StreamBuffer
 from .events import StreamEvent
 from .store import Pace, StreamEnd, StreamStore
 
-__all__ = ["SHUT_DOWN", "StreamWriter"]
+__all__ = ["FAREWELL_S", "SHUT_DOWN", "StreamWriter"]
+
+_T = TypeVar("_T")
 
 EVENT_WAIT_S = 0.05
 """Seconds until a named event is stored: often another reader is waiting for it."""
@@ -26,7 +35,10 @@ SHUT_DOWN = "The server was shut down"
 """The error that readers see when the event loop, or the server, ends before the source."""
 
 FAREWELL_S = 5.0
-"""Seconds that a cancelled writer may take to store the end."""
+"""Seconds that a writer may take to store the end when the server is shut down."""
+
+OUTAGE_S = 600.0
+"""Seconds to wait for a store that does not answer: the longest outage that a reply survives in memory."""
 
 logger = logging.getLogger("aibind")
 
@@ -39,10 +51,11 @@ class StreamWriter:
     the next at the interval; also at 64 Ki characters, soon after a named event, and at the end. The lease is renewed
     when half of it has passed.
 
-    An operation that fails with TransientError is retried for as long as a lease lasts; a chunk that a failed attempt
-    did store is recognised by reading it back. When the stream was ended elsewhere, is held by another producer or
-    cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not written. ``session_id``
-    and ``owner`` are recorded with the stream.
+    An operation that fails with TransientError is retried for ten minutes, which may be longer than the lease; a chunk
+    that a failed attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by
+    another producer or cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not
+    written. When another process asks for the stream to be stopped, ``on_halt`` is called too, and ``end`` stores the
+    rest. ``session_id`` and ``owner`` are recorded with the stream.
 
     Raises ValueError when ``flush_interval_ms`` is negative.
     """
@@ -78,6 +91,8 @@ class StreamWriter:
         self._opened = asyncio.Event()
         self._end: StreamEnd | None = None  # as asked for
         self._actual: StreamEnd | None = None  # as stored
+        self._stop_requested = False
+        self._deadline: float | None = None  # of the last attempt, once the server is shut down
         self._began = self._leased = 0.0
         self._last_flush: float | None = None
         self._event_since: float | None = None  # when the oldest unsaved named event arrived
@@ -107,13 +122,36 @@ class StreamWriter:
         self._task = asyncio.create_task(self._guard(self._run), name=f"aibind writer of {self._id}")
         self._opened.set()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the store has all that was written."""
+        return self.halted is None and not self.buffer.has_unsaved
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the stream exists in its store."""
+        return self._opened.is_set()
+
+    async def wait_open(self) -> None:
+        """Wait until the stream exists in its store."""
+        await self._opened.wait()
+
+    def hurry(self) -> None:
+        """Give the store no more than ``FAREWELL_S`` seconds from now on: the server is shut down."""
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + FAREWELL_S
+
+    def may_retry(self, _: TransientError) -> bool:
+        """Return whether there is time for another attempt."""
+        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
+
     async def write(self, event: StreamEvent) -> None:
         """Add an event: visible to the followers in this process at once, in the store soon.
 
         With a flush interval of 0 this returns when the event is stored. Once ``halted`` is set this does nothing.
         """
-        if not self._opened.is_set():
-            await self._opened.wait()
+        if not self.is_open:
+            await self.wait_open()
         if self.halted is not None:
             return
         self.buffer.push(event)
@@ -136,7 +174,11 @@ class StreamWriter:
         assert self._task is not None
         self._end = self._end or end
         self._work.set()
-        await asyncio.shield(self._task)
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            if not self._task.cancelled():  # else the event loop is shutting down, and the end is stored
+                raise
         return self.halted or self._actual or end
 
     def abandon(self) -> None:
@@ -159,6 +201,8 @@ class StreamWriter:
             raise
 
     def _may_flush(self) -> bool:
+        if self._stop_requested:
+            return False  # what is left is stored with the end
         return self.buffer.has_unsaved and not self.buffer.store_first  # with store_first, write() stores each event
 
     async def _guard(self, operation: Callable[[], Awaitable[None]]) -> None:
@@ -224,20 +268,26 @@ class StreamWriter:
         self._event_since = None
         chunks = self.buffer.unsaved_chunks()
         first_seq = self.buffer.saved_seq + 1
-        renew = now >= self._renewal_due
-
         attempts = 0
+        renew = False
 
         async def append() -> None:
-            nonlocal attempts
+            nonlocal attempts, now, renew
             attempts += 1
+            now = asyncio.get_running_loop().time()
+            renew = now >= self._renewal_due
             try:
                 await self._store.append_many(self._id, chunks, first_seq=first_seq, renew=renew)
             except StreamConflictError:
                 if attempts == 1 or await self._count_stored(chunks, first_seq) < len(chunks):
                     raise
 
-        await retry(append, patience_s=self._lease_s)
+        try:
+            await self._retry(append)
+        except StreamNotActiveError:
+            if not self._stop_requested and not await self._is_asked_to_stop():
+                raise
+            return
         if renew:
             self._leased = now
         self.buffer.mark_saved(first_seq + len(chunks) - 1)
@@ -260,13 +310,30 @@ class StreamWriter:
         """Check that the stream is still active, renewing the lease when half of it has passed."""
         now = asyncio.get_running_loop().time()
         if now >= self._renewal_due:
-            if not await retry(lambda: self._store.renew(self._id), patience_s=self._lease_s):
+            if not await self._retry(lambda: self._store.renew(self._id)):
                 raise StreamNotActiveError(self._id, "ended")
             self._leased = now
             return
-        status = await retry(lambda: self._store.get_status(self._id), patience_s=self._lease_s)
+        if not self._stop_requested:
+            await self._is_asked_to_stop()
+
+    async def _is_asked_to_stop(self) -> bool:
+        """Return whether another process asked for the stream to be stopped, and stop the source if so.
+
+        Raises StreamNotActiveError when the stream has ended.
+        """
+        status = await self._retry(lambda: self._store.get_status(self._id))
         if status is None or not status.is_active:
             raise StreamNotActiveError(self._id, "ended")
+        if status.stop_requested:
+            self._stop_requested = True
+            self._flushed.set()
+            if self.on_halt is not None:
+                self.on_halt()
+        return status.stop_requested
+
+    async def _retry(self, operation: Callable[[], Awaitable[_T]]) -> _T:
+        return await retry(operation, patience_s=OUTAGE_S, may_repeat=self.may_retry)
 
     async def _finish(self, end: StreamEnd) -> None:
         chunks = self.buffer.unsaved_chunks()
@@ -283,16 +350,24 @@ class StreamWriter:
                 chunks, first_seq = chunks[count:], first_seq + count
                 return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
 
-        actual = await retry(finish, patience_s=self._lease_s)
-        if actual == end:
+        actual = await self._retry(finish)
+        if actual is end or not chunks:
             self.buffer.mark_saved(first_seq + len(chunks) - 1)
+        else:  # it had ended before: elsewhere, or by an attempt whose answer was lost
+            await self._mark_stored(chunks, first_seq)
         self._actual = actual
         self._flushed.set()
+
+    async def _mark_stored(self, chunks: list[str], first_seq: int) -> None:
+        count = await self._retry(lambda: self._count_stored(chunks, first_seq))
+        self.buffer.mark_saved(first_seq + count - 1)
 
     async def _yield_to_other_end(self) -> None:
         """Halt with the end that the stream was given elsewhere."""
         try:
-            status = await retry(lambda: self._store.get_status(self._id), patience_s=self._lease_s)
+            status = await self._retry(lambda: self._store.get_status(self._id))
+            if status is not None and self.buffer.has_unsaved:
+                await self._mark_stored(self.buffer.unsaved_chunks(), self.buffer.saved_seq + 1)
         except Exception:  # the stream has ended in any case
             logger.exception("The end of stream %s could not be read", self._id)
             self._halt(StreamEnd("stopped"))

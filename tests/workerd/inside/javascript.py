@@ -144,8 +144,9 @@ async def javascript_stops_our_stream(bench: Bench) -> None:
     await JavaScript(bench).end("s", "stopped")
     async with asyncio.timeout(60):
         await stream.wait_closed()
-    assert stream.end is not None
-    assert stream.end.state == "stopped"
+    status = await _store(bench).get_status("s")
+    assert status is not None
+    assert status.state == "stopped"
 
 
 @check

@@ -47,8 +47,7 @@ async def serve(worker: Any, request: Any, path: str) -> Any:
         except AibindError as error:
             return Response(str(error), status=404)
     if path == "/stop":
-        stream = DurableStream.find(store, body["id"])
-        await (stream.stop() if stream is not None else store.stop(body["id"]))
+        await DurableStream.stop_by_id(store, body["id"])
         return _json({})
     if path == "/cost":
         return _json(await _cost(store, SqliteStreamStore(wrap_d1(worker.env.NATIVE_DB)), body))
