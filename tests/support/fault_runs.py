@@ -18,9 +18,9 @@ from typing import Any
 
 from aibind._time import sleep, timeout
 from aibind.errors import AibindError, ModelError, RequestError, StreamNotFoundError
-from aibind.history import ChatHistory
-from aibind.models import ModelEvent, ModelRequest, TextDelta, Usage
-from aibind.server import StreamHandler
+from aibind.history import ChatHistory, TreeNode
+from aibind.models import ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
+from aibind.server import StreamHandler, Tool
 from aibind.sqlite.client import SqliteClient, WatchableSqliteClient
 from aibind.sqlite.message_store import SqliteMessageStore
 from aibind.sqlite.stream_store import SqliteStreamStore
@@ -57,6 +57,7 @@ class Plan:
     seed: int
     lease_s: float
     pieces: tuple[str, ...]
+    rounds: int
     pause_s: float
     fails: bool
     rates: tuple[float, ...]
@@ -85,6 +86,7 @@ class Plan:
             seed,
             lease_s,
             tuple(f"{number}{random.choice(WORDS)}" for number in range(count)),
+            random.choice((1, 1, 2, 3)),
             lasts_s / count,
             random.random() < 0.1,
             tuple(random.choice((0.0, 0.1, 0.3, 0.5)) for _ in range(4)),
@@ -100,6 +102,11 @@ class Plan:
             random.uniform(0.1, 1.0) * lease_s if random.random() < 0.5 else None,
             random.uniform(0.1, 1.0) * lease_s if random.random() < 0.5 else None,
         )
+
+    def round(self, number: int) -> Sequence[str]:
+        """Return what the model says in one round."""
+        size = -(-len(self.pieces) // self.rounds)
+        return self.pieces[number * size : (number + 1) * size]
 
     @property
     def text(self) -> str:
@@ -176,18 +183,21 @@ class AcknowledgedStore(SqliteStreamStore):
 
 
 class PacedModel:
-    """Says the pieces of a plan at its pace, and fails at the end if the plan says so."""
+    """Says the pieces of a plan at its pace, in rounds that end with a call of a tool; fails in the end if it is to."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.calls = 0
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        del request
-        self.calls += 1
-        for piece in self._plan.pieces:
+        number = sum(message["role"] == "tool" for message in request.messages)
+        self.calls += not number
+        for piece in self._plan.round(number):
             await sleep(self._plan.pause_s)
             yield TextDelta(piece)
+        if number < self._plan.rounds - 1:
+            yield ToolCall(f"call {number}", "look", "{}")
+            return
         if self._plan.fails:
             raise ModelError("The model broke off")
         yield Usage(1, len(self._plan.pieces))
@@ -213,6 +223,7 @@ class Process:
             resumable=True,
             store=self.streams,
             conversations=SqliteMessageStore(faulty),
+            toolsets={"eyes": [Tool("look", "Looks", _look)]},
             heartbeat_ms=plan.lease_s * 1000,
         )
 
@@ -273,7 +284,7 @@ class _Run:
         for self.attempts in range(1, MAX_ATTEMPTS + 1):
             self.prompt = f"question {self.attempts}"
             with suppress(AibindError):
-                asked = {"prompt": self.prompt, "sessionId": self.session_id}
+                asked = {"prompt": self.prompt, "sessionId": self.session_id, "toolset": "eyes"}
                 return (await self.processes[0].handler.stream(asked)).body
         return None
 
@@ -431,16 +442,32 @@ class _Run:
         questions = [node for node in nodes if node.message["content"] == self.prompt]
         _expect(len(questions) == 1, f"the question is stored {len(questions)} times")
         _expect(self.processes[0].model.calls <= self.attempts, "the model was asked more than once")
-        _expect(all(len(node.children) <= 1 for node in nodes), "a question has several answers")
-        if not questions[0].children:
+        forked = [node for node in nodes if len(_answers(chat, node)) > 1]
+        _expect(not forked, f"messages have several answers: {forked}")
+        answer: list[TreeNode] = []
+        while below := _answers(chat, answer[-1] if answer else questions[0]):
+            answer += below
+        if not answer:
             _expect(not stored, f"the answer is lost: {stored!r} is stored in its stream, which is {end}")
             return
-        answer = chat.tree.get(questions[0].children[0])
-        assert answer is not None
-        told = answer.message["content"]
+        told = "".join(node.message["content"] for node in answer if node.message["role"] == "assistant")
         _expect(told == stored, f"the stream is {end}, and in its conversation {_difference(told, stored)}")
-        finish = answer.metadata.get("finish", "done")
+        called = [call["id"] for node in answer for call in node.message.get("tool_calls", ())]
+        answered = [node.message["tool_call_id"] for node in answer if node.message["role"] == "tool"]
+        _expect(len({*called}) == len(called) and answered == called[: len(answered)], f"calls {called}, {answered}")
+        _expect(answer[-1].message["role"] == "assistant", "the conversation ends with the result of a tool")
+        finish = answer[-1].metadata.get("finish", "done")
         _expect(finish == end.state, f"the conversation says {finish}, and the stream {end.state}")
+
+
+def _answers(chat: ChatHistory, node: TreeNode) -> list[TreeNode]:
+    """Return what is below a message and is no question: a question that failed may be gone on from."""
+    below = [chat.tree.get(child) for child in node.children]
+    return [child for child in below if child is not None and child.message["role"] != "user"]
+
+
+async def _look() -> str:
+    return "seen"
 
 
 def _difference(seen: str, stored: str) -> str:
