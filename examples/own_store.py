@@ -27,11 +27,20 @@ class FileStreamStore(BaseStreamStore):
         self._folder = folder
         self._ttl_ms = ttl_ms
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        question_id: str | None = None,
+    ) -> None:
         if self._path(stream_id).exists():
             raise StreamExistsError(stream_id)
         now = now_ms()
-        self._save(stream_id, StreamStatus("active", None, 0, now + self.lease_ms, session_id, owner, now), [])
+        expires_at = now + self.lease_ms
+        status = StreamStatus("active", None, 0, expires_at, session_id, owner, now, question_id=question_id)
+        self._save(stream_id, status, [])
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False

@@ -34,8 +34,15 @@ class Minimal(BaseStreamStore):
         self.memory = MemoryStreamStore(lease_ms=600_000)
         self.reads = 0
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
-        await self.memory.create(stream_id, session_id=session_id, owner=owner)
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        question_id: str | None = None,
+    ) -> None:
+        await self.memory.create(stream_id, session_id=session_id, owner=owner, question_id=question_id)
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False

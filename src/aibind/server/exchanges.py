@@ -124,8 +124,10 @@ class OpenTurn:
         return _is_question(self.last)
 
 
-def find_open_turn(chat: ChatHistory, node_id: str | None = None) -> OpenTurn | None:
+def find_open_turn(chat: ChatHistory, node_id: str | None = None, answered_by: str | None = None) -> OpenTurn | None:
     """Return the turn that a conversation ends with, if its answer lacks its end; None when it lacks nothing.
+
+    With ``node_id``, it is the turn of that message, and with ``answered_by`` the answer of that stream.
 
     Of a conversation that was loaded in part, an answer that goes on below what was loaded looks as if it lacked that:
     load what is below :attr:`OpenTurn.last`, and look again with its id as ``node_id``.
@@ -134,7 +136,7 @@ def find_open_turn(chat: ChatHistory, node_id: str | None = None) -> OpenTurn | 
     first = last = chat.tree.get(node_id) if node_id else None
     if last is None:
         return None
-    stream_id = last.metadata.get("streamId")
+    stream_id = answered_by or last.metadata.get("streamId")
     stream_id = stream_id if isinstance(stream_id, str) else None
     while (below := continuation_of(chat, last.id, stream_id)) is not None:
         last = below

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import RequestError
+from ..errors import AibindError, RequestError
 from ..models.model import Message, Model, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
@@ -27,6 +28,8 @@ from .sessions import Session, Sessions, Turn
 from .tools import Tool, run_rounds
 
 __all__ = ["StreamHandler"]
+
+logger = logging.getLogger("aibind")
 
 
 class StreamHandler:
@@ -131,6 +134,27 @@ class StreamHandler:
         handler without ``conversations``.
         """
         return await self._session(session_id).recover()
+
+    async def sweep(self) -> int:
+        """Recover the answers of lost producers in all conversations, then remove expired streams; return how many.
+
+        Call it when a server starts and every few minutes, in place of the store's ``cleanup()``. A conversation that
+        cannot be loaded or saved is logged, and its streams stay.
+        """
+        if self._store is None:
+            return 0
+        if self._sessions is not None:
+            lost = await self._store.lost_streams()
+            for session_id in dict.fromkeys(one.status.session_id for one in lost):
+                if session_id is not None:
+                    await self._recover_logged(session_id)
+        return await self._store.cleanup()
+
+    async def _recover_logged(self, session_id: str) -> None:
+        try:
+            await self._session(session_id).recover(limit=1)
+        except AibindError:
+            logger.exception("The answers of lost producers in conversation %s could not be recovered", session_id)
 
     # --- endpoints ---
 

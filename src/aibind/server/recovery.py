@@ -17,7 +17,7 @@ from ..streams.store import StreamEnd, StreamStatus, StreamStore
 from .answers import Answer
 from .exchanges import OpenTurn, add_messages, count_stored, find_open_turn, is_kept
 
-__all__ = ["Recovery", "StoredReply", "Unanswered", "read_reply", "recover_answer"]
+__all__ = ["Recovery", "StoredReply", "Unanswered", "complete_turn", "read_ended", "read_reply", "recover_answer"]
 
 OTHERS_SAVE_S = 0.25
 """Seconds that another process may take to save an answer after its stream has ended."""
@@ -88,7 +88,7 @@ async def recover_answer(
         if stream_id in live or DurableStream.find(streams, stream_id) is not None:
             return Recovery(stored.chat, live_stream=stream_id)
         try:
-            reply = await _read_ended(streams, stream_id)
+            reply = await read_ended(streams, stream_id)
         except StreamNotFoundError:
             return Recovery(stored.chat, unanswered="expired")
         if reply.end is None:
@@ -129,23 +129,37 @@ class _Stored:
     async def complete(self, turn: OpenTurn, answer: Answer, end: StreamEnd) -> ChatHistory:
         """Add what the conversation lacks of an answer, and return the conversation."""
         assert self._below is not None
-        count = count_stored(self._below, turn)
-        limit = _MORE_MESSAGES
-        while count is None:
-            self._below = await self._conversations.load(self._session_id, limit=limit, leaf_id=turn.last.id)
-            count = count_stored(self._below, turn)
-            limit *= 4
-        # The conversation may have more than the stream: a round is stored when it ends, a token when it is flushed.
-        lacking = answer.messages()[count:] or Answer().messages()
-        chat = self._below
-        add_messages(chat, turn.last.id, lacking, turn.stream_id, ending=answer.ending(end))
-        await self._conversations.save(self._session_id, chat)
+        chat = await complete_turn(self._conversations, self._session_id, self._below, turn, answer, end)
         if chat is not self.chat and chat.is_partial:
             return await self._conversations.load(self._session_id, limit=self._limit)
         return chat
 
 
-async def _read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
+async def complete_turn(
+    conversations: ConversationStore,
+    session_id: str,
+    chat: ChatHistory,
+    turn: OpenTurn,
+    answer: Answer,
+    end: StreamEnd,
+    *,
+    activate: bool = True,
+) -> ChatHistory:
+    """Store what a conversation lacks of an answer; return what was saved. ``chat`` is loaded as far as the turn."""
+    count = count_stored(chat, turn)
+    limit = _MORE_MESSAGES
+    while count is None:
+        chat = await conversations.load(session_id, limit=limit, leaf_id=turn.last.id)
+        count = count_stored(chat, turn)
+        limit *= 4
+    # The conversation may have more than the stream: a round is stored when it ends, a token when it is flushed.
+    lacking = answer.messages()[count:] or Answer().messages()
+    add_messages(chat, turn.last.id, lacking, turn.stream_id, ending=answer.ending(end), activate=activate)
+    await conversations.save(session_id, chat)
+    return chat
+
+
+async def read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
     """Read a reply; when its producer is lost, end the stream as failed first, so that it is kept like any other."""
     reading = _Reading(streams, stream_id)
     await reading.read_on()

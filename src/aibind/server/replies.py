@@ -113,6 +113,7 @@ class DurableReplies:
                 generation.stream(),
                 stream_id=turn.stream_id if turn is not None else None,
                 session_id=turn.session_id if turn is not None else None,
+                question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +21,7 @@ from .answers import Answer
 from .attachments import Attachments, PendingFiles
 from .context import context_of
 from .exchanges import add_messages, continuation_of, is_kept, place_question, question_of
+from .lost_answers import find_lost, recover_lost
 from .recovery import Recovery, recover_answer
 from .requests import StreamBody
 from .session_titles import save_titled
@@ -191,7 +192,17 @@ class Session:
         return chat, node_id
 
     async def _recover(self, limit: int | None) -> Recovery:
-        return await recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
+        """Recover the answer to the last question, and those of lost producers elsewhere in the conversation."""
+
+        def recover_last() -> Awaitable[Recovery]:
+            return recover_answer(self.id, self._conversations, self._streams, self._live, limit=limit)
+
+        recovery, lost = await asyncio.gather(recover_last(), find_lost(self.id, self._streams, self._live))
+        if not lost or self._streams is None:
+            return recovery
+        count = await recover_lost(self.id, self._conversations, self._streams, lost)
+        recovered = recovery.recovered or count > 0
+        return replace(await recover_last(), recovered=recovered) if count else recovery
 
 
 @dataclass(slots=True)
@@ -236,6 +247,7 @@ class Turn:
         files: PendingFiles,
     ) -> None:
         self.stream_id = stream_id
+        self.question_id = question_id
         self.messages = messages
         self._session = session
         self._chat = chat

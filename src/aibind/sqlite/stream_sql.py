@@ -17,11 +17,14 @@ MAX_PAGE_CHUNKS = 500
 MAX_SWEPT_STREAMS = 500
 """Streams that one statement removes, so that it stays within a database's time limit."""
 
-EXTRA_COLUMNS = ("session_id", "owner", "created_at")
+EXTRA_COLUMNS = ("session_id", "owner", "created_at", "question_id")
 """The columns of the status table that the JavaScript packages do not have."""
 
 STOP_REQUESTED = -1
 """The count of chunks of an active stream whose producer was asked to stop; it is counted when the stream ends."""
+
+WAITING = -1
+"""The count of chunks of a lost stream until its answer is in its conversation."""
 
 MAX_PARAMETER_CHARS = 250_000
 """Characters in one JSON parameter, unless a single chunk is longer: a value on D1 holds at most 2 MB, and a character
@@ -62,9 +65,16 @@ class StreamSql:
             f"UPDATE {status} SET total_chunks = {STOP_REQUESTED}"
             f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at > ? RETURNING id"
         )
+        has_session = "s.session_id IS NOT NULL" if extended else "0"
         self._give_up = (
-            f"UPDATE {status} AS s SET state = 'error', error = ?, expires_at = ?, total_chunks = {stored}"
+            f"UPDATE {status} AS s SET state = 'error', error = ?,"
+            f" expires_at = CASE WHEN {has_session} THEN ? ELSE ? END,"
+            f" total_chunks = CASE WHEN {has_session} THEN {WAITING} ELSE {stored} END"
             f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at <= ? RETURNING id"
+        )
+        self._settle = (
+            f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
+            f" WHERE id = ? AND state <> 'active' AND total_chunks < 0"
         )
         self._finish = (
             f"UPDATE {status} SET state = ?, error = ?, expires_at = ?,"
@@ -82,17 +92,22 @@ class StreamSql:
         )
         select_status = (
             f"SELECT s.id, s.state, s.error, s.expires_at{extra_of_s},"
-            f" CASE s.state WHEN 'active' THEN {stored} ELSE s.total_chunks END AS total_chunks,"
-            f" s.total_chunks < 0 AS stop_requested FROM {status} s"
+            f" CASE WHEN s.state = 'active' OR s.total_chunks < 0 THEN {stored} ELSE s.total_chunks END"
+            f" AS total_chunks, s.total_chunks < 0 AS stop_requested FROM {status} s"
         )
         self._status = f"{select_status} WHERE s.id = ?"
+        self._lost = (
+            f"{select_status} WHERE s.session_id {{}} AND ((s.state = 'active' AND s.total_chunks <= 0"
+            f" AND s.expires_at <= ?) OR (s.state <> 'active' AND s.total_chunks < 0)) ORDER BY s.created_at, s.id"
+        )
         self._listed = f"{select_status} WHERE (s.state = 'active' OR s.expires_at > ?)"
         self._live = (
             f"SELECT id FROM {status} WHERE session_id = ? AND state = 'active' AND expires_at > ?"
             f" ORDER BY created_at, id"
         )
         self._silent = (
-            f"SELECT s.id, s.total_chunks, s.expires_at, {stored} AS stored FROM {status} s"
+            f"SELECT s.id, s.total_chunks, s.expires_at, {has_session} AS has_session, {stored} AS stored"
+            f" FROM {status} s"
             # Those of JavaScript last, which may have to stay: they must not keep others from being swept.
             f" WHERE s.state = 'active' AND s.expires_at <= ?"
             f" ORDER BY s.total_chunks > 0, s.expires_at LIMIT {MAX_SWEPT_STREAMS}"
@@ -131,9 +146,10 @@ class StreamSql:
         session_id: str | None = None,
         owner: str | None = None,
         created_at: int | None = None,
+        question_id: str | None = None,
     ) -> Statement:
         """Insert a stream. A constraint fails when the id is taken."""
-        extra = (session_id, owner, created_at) if self.extended else ()
+        extra = (session_id, owner, created_at, question_id) if self.extended else ()
         return Statement(self._create, (stream_id, expires_at, *extra))
 
     def append(
@@ -171,9 +187,22 @@ class StreamSql:
         """Note that the producer of a live stream is to end it, returning its row. JavaScript producers do not look."""
         return Statement(self._request_stop, (stream_id, now))
 
-    def give_up(self, stream_id: str, error: str, expires_at: int, now: int) -> Statement:
-        """End an active stream whose lease has run out, returning its row. JavaScript producers have no lease."""
-        return Statement(self._give_up, (error, expires_at, stream_id, now))
+    def give_up(self, stream_id: str, error: str, *, kept_until: int, expires_at: int, now: int) -> Statement:
+        """End an active stream whose lease has run out, returning its row. JavaScript producers have no lease.
+
+        A stream of a session is kept until ``kept_until``, or until it is settled.
+        """
+        return Statement(self._give_up, (error, kept_until, expires_at, stream_id, now))
+
+    def settle(self, stream_id: str, expires_at: int) -> Statement:
+        """Let a lost stream expire."""
+        return Statement(self._settle, (expires_at, stream_id))
+
+    def select_lost(self, session_id: str | None, now: int) -> Statement:
+        """Select the streams of a session (None: of all) that are lost and not settled, oldest first."""
+        if session_id is None:
+            return Statement(self._lost.format("IS NOT NULL"), (now,))
+        return Statement(self._lost.format("= ?"), (session_id, now))
 
     def keep(self, stream_id: str, expires_at: int, lease: int) -> Statement:
         """Do for a stream that JavaScript stopped what our end does, returning its row.

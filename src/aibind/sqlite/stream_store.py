@@ -18,6 +18,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..streams.base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
+from ..streams.leases import MAX_WAIT_MS
 from ..streams.polling import PagePoller
 from ..streams.store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamState, StreamStatus
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
@@ -84,13 +85,27 @@ class SqliteStreamStore(BaseStreamStore):
 
     # --- writing ---
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        question_id: str | None = None,
+    ) -> None:
         """Begin a stream: one statement."""
         now = now_ms()
         expires_at = now + self._lease_ms
         try:
             await self._execute_extended(
-                lambda sql: sql.create(stream_id, expires_at, session_id=session_id, owner=owner, created_at=now)
+                lambda sql: sql.create(
+                    stream_id,
+                    expires_at,
+                    session_id=session_id,
+                    owner=owner,
+                    created_at=now,
+                    question_id=question_id,
+                )
             )
         except SqliteConstraintError as error:
             raise StreamExistsError(stream_id) from error
@@ -160,7 +175,7 @@ class SqliteStreamStore(BaseStreamStore):
         """
         lost = StreamEnd("error", PRODUCER_LOST)
         now = now_ms()
-        if (await self._execute(self._sql.give_up(stream_id, PRODUCER_LOST, now + self._ttl_ms, now))).rows:
+        if (await self._execute_extended(lambda sql: self._giving_up(sql, stream_id, now))).rows:
             self._has_ended(stream_id)
             return lost
         status = await self._read_status(stream_id)
@@ -169,6 +184,24 @@ class SqliteStreamStore(BaseStreamStore):
         if status.is_active:
             return lost if status.expires_at <= now else None
         return status.end
+
+    def _giving_up(self, sql: StreamSql, stream_id: str, now: int) -> Statement:
+        expires_at = now + self._ttl_ms
+        kept_until = max(expires_at, now + MAX_WAIT_MS)
+        return sql.give_up(stream_id, PRODUCER_LOST, kept_until=kept_until, expires_at=expires_at, now=now)
+
+    async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
+        """Return the streams of a session (None: of all) whose producer is lost and that are not settled, oldest first.
+
+        One statement; for all sessions it reads the whole status table.
+        """
+        now = now_ms()
+        result = await self._try_extended(lambda sql: sql.select_lost(session_id, now))
+        return _infos(result)
+
+    async def settle(self, stream_id: str) -> None:
+        """Let a lost stream expire, since its answer is stored: one statement."""
+        await self._execute(self._sql.settle(stream_id, now_ms() + self._ttl_ms))
 
     def _renewal(self, stream_id: str) -> Statement:
         expires_at = now_ms() + self._lease_ms
@@ -292,8 +325,7 @@ class SqliteStreamStore(BaseStreamStore):
         result = await self._try_extended(
             lambda sql: sql.select_listed(now, owner=owner, session_id=session_id, since_ms=since_ms, limit=limit)
         )
-        rows = () if result is None else result.rows
-        return [StreamInfo(cast("str", row["id"]), _status(row, stored=0)) for row in rows]
+        return _infos(result)
 
     # --- cleaning up ---
 
@@ -304,7 +336,7 @@ class SqliteStreamStore(BaseStreamStore):
 
         * a stream that has ended and whose time to live is over;
         * an active stream whose lease has run out, if it gets no chunk during a tenth of a lease more, for which this
-          call waits;
+          call waits; one of a session is ended as lost instead, and kept for 30 days unless :meth:`settle` is called;
         * an active stream that JavaScript writes, which has no lease, once its time to live is over: if an earlier call
           on this store object, at least ``lease_ms`` ago, saw it with as many chunks; or, since a cron trigger may make
           a store for each call, if it expired more than an hour ago, and more than ``ttl_ms`` ago. In either case it
@@ -315,10 +347,16 @@ class SqliteStreamStore(BaseStreamStore):
         """
         now = now_ms()
         removed = 0
-        silent = self._choose_silent((await self._execute(self._sql.silent(now))).rows, now)
+        rows = (await self._execute_extended(lambda sql: sql.silent(now))).rows
+        silent = self._choose_silent(rows, now)
         if silent:
             await sleep(self.grace_s)
-            removed = len((await self._client.batch(self._sql.remove_silent(now, silent)))[-1].rows)
+            waited_for = {cast("str", row["id"]) for row in rows if row["has_session"]}
+            giving_up = [
+                self._giving_up(self._sql, stream_id, now) for stream_id, _ in silent if stream_id in waited_for
+            ]
+            removing = self._sql.remove_silent(now, [one for one in silent if one[0] not in waited_for])
+            removed = len((await self._client.batch([*giving_up, *removing]))[-1].rows)
         while True:
             count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
             removed += count
@@ -390,7 +428,13 @@ def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
         cast("str | None", row.get("owner")),
         cast("int | None", row.get("created_at")),
         row["state"] == "active" and bool(row.get("stop_requested", cast("int", row["total_chunks"]) < 0)),
+        cast("str | None", row.get("question_id")),
     )
+
+
+def _infos(result: SqliteResult | None) -> list[StreamInfo]:
+    rows = () if result is None else result.rows
+    return [StreamInfo(cast("str", row["id"]), _status(row, stored=0)) for row in rows]
 
 
 def _is_expired(status: StreamStatus) -> bool:

@@ -11,7 +11,7 @@ from .._time import now_ms, wait_for_event
 from ..errors import PRODUCER_LOST, StreamNotActiveError, StreamNotFoundError
 from .leases import grace_s
 from .polling import PagePoller, PollBackoff, poll_pages
-from .store import Pace, StreamChunk, StreamEnd, StreamPage, StreamStatus
+from .store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
 from .wakeups import WakeupSignals
 
 __all__ = ["BaseStreamStore", "check_after_seq", "check_limit", "check_milliseconds"]
@@ -27,6 +27,8 @@ class BaseStreamStore(ABC):
     the protocol describes it, and calls :meth:`wake_readers` after it has changed a stream. The rest follows from them;
     ``get_status`` and ``renew`` may be overridden where the store has a cheaper way. Override ``request_stop`` and
     ``give_up`` where producers run in other processes: these stop a stream at once, and look before they give it up.
+    To keep the answers of lost producers until they are in their conversations, override ``lost_streams`` and
+    ``settle`` as well.
 
     ``flush_pace`` is how often to write, after what a write costs: ``Pace(0)`` stores each event before it is
     delivered, ``Pace(250, 2000)`` is right where each write is a round trip. ``lease_ms`` is how long a producer may be
@@ -77,10 +79,17 @@ class BaseStreamStore(ABC):
     # --- what a subclass writes ---
 
     @abstractmethod
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        question_id: str | None = None,
+    ) -> None:
         """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
 
-        ``session_id``, ``owner`` and the time belong into its :class:`StreamStatus`.
+        ``session_id``, ``owner``, ``question_id`` and the time belong into its :class:`StreamStatus`.
         """
 
     @abstractmethod
@@ -163,6 +172,14 @@ class BaseStreamStore(ABC):
         if status.is_active and status.expires_at > now_ms():
             return None
         return status.end or await self.finish(stream_id, StreamEnd("error", PRODUCER_LOST))
+
+    async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:  # noqa: ARG002
+        """Return no streams: override this together with ``settle``, ``give_up`` and ``cleanup``."""
+        return ()
+
+    async def settle(self, stream_id: str) -> None:  # noqa: ARG002
+        """Do nothing: a store that keeps no lost streams has none to let go."""
+        return
 
     async def complete(self, stream_id: str) -> None:
         """End a stream as ``done``."""

@@ -76,6 +76,7 @@ class DurableStream:
         stream_id: str | None = None,
         session_id: str | None = None,
         owner: str | None = None,
+        question_id: str | None = None,
         flush_interval_ms: float | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
@@ -90,7 +91,8 @@ class DurableStream:
         reply failed``.
 
         ``stream_id`` is random by default. ``session_id`` and ``owner`` say which conversation and which user the
-        stream belongs to; the store records them, and finds the live streams of a session.
+        stream belongs to, and ``question_id`` which message it answers; the store records them, and finds the live
+        streams of a session and the lost ones.
         ``flush_interval_ms`` is the time between two writes, in milliseconds (None: as the store recommends; 0: every
         event is stored before it is delivered). A reader of :meth:`response` that receives nothing for ``heartbeat_ms``
         gets a comment.
@@ -100,7 +102,14 @@ class DurableStream:
         """
         events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
-        writer = StreamWriter(store, stream_id, session_id=session_id, owner=owner, flush_interval_ms=flush_interval_ms)
+        writer = StreamWriter(
+            store,
+            stream_id,
+            session_id=session_id,
+            owner=owner,
+            question_id=question_id,
+            flush_interval_ms=flush_interval_ms,
+        )
         stream = cls(store, stream_id, writer, heartbeat_ms)
         # The model starts while the store creates the row; nothing is delivered before that.
         producer = asyncio.create_task(

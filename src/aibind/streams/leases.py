@@ -6,7 +6,10 @@ import math
 
 from .._time import now_ms
 
-__all__ = ["LeaseWatch", "grace_s"]
+__all__ = ["MAX_WAIT_MS", "LeaseWatch", "grace_s"]
+
+MAX_WAIT_MS = 30 * 24 * 60 * 60 * 1000
+"""Milliseconds that the stream of a lost producer waits for its answer to be stored in its conversation."""
 
 
 def grace_s(lease_ms: int) -> float:

@@ -9,6 +9,7 @@ from itertools import islice
 from .._time import now_ms, sleep
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
 from .base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
+from .leases import MAX_WAIT_MS
 from .store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
@@ -22,8 +23,10 @@ class _Stream:
     session_id: str | None
     owner: str | None
     created_at: int
+    question_id: str | None = None
     end: StreamEnd | None = None
     stop_requested: bool = False
+    is_waiting: bool = False  # for its answer to be stored
     chunks: list[str] = field(default_factory=list[str])
 
     @property
@@ -38,6 +41,7 @@ class _Stream:
             self.owner,
             self.created_at,
             end is None and self.stop_requested,
+            self.question_id,
         )
 
     @property
@@ -61,12 +65,19 @@ class MemoryStreamStore(BaseStreamStore):
     def __repr__(self) -> str:
         return f"<MemoryStreamStore streams={len(self._streams)} ttl_ms={self._ttl_ms} lease_ms={self._lease_ms}>"
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        question_id: str | None = None,
+    ) -> None:
         """Begin a stream."""
         if stream_id in self._streams:
             raise StreamExistsError(stream_id)
         now = now_ms()
-        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now)
+        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now, question_id)
 
     async def append_many(
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
@@ -113,6 +124,34 @@ class MemoryStreamStore(BaseStreamStore):
             return None
         return await self.finish(stream_id, StreamEnd("stopped"))
 
+    async def give_up(self, stream_id: str) -> StreamEnd | None:
+        """End a stream whose lease has run out as lost; one of a session is kept until it is settled."""
+        stream = self._get(stream_id)
+        was_active = stream.end is None
+        end = await super().give_up(stream_id)
+        if was_active and end is not None and stream.session_id is not None:
+            stream.is_waiting = True
+            stream.expires_at = now_ms() + max(self._ttl_ms, MAX_WAIT_MS)
+        return end
+
+    async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
+        """Return the streams of a session (None: of all) whose producer is lost, oldest first."""
+        now = now_ms()
+        return [
+            StreamInfo(stream_id, stream.status)
+            for stream_id, stream in self._streams.items()
+            if stream.session_id is not None
+            and session_id in (None, stream.session_id)
+            and (stream.is_waiting or (stream.end is None and stream.expires_at <= now))
+        ]
+
+    async def settle(self, stream_id: str) -> None:
+        """Let a lost stream expire, since its answer is stored."""
+        stream = self._streams.get(stream_id)
+        if stream is not None and stream.is_waiting:
+            stream.is_waiting = False
+            stream.expires_at = now_ms() + self._ttl_ms
+
     async def live_streams(self, session_id: str) -> Sequence[str]:
         """Return the ids of a session's streams that are active and whose lease has not run out, oldest first."""
         now = now_ms()
@@ -149,7 +188,8 @@ class MemoryStreamStore(BaseStreamStore):
     async def cleanup(self) -> int:
         """Remove streams that have expired, and return how many.
 
-        An abandoned stream is removed a tenth of a lease later, unless it makes progress until then.
+        An abandoned stream is removed a tenth of a lease later, unless it makes progress until then; one of a session
+        is given up instead.
         """
         expired = {
             stream_id: len(stream.chunks)
@@ -161,7 +201,11 @@ class MemoryStreamStore(BaseStreamStore):
         removed = 0
         for stream_id, count in expired.items():
             stream = self._streams.get(stream_id)
-            if stream and stream.expires_at <= now_ms() and len(stream.chunks) == count:
+            if stream is None or stream.expires_at > now_ms() or len(stream.chunks) != count:
+                continue
+            if stream.end is None and stream.session_id is not None:
+                await self.give_up(stream_id)  # its conversation waits for it
+            else:
                 del self._streams[stream_id]
                 self.wake_readers(stream_id)
                 removed += 1

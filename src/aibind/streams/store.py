@@ -48,7 +48,8 @@ class StreamStatus:
     ``expires_at``, in milliseconds since the epoch, is the end of the producer's lease while the stream is active;
     once the stream has ended, it is the end of its time to live. ``session_id`` and ``owner`` are those that it was
     created with, and ``created_at`` is when, in milliseconds since the epoch; each is None where it is not known.
-    ``stop_requested`` is whether the producer of an active stream has been asked to end it.
+    ``question_id`` is the message that it answers. ``stop_requested`` is whether the producer of an active stream has
+    been asked to end it.
     """
 
     state: StreamState
@@ -59,6 +60,7 @@ class StreamStatus:
     owner: str | None = None
     created_at: int | None = None
     stop_requested: bool = False
+    question_id: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -155,10 +157,18 @@ class StreamStore(Protocol):
         """
         ...
 
-    async def create(self, stream_id: str, *, session_id: str | None = None, owner: str | None = None) -> None:
+    async def create(
+        self,
+        stream_id: str,
+        *,
+        session_id: str | None = None,
+        owner: str | None = None,
+        question_id: str | None = None,
+    ) -> None:
         """Begin a stream, and its producer's lease. Raises StreamExistsError when the id is taken.
 
-        ``session_id`` is the conversation that it belongs to and ``owner`` the user; both are recorded with the time.
+        ``session_id`` is the conversation that it belongs to, ``owner`` the user, and ``question_id`` the message of
+        the conversation that it answers; they are recorded with the time.
         """
         ...
 
@@ -228,8 +238,19 @@ class StreamStore(Protocol):
         """End a stream whose producer is lost as ``error``: ``producer lost``; return how it has ended.
 
         Nothing changes, and None is returned, when the lease has not run out. The end is final: a producer that
-        is alive after all can write nothing more.
+        is alive after all can write nothing more. A stream of a session is kept until ``settle``.
         """
+        ...
+
+    async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
+        """Return the streams of a session (None: of all) whose producer is lost and that wait for ``settle``.
+
+        Oldest first; those whose lease has run out are among them. A store that does not record sessions returns none.
+        """
+        ...
+
+    async def settle(self, stream_id: str) -> None:
+        """Note that the answer of a lost stream is in its conversation, so that the stream may expire."""
         ...
 
     async def complete(self, stream_id: str) -> None:
@@ -253,6 +274,7 @@ class StreamStore(Protocol):
     async def cleanup(self) -> int:
         """Remove streams that have expired, ended or abandoned, and return how many.
 
-        The producer of an active stream gets a tenth of a lease to show progress first.
+        The producer of an active stream gets a tenth of a lease to show progress first. An abandoned stream of a
+        session is given up and kept: see ``give_up``.
         """
         ...

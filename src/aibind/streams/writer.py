@@ -55,7 +55,7 @@ class StreamWriter:
     that a failed attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by
     another producer or cannot be stored, ``halted`` says how it ended, ``on_halt`` is called and the rest is not
     written. When another process asks for the stream to be stopped, ``on_halt`` is called too, and ``end`` stores the
-    rest. ``session_id`` and ``owner`` are recorded with the stream.
+    rest. ``session_id``, ``owner`` and ``question_id`` are recorded with the stream.
 
     Raises ValueError when ``flush_interval_ms`` is negative.
     """
@@ -67,6 +67,7 @@ class StreamWriter:
         *,
         session_id: str | None = None,
         owner: str | None = None,
+        question_id: str | None = None,
         flush_interval_ms: float | None = None,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
@@ -82,6 +83,7 @@ class StreamWriter:
         self._id = stream_id
         self._session_id = session_id
         self._owner = owner
+        self._question_id = question_id
         self._pace = pace
         self._max_unsaved = max_unsaved_chars
         self._lease_s = store.lease_ms / 1000
@@ -113,7 +115,9 @@ class StreamWriter:
             nonlocal attempts
             attempts += 1
             try:
-                await self._store.create(self._id, session_id=self._session_id, owner=self._owner)
+                await self._store.create(
+                    self._id, session_id=self._session_id, owner=self._owner, question_id=self._question_id
+                )
             except StreamExistsError:
                 if attempts == 1:
                     raise  # else an attempt whose answer was lost created it
