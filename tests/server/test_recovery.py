@@ -347,9 +347,9 @@ async def test_a_request_that_is_cancelled_while_its_stream_is_created_leaves_no
         )
         session = handler.changing("s")  # keeps what is live in the conversation
         asking = asyncio.ensure_future(handler.stream({"prompt": "one", "sessionId": "s"}))
-        await until(lambda: slow.calls)
-        slow.held.set()  # the session's lost streams are read
-        slow.held = asyncio.Event()
+        await until(lambda: faults.calls)
+        faults.resume()  # the session's lost streams are read
+        faults.pause()
         await until(lambda: handler.live_stream("s"))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -159,10 +159,20 @@ class MessageTree:
         """Begin another conversation with this message, make it active and return its id."""
         return self._activate(self._add(None, message, metadata))
 
-    def add_child(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add a message below another, after its other children, and return its id; the active leaf is unchanged."""
+    def add_child(
+        self,
+        parent_id: str,
+        message: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        node_id: str | None = None,
+    ) -> str:
+        """Add a message below another, after its other children, and return its id; the active leaf is unchanged.
+
+        ``node_id`` is its id, where two processes that add the same message must agree on one; None generates one.
+        """
         self._entry(parent_id)
-        return self._add(parent_id, message, metadata)
+        return self._add(parent_id, message, metadata, node_id)
 
     def branch(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
         """Add a message below another, make it active and return its id."""
@@ -382,15 +392,24 @@ class MessageTree:
         entry = self._entries.get(parent_id)
         return entry.children if entry is not None else self._beyond.setdefault(parent_id, [])
 
-    def _add(self, parent_id: str | None, message: Mapping[str, Any], metadata: Mapping[str, Any] | None) -> str:
+    def _add(
+        self,
+        parent_id: str | None,
+        message: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None,
+        node_id: str | None = None,
+    ) -> str:
         # Everything that can fail comes first, so that an error leaves the tree unchanged.
         message_json = encode_object(message, "message")
         metadata_json = encode_object({} if metadata is None else metadata, "metadata")
-        node_id = self._generate_id()
-        if not isinstance(node_id, str):
-            raise HistoryError(f"MessageTree: generate_id returned {node_id!r}: an id must be a string")
-        if node_id in self._entries:
-            raise HistoryError(f'MessageTree: generate_id returned "{node_id}" again: every id must be new')
+        if node_id is None:
+            node_id = self._generate_id()
+            if not isinstance(node_id, str):
+                raise HistoryError(f"MessageTree: generate_id returned {node_id!r}: an id must be a string")
+            if node_id in self._entries:
+                raise HistoryError(f'MessageTree: generate_id returned "{node_id}" again: every id must be new')
+        elif node_id in self._entries:
+            raise HistoryError(f'MessageTree: node "{node_id}" is there already: every id must be new')
         self._entries[node_id] = new_entry(node_id, parent_id, message_json, metadata_json)
         self._children_of(parent_id).append(node_id)
         self._log.add(node_id)

@@ -154,7 +154,7 @@ async def complete_turn(
         limit *= 4
     # The conversation may have more than the stream: a round is stored when it ends, a token when it is flushed.
     lacking = answer.messages()[count:] or Answer().messages()
-    add_messages(chat, turn.last.id, lacking, turn.stream_id, ending=answer.ending(end), activate=activate)
+    add_messages(chat, turn.last.id, lacking, turn.stream_id, count=count, ending=answer.ending(end), activate=activate)
     await conversations.save(session_id, chat)
     return chat
 

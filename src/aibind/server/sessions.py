@@ -156,7 +156,7 @@ class Session:
             is_current = part.chat.tree.active_leaf_id == part.last_id
             activate = ending is not None or is_current or (part.is_again and not part.count)
             part.last_id = add_messages(
-                part.chat, part.last_id, messages, part.stream_id, ending=ending, activate=activate
+                part.chat, part.last_id, messages, part.stream_id, count=part.count, ending=ending, activate=activate
             )
             part.count += len(messages)
             part.has_end = part.has_end or ending is not None
