@@ -67,7 +67,7 @@ async def poll_pages(
         if page.chunks:
             after_seq = page.chunks[-1].seq
             watch.progress()
-        if is_given_up and (page.status.is_active or page.status.error == PRODUCER_LOST):
+        if page.status.error == PRODUCER_LOST or (is_given_up and page.status.is_active):
             if page.chunks:
                 yield replace(page, has_more=True)
             if not page.has_more:

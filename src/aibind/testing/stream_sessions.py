@@ -100,9 +100,10 @@ async def a_stream_whose_lease_has_run_out_is_not_live(harness: StreamStoreHarne
 @check
 async def a_removed_stream_is_forgotten(harness: StreamStoreHarness) -> None:
     _skip_unless_recorded(harness)
-    store, brief = await harness.open(), await harness.open(lease_ms=1)
+    store, brief = await harness.open(), await harness.open(ttl_ms=1)
     await brief.create("s", session_id="before", owner="before")
-    await wait_until_past((await _status(store, "s")).expires_at)
+    await brief.complete("s")
+    await wait_until_past(now_ms() + 1)
     assert await brief.cleanup() == 1
     await store.create("s", session_id="after")
     assert list(await store.live_streams("before")) == []
