@@ -96,9 +96,14 @@ class DurableReplies:
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
 
     async def _create(self, generation: Generation, turn: Turn | None) -> DurableStream:
+        created: asyncio.Future[DurableStream] = asyncio.get_running_loop().create_future()
+
+        async def is_stored() -> bool:
+            return await (await created).wait_stored()
+
         def record(event: StreamEvent) -> None:
             if generation.record(event) and turn is not None:
-                turn.save_rounds(generation.answer)
+                turn.save_rounds(generation.answer, is_stored)
 
         async def finish_turn(end: StreamEnd, is_whole: bool) -> None:
             if turn is not None:
@@ -124,6 +129,7 @@ class DurableReplies:
             if turn is not None:
                 turn.abandon()
             raise
+        created.set_result(stream)
         self._producing.add(stream)
         return stream
 
