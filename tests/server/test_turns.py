@@ -394,6 +394,54 @@ async def test_a_turn_that_begins_between_two_rounds_keeps_its_place(backend: st
 # --- saving that fails ---
 
 
+async def test_a_round_that_the_stream_does_not_take_is_not_in_the_conversation(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client, open_model() as (_, model):
+        await migrate(client)
+        faults = Faults()
+        others = SqliteStreamStore(client)
+
+        async def look_and_lose(at: str) -> Any:
+            if at == "2":
+                faults.down = True
+                (stream_id,) = await others.live_streams("s")
+                await others.fail(stream_id, "producer lost")
+            return await look(at)
+
+        handler = make_handler(
+            model, SqliteStreamStore(FaultySqliteClient(client, faults)), conversations := SqliteMessageStore(client)
+        )
+        handler._toolsets = {"eyes": [Tool("look", "Looks", look_and_lose)]}
+        reply = await handler.stream(BODY)
+        await until(lambda: faults.down)
+        await asyncio.sleep(0.3)
+        during = (await conversations.load("s")).messages
+        faults.down = False
+        body: Any = reply.body
+        async for _ in body:
+            pass
+        await handler.recover("s")
+        chat = await conversations.load("s")
+        (status,) = await others.list_streams(session_id="s")
+        stored = await read_reply(others, status.stream_id)
+        assert chat.messages[1:] == Answer(stored.events).messages()
+        assert len(during) <= len(chat.messages)
+
+
+async def test_an_answer_that_is_saved_late_and_recovered_is_there_once(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client:
+        await migrate(client)
+        faults = Faults(script=[None, "late"], max_delay_s=2.0)
+        streams = SqliteStreamStore(client)
+        handler = make_handler(ScriptedModel("once"), streams, SqliteMessageStore(FaultySqliteClient(client, faults)))
+        await run(handler, {"prompt": "one", "sessionId": "s"})
+        other = make_handler(ScriptedModel("x"), SqliteStreamStore(client), SqliteMessageStore(client))
+        await other.recover("s")
+        await faults.wait_settled()
+        chat = await SqliteMessageStore(client).load("s")
+        assert [message["content"] for message in chat.messages] == ["one", "once"]
+        assert chat.size == 2
+
+
 @pytest.mark.parametrize("kind", [SqliteConversationStore, SqliteMessageStore], ids=["json", "rows"])
 @pytest.mark.parametrize("fault", ["before", "after"])
 @pytest.mark.parametrize("struck", [1, 2, 3])

@@ -499,6 +499,31 @@ async def test_a_bad_network_loses_no_reader(seed: int, tmp_path: Path) -> None:
 
 
 @backends
+async def test_one_can_wait_until_the_events_so_far_are_stored(backend: str, tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield "stored "
+        yield "soon"
+        await go_on.wait()
+        yield " and more"
+
+    async with open_store(backend, tmp_path) as store:
+        stream = await DurableStream.create(store, source(), flush_interval_ms=50)
+        batches = stream.follow()
+        seen = ""
+        while seen != "stored soon":
+            seen += "".join(event.data for _, event in (await anext(batches)).events)
+        assert await stream.wait_stored()
+        assert "".join(chunk.event.data for chunk in (await store.read_page(stream.id)).chunks) == "stored soon"
+        await store.fail(stream.id, "given up")
+        go_on.set()
+        async for _ in batches:
+            pass
+        assert not await stream.wait_stored()
+
+
+@backends
 async def test_a_lost_producer_is_an_error_event(backend: str, tmp_path: Path) -> None:
     async with open_store(backend, tmp_path, lease_ms=300) as store:
         await store.create("s")
