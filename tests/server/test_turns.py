@@ -431,13 +431,21 @@ async def test_an_answer_that_is_saved_late_and_recovered_is_there_once(tmp_path
     async with wrap_sqlite3(tmp_path / "chat.db") as client:
         await migrate(client)
         faults = Faults(script=[None, "late"], max_delay_s=2.0)
-        streams = SqliteStreamStore(client)
-        handler = make_handler(ScriptedModel("once"), streams, SqliteMessageStore(FaultySqliteClient(client, faults)))
-        await run(handler, {"prompt": "one", "sessionId": "s"})
-        other = make_handler(ScriptedModel("x"), SqliteStreamStore(client), SqliteMessageStore(client))
-        await other.recover("s")
+        handler = make_handler(
+            ScriptedModel("once"), SqliteStreamStore(client), SqliteMessageStore(FaultySqliteClient(client, faults))
+        )
+        reply = await handler.stream({"prompt": "one", "sessionId": "s"})
+        await until(lambda: faults.struck["late"])
+        faults.down = True
+        conversations = SqliteMessageStore(client)
+        other = make_handler(ScriptedModel("x"), SqliteStreamStore(client), conversations)
+        assert (await other.recover("s")).recovered
         await faults.wait_settled()
-        chat = await SqliteMessageStore(client).load("s")
+        faults.down = False
+        body: Any = reply.body
+        async for _ in body:
+            pass
+        chat = await conversations.load("s")
         assert [message["content"] for message in chat.messages] == ["one", "once"]
         assert chat.size == 2
 
