@@ -44,7 +44,7 @@ def make_app(database: str | Path) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with client:
             await migrate(client)
-            await streams.cleanup()
+            await handler.sweep()  # what a killed server was answering, before its streams are removed
             await conversations.cleanup()
             yield
             await handler.aclose()  # ends the replies in progress, and stores what there is of them

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from aibind.demo.assembly import Demo, open_demo, recover_answers
+from aibind.demo.assembly import Demo, open_demo
 from aibind.demo.serving import DemoServer
 from aibind.models import EchoModel
 from aibind.server import StreamHandler
@@ -115,8 +115,7 @@ async def test_answers_of_killed_servers_are_saved_before_their_streams_are_swep
         conversations = SqliteMessageStore(sqlite)
         streams = SqliteStreamStore(sqlite, lease_ms=1)
         handler = StreamHandler(model=EchoModel(), resumable=True, store=streams, conversations=conversations)
-        await recover_answers(handler, streams)
-        assert await streams.cleanup() == 0  # it has ended, and is kept like any other
+        assert await handler.sweep() == 0  # it has ended, and is kept like any other
         answer = (await conversations.load("s")).messages[-1]
         assert (answer["role"], answer["content"]) == ("assistant", "As far as it")
 

@@ -42,8 +42,15 @@ expires_at INTEGER NOT NULL
 
 TABLES = ["aibind_stream_chunks", "aibind_stream_status", "aibind_conversations"]
 OUR_TABLES = ["aibind_sessions", "aibind_messages", "aibind_message_files"]
-NAMES = ["0001_streams", "0002_conversations", "0003_messages", "0004_stream_sessions", "0005_files"]
-ADDED_COLUMNS = ["session_id", "owner", "created_at"]
+NAMES = [
+    "0001_streams",
+    "0002_conversations",
+    "0003_messages",
+    "0004_stream_sessions",
+    "0005_files",
+    "0007_stream_questions",
+]
+ADDED_COLUMNS = ["session_id", "owner", "created_at", "question_id"]
 MINE = {
     "chunks_table": "my_chunks",
     "status_table": "my_status",
@@ -137,7 +144,7 @@ def test_the_schema_is_applied_once_also_on_javascripts_tables() -> None:
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == made
     assert connection.execute("SELECT * FROM aibind_conversations").fetchall() == [("s", "{}", 1)]
     assert connection.execute("SELECT * FROM aibind_stream_status").fetchall() == [
-        ("s", "active", None, 0, 1, None, None, None)
+        ("s", "active", None, 0, 1, None, None, None, None)
     ]
     connection.close()
 
@@ -229,6 +236,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0003_messages", "aibind_sessions aibind_messages"),
         ("0004_stream_sessions", "aibind_stream_status"),
         ("0005_files", "aibind_files aibind_message_files"),
+        ("0007_stream_questions", "aibind_stream_status"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 
@@ -248,7 +256,9 @@ async def test_migrate_javascripts_tables(client: SqliteDatabase, outsider: sqli
     assert await migrate(client) == NAMES
     assert await migrate(client) == []
     assert (await client.execute("SELECT seq FROM aibind_stream_chunks")).rows == [{"seq": 1}]
-    assert (await client.execute("SELECT session_id, owner, created_at FROM aibind_stream_status")).rows == []
+    assert (
+        await client.execute("SELECT session_id, owner, created_at, question_id FROM aibind_stream_status")
+    ).rows == []
 
 
 def apply_script(connection: sqlite3.Connection, statements: int) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._time import now_ms, sleep
+from .._time import sleep
 from ..errors import AibindError
 from ..models import Model
 from ..server import StreamHandler
@@ -22,7 +22,7 @@ from ..sqlite.stream_store import SqliteStreamStore
 from .app import build_app
 from .guard import App
 
-__all__ = ["Demo", "open_demo", "recover_answers"]
+__all__ = ["Demo", "open_demo"]
 
 STREAM_TTL_MS = 24 * 60 * 60 * 1000
 """Milliseconds that a finished stream is kept, so that a page which was away for a day resumes it."""
@@ -31,9 +31,6 @@ LEASE_MS = 4_000
 """A short lease, since the database is a local file: the page learns after 4 s that a server was killed."""
 
 SWEEP_INTERVAL_S = 600.0
-
-MAX_STREAMS = 10_000
-"""The limit of the streams that are looked through for answers that a killed server did not save."""
 
 MAX_MESSAGES = 100
 """The limit of the messages that the model sees before the question."""
@@ -65,11 +62,7 @@ async def open_demo(
             max_messages=MAX_MESSAGES,
         )
 
-        async def sweep() -> None:
-            await recover_answers(handler, streams)  # before their streams are swept
-            await streams.cleanup()
-
-        sweeping = asyncio.create_task(_sweep_regularly(sweep))
+        sweeping = asyncio.create_task(_sweep_regularly(handler))
         try:
             yield Demo(build_app(handler, about, local=local), handler)
         finally:
@@ -79,24 +72,12 @@ async def open_demo(
             await handler.aclose()
 
 
-async def recover_answers(handler: StreamHandler, streams: SqliteStreamStore) -> None:
-    """Recover the answers of killed servers: those of streams whose lease has run out."""
-    now = now_ms()
-    for stream in await streams.list_streams(limit=MAX_STREAMS):
-        status = stream.status
-        if status.is_active and status.expires_at <= now and status.session_id is not None:
-            try:
-                await handler.recover(status.session_id)
-            except AibindError:
-                logger.exception("The answer in conversation %s could not be recovered", status.session_id)
-
-
-async def _sweep_regularly(sweep: Callable[[], Awaitable[None]]) -> None:
+async def _sweep_regularly(handler: StreamHandler) -> None:
     while True:
         # Only after a lease: streams of a server that was killed a moment ago still look alive.
         await sleep(LEASE_MS / 1000)
         try:
-            await sweep()
+            await handler.sweep()
         except AibindError:
             logger.exception("The database could not be swept")
         await sleep(SWEEP_INTERVAL_S)
