@@ -364,7 +364,8 @@ class _Run:
         await self._repeat(self.plan.recovers_s, lambda: self.processes[2].handler.recover(self.session_id))
 
     async def _sweep(self) -> None:
-        await self._repeat(self.plan.sweeps_s, self.processes[3].streams.cleanup)
+        process = self.processes[3]
+        await self._repeat(self.plan.sweeps_s, process.handler.sweep if self.plan.seed % 2 else process.streams.cleanup)
 
     async def _repeat(self, every_s: float | None, do: Callable[[], Awaitable[object]]) -> None:
         while every_s is not None:

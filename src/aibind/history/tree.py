@@ -252,7 +252,8 @@ class MessageTree:
         Removing leaves no trace: a message that one side removed comes back from the other. Only messages removed by
         :meth:`replace_all` stay away, as described there.
 
-        Raises MalformedTreeError, and adds nothing, when a node differs between the two trees.
+        Of a node that both created, ours stays, with its time. Raises MalformedTreeError, and adds nothing, when it
+        differs between the two trees in anything else.
         """
         self._require_whole("merging")
         other._require_whole("merging")
