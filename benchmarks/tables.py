@@ -113,6 +113,7 @@ SECTIONS = (
             ("yardsticks.json_table", "aibind, a row a conversation"),
             ("yardsticks.sqlite_session", "OpenAI Agents' SQLiteSession"),
             ("yardsticks.sqlite_session.as_shipped", "… with its own `synchronous`"),
+            ("yardsticks.sqlite_session.as_used", "… as its documentation uses it"),
             ("yardsticks.langgraph", "LangGraph's AsyncSqliteSaver"),
             ("yardsticks.langgraph.as_shipped", "… with its own `synchronous`"),
             ("ours.d1", "aibind, a row a message, in D1"),

@@ -6,7 +6,7 @@ Libraries are imported where they are used: the yardsticks run in an environment
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,6 +104,43 @@ class _Agents:
         return [item["content"] for item in await self._session.get_items()]
 
 
+class _AgentsAsUsed:
+    """A SQLiteSession for each request, as its documentation shows it, of which a run loads all messages."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def load(self, session_id: str, limit: int) -> Any:
+        del limit
+        with self._open(session_id) as session:
+            return await session.get_items()
+
+    async def turn(self, session_id: str, limit: int, question: Said, answer: Said) -> None:
+        del limit
+        with self._open(session_id) as session:
+            await session.get_items()
+            await session.add_items([question])
+            await session.add_items([answer])
+
+    async def fill(self, session_id: str, messages: Sequence[Said]) -> None:
+        with self._open(session_id) as session:
+            await session.add_items(list(messages))
+
+    async def read(self, session_id: str) -> list[str]:
+        return [item["content"] for item in await self.load(session_id, 0)]
+
+    def _open(self, session_id: str) -> Any:
+        from agents import SQLiteSession
+
+        return closing(SQLiteSession(session_id, self._path))
+
+
+@asynccontextmanager
+async def _sqlite_session_as_used(path: Path, synchronous: str | None) -> AsyncIterator[Keeper]:
+    del synchronous
+    yield _AgentsAsUsed(path)
+
+
 @asynccontextmanager
 async def _sqlite_session(path: Path, synchronous: str | None) -> AsyncIterator[Keeper]:
     from agents import SQLiteSession
@@ -173,5 +210,6 @@ KEEPERS: dict[str, Callable[[Path, str | None], AbstractAsyncContextManager[Keep
     "ours": _ours,
     "json_table": _json_table,
     "sqlite_session": _sqlite_session,
+    "sqlite_session_as_used": _sqlite_session_as_used,
     "langgraph": _langgraph,
 }

@@ -81,7 +81,7 @@ def test_schema_with_other_names_and_as_migrations() -> None:
         "0003_messages.sql",
         "0004_stream_sessions.sql",
         "0005_files.sql",
-        "0007_stream_questions.sql",
+        "0006_stream_questions.sql",
     ]
 
 

@@ -48,7 +48,7 @@ NAMES = [
     "0003_messages",
     "0004_stream_sessions",
     "0005_files",
-    "0007_stream_questions",
+    "0006_stream_questions",
 ]
 ADDED_COLUMNS = ["session_id", "owner", "created_at", "question_id"]
 MINE = {
@@ -78,7 +78,9 @@ def test_the_columns_are_those_of_javascript() -> None:
         added = [column for column in columns if column[0] in ADDED_COLUMNS] if table == TABLES[1] else []
         assert [column for column in columns if column not in added] == shape(theirs, table)
         # Rows of JavaScript have none of them.
-        assert [column[2:] for column in added] == ([(False, None, 0)] * 3 if table == TABLES[1] else [])
+        assert [column[2:] for column in added] == (
+            [(False, None, 0)] * len(ADDED_COLUMNS) if table == TABLES[1] else []
+        )
     ours.close()
     theirs.close()
 
@@ -109,8 +111,8 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3, 4, 5]
-    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3]
+    assert [step.number for step in found] == [1, 2, 3, 4, 5, 6]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3, 1]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     assert found[3].tables == ("aibind_stream_status",)
@@ -236,7 +238,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0003_messages", "aibind_sessions aibind_messages"),
         ("0004_stream_sessions", "aibind_stream_status"),
         ("0005_files", "aibind_files aibind_message_files"),
-        ("0007_stream_questions", "aibind_stream_status"),
+        ("0006_stream_questions", "aibind_stream_status"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 

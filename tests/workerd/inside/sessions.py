@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -121,6 +122,7 @@ async def _written(client: SqliteClient, session_id: str | None) -> list[int]:
     await note(store.renew("s"))
     await note(store.append_many("s", ["y"], first_seq=2, renew=True))
     await note(brief.finish("s", StreamEnd("done"), chunks=["z"], first_seq=3))
+    await asyncio.sleep(0.01)  # until it has expired
     await note(brief.cleanup())
     assert cast("Sequence[Any]", (await counted.execute("SELECT id FROM aibind_stream_status")).rows) == []
     return written
