@@ -238,7 +238,7 @@ async def run_plan(plan: Plan, connect: Callable[[], SqliteClient], *, latency_s
         async with timeout(PATIENCE_LEASES * plan.lease_s + 60):
             return await run.play()
     except TimeoutError as error:
-        raise Violation("The run did not end: a follower or the producer waits without end") from error
+        raise Violation(f"the run did not end: {run.describe()}") from error
 
 
 class _Run:
@@ -250,6 +250,7 @@ class _Run:
         self.stream_id = ""
         self.prompt = ""
         self.attempts = 0
+        self.followers: list[Seen] = []
         self.outcome = Outcome()
 
     async def play(self) -> Outcome:
@@ -262,6 +263,7 @@ class _Run:
         while not self.stream_id:
             await sleep(0)
         readers = [Seen() for _ in self.plan.readers]
+        self.followers = [seen, *readers]
         following = [self._follow(reader, one) for reader, one in zip(self.plan.readers, readers, strict=True)]
         beside = [asyncio.ensure_future(task) for task in (self._recover(), self._sweep())]
         try:
@@ -276,6 +278,12 @@ class _Run:
         await self._settle()
         await self._check([seen, *readers])
         return self.outcome
+
+    def describe(self) -> str:
+        """Return what a run that hangs may wait for."""
+        waiting = [number for number, seen in enumerate(self.followers) if not seen.done]
+        live = self.processes[0].handler.live_stream(self.session_id)
+        return f"attempt {self.attempts}, followers {waiting} of {len(self.followers)} wait, live stream {live}"
 
     # --- what happens ---
 
