@@ -34,7 +34,9 @@ WORDS = ("word", "\n", "é", "👋", "\n\n", '"', "\u2028", " ", "\\", "a longer
 MAX_ATTEMPTS = 6
 
 PATIENCE_LEASES = 30
-"""Leases within which every follower and the producer must end."""
+"""Leases within which every follower and the producer must end, beside what a busy machine may take."""
+
+BUSY_S = 150
 
 
 class Violation(AssertionError):  # noqa: N818  # it is a finding
@@ -235,7 +237,7 @@ async def run_plan(plan: Plan, connect: Callable[[], SqliteClient], *, latency_s
     """
     run = _Run(plan, connect, latency_s)
     try:
-        async with timeout(PATIENCE_LEASES * plan.lease_s + 60):
+        async with timeout(PATIENCE_LEASES * plan.lease_s + BUSY_S):
             return await run.play()
     except TimeoutError as error:
         raise Violation(f"the run did not end: {run.describe()}") from error
