@@ -77,8 +77,8 @@ class Faults:
         for name, value in times.items():
             if value < 0:
                 raise ValueError(f"{name} is {value}: give 0 or more seconds")
-        self._script = list(script)
-        self._kinds = [kind for kind in _KINDS if kind in kinds]
+        self._script: list[Fault | None] = list(script)
+        self._kinds: list[Fault] = [kind for kind in _KINDS if kind in kinds]
         unknown = {*kinds, *filter(None, self._script)} - {*_KINDS}
         if unknown or not self._kinds:
             raise ValueError(f"Unknown or no faults {sorted(unknown)}: choose from {', '.join(_KINDS)}")
@@ -171,7 +171,7 @@ class Faults:
         strikes = self._random.random() < self._rate
         kind = self._random.choice(self._kinds)
         before_s, after_s = (self._random.random() * self._max_delay_s for _ in range(2))
-        fault = kind if strikes else None
+        fault: Fault | None = kind if strikes else None
         if writes and self._script:
             fault = self._script.pop(0)
         if not writes and fault == "late":
