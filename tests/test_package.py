@@ -41,8 +41,8 @@ PUBLIC = {
         StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """
-        Check CheckSkipped ConversationStoreHarness SessionStoreHarness StreamStoreHarness conversation_store_checks
-        session_store_checks stream_store_checks""",
+        Check CheckSkipped ConversationStoreHarness Fault Faults FaultyKV FaultySqliteClient SessionStoreHarness
+        StreamStoreHarness conversation_store_checks session_store_checks stream_store_checks""",
 }
 
 

@@ -21,6 +21,7 @@ import aibind.models.chat
 import aibind.server
 import aibind.sqlite
 import aibind.streams
+import aibind.testing
 from aibind import errors
 from aibind.history import ChatHistory
 from tests.test_package import PUBLIC
@@ -128,6 +129,9 @@ async def make_each() -> AsyncIterator[object]:
         yield model
     async with aibind.sqlite.wrap_sqlite3(":memory:") as client:
         yield client
+        faults = aibind.testing.Faults(7, rate=0.2)
+        yield faults
+        yield aibind.testing.FaultySqliteClient(client, faults)
         yield aibind.sqlite.SqliteStreamStore(client, chunks_table="my_chunks")
         conversations = aibind.sqlite.SqliteConversationStore(client, table="my_conversations")
         yield conversations
@@ -144,7 +148,7 @@ async def words() -> AsyncIterator[str]:
     yield "one"
 
 
-INSIDE_A_WORKER = {"D1Client", "KVConversationStore", "WorkersAIModel"}
+INSIDE_A_WORKER = {"D1Client", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py."""
 
 

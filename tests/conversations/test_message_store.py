@@ -13,6 +13,7 @@ from aibind.errors import CorruptConversationError, SqliteError, SqliteTransient
 from aibind.history import ChatHistory
 from aibind.sqlite import SqliteMessageStore, migrate, wrap_sqlite3
 from aibind.sqlite.client import SqliteClient, SqliteResult, Statement
+from aibind.testing import Fault, Faults, FaultySqliteClient
 from testbed.counting import CountingClient
 from tests.support.harnesses import open_message_harness
 
@@ -330,11 +331,9 @@ async def test_a_fault_at_any_statement_leaves_the_state_before(statements: int,
 async def test_a_save_whose_answer_was_lost_can_be_repeated(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "aibind.db") as client:
         await migrate(client)
-        faulty = FailingBatches(client)
-        store = SqliteMessageStore(faulty)
+        store = SqliteMessageStore(FaultySqliteClient(client, Faults(script=["after", None] * 3)))
         chat = ChatHistory()
         for number in range(3):
-            faulty.lose_answer = True
             chat.append(ask(str(number)))
             with pytest.raises(SqliteError):
                 await store.save("s", chat)
@@ -343,22 +342,42 @@ async def test_a_save_whose_answer_was_lost_can_be_repeated(tmp_path: Path) -> N
         assert (await store.load("s")).to_json() == chat.to_json()
 
 
+@pytest.mark.parametrize("fault", ["late", "duplicate"])
+async def test_a_save_that_arrives_late_does_not_take_the_path_back(fault: Fault, tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "aibind.db") as client:
+        await migrate(client)
+        faults = Faults(script=[None, fault], max_delay_s=0.3)
+        store = SqliteMessageStore(FaultySqliteClient(client, faults))
+        chat = ChatHistory()
+        for number in range(4):
+            chat.append(ask(str(number)))
+            while True:
+                try:
+                    await store.save("s", chat)
+                except SqliteTransientError:
+                    continue
+                break
+            await asyncio.sleep(0.002)
+        others = await SqliteMessageStore(client).load("s")
+        others.edit(others.node_ids[1], ask("another path"))
+        await SqliteMessageStore(client).save("s", others)
+        await faults.wait_settled()
+        stored = await SqliteMessageStore(client).load("s")
+        assert [message["content"] for message in stored.messages] == ["0", "another path"]
+        assert stored.size == 5
+
+
 class FailingBatches(CountingClient):
-    """Fails one batch: after so many of its statements, or after its commit."""
+    """Fails one batch: after so many of its statements."""
 
     after: int | None = None
-    lose_answer = False
 
     async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
         if self.after is not None and len(statements) > 1:
             broken = [*statements[: self.after], Statement("SELECT * FROM no_such_table"), *statements[self.after :]]
             self.after = None
             return await super().batch(broken)
-        results = await super().batch(statements)
-        if self.lose_answer:
-            self.lose_answer = False
-            raise SqliteTransientError("the connection was lost", sql=statements[0].sql)
-        return results
+        return await super().batch(statements)
 
 
 async def _rows(client: SqliteClient) -> list[object]:

@@ -520,3 +520,13 @@ def test_a_restored_tree_goes_on_with_the_ids_it_is_given() -> None:
     tree = MessageTree.from_json(GOOD, generate_id=numbered("later"))
     assert tree.append(user("b")) == "later1"
     assert MessageTree.deserialize(tree.serialize(), generate_id=numbered("x")).append(user("c")) == "x1"
+
+
+def test_a_child_may_be_given_an_id() -> None:
+    tree = MessageTree()
+    root = tree.append({"role": "user", "content": "a"})
+    assert tree.add_child(root, {"role": "assistant", "content": "b"}, node_id="mine") == "mine"
+    before = tree.to_json()
+    with pytest.raises(HistoryError, match='"mine" is there already'):
+        tree.add_child(root, {"role": "assistant", "content": "c"}, node_id="mine")
+    assert tree.to_json() == before

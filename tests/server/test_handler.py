@@ -19,7 +19,7 @@ from aibind.models import ReasoningDelta, ToolCall, Usage
 from aibind.server import Endpoints, HttpResponse, StreamHandler, Tool
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamStore
-from tests.support.faulty import FaultyClient
+from aibind.testing import Faults, FaultySqliteClient
 from tests.support.models import ENDLESS, GatedModel, ScriptedModel, until
 
 
@@ -395,9 +395,9 @@ async def test_a_failing_model_is_a_clear_answer(endpoint: str, error: Exception
 async def test_a_broken_store_is_a_503_without_details(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "chat.db") as client:
         await migrate(client)
-        faulty = FaultyClient(client)
-        faulty.down = True
-        conversations = SqliteConversationStore(faulty)
+        faults = Faults()
+        faults.down = True
+        conversations = SqliteConversationStore(FaultySqliteClient(client, faults))
         endpoints = Endpoints(StreamHandler(model=ScriptedModel("x"), conversations=conversations))
 
         async def read_body() -> bytes:
@@ -493,7 +493,7 @@ async def test_structured_stores_no_more_than_it_must(tmp_path: Path) -> None:
     pieces = ["[", *(f"{number}," for number in range(200)), "0]"]
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        store = SqliteStreamStore(FaultyClient(client))
+        store = SqliteStreamStore(FaultySqliteClient(client, Faults()))
         handler = StreamHandler(model=ScriptedModel(*pieces, rate=400), resumable=True, store=store)
         began = time.monotonic()
         events = await events_of(await handler.structured({"prompt": "x"}))

@@ -26,7 +26,7 @@ from aibind.sqlite import (
     wrap_sqlite3,
 )
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamStore
-from tests.support.faulty import FaultyClient
+from aibind.testing import Faults, FaultySqliteClient
 from tests.support.models import PATIENCE_S, ScriptedModel
 from tests.support.sources import text_of
 
@@ -207,12 +207,12 @@ async def read_by_id(server: Endpoints) -> tuple[str, list[SseMessage]]:
     return reply.headers["X-Stream-Id"], await read(reply)
 
 
-@pytest.mark.parametrize("fault", ["call", "answer"])
+@pytest.mark.parametrize("fault", ["before", "after"])
 @pytest.mark.parametrize("kind", [SqliteMessageStore, SqliteConversationStore])
 async def test_a_question_that_could_not_be_stored_is_asked_once(kind: Any, fault: Any, tmp_path: Path) -> None:
     async with two_clients(tmp_path) as (one, two):
         model = ScriptedModel(*WORDS)
-        faulty = FaultyClient(one, plan=[fault])
+        faulty = FaultySqliteClient(one, Faults(script=[fault]))
         server = make(SqliteStreamStore(one), kind(faulty), model=model)
         reply = await post(server, BODY)
         assert (reply.status, len(model.requests)) == (503, 0)
@@ -228,8 +228,14 @@ async def test_a_stream_whose_creation_is_not_confirmed_is_begun_once(tmp_path: 
     """The answer to its creation is lost, or that of another server's crosses it."""
     async with two_clients(tmp_path) as (one, two):
         model = ScriptedModel(*WORDS, rate=50)
-        here = make(SqliteStreamStore(FaultyClient(one, plan=["answer"])), SqliteMessageStore(one), model=model)
-        there = make(SqliteStreamStore(FaultyClient(two, plan=["call", "call"])), SqliteMessageStore(two), model=model)
+        here = make(
+            SqliteStreamStore(FaultySqliteClient(one, Faults(script=["after"]))), SqliteMessageStore(one), model=model
+        )
+        there = make(
+            SqliteStreamStore(FaultySqliteClient(two, Faults(script=["before", "before"]))),
+            SqliteMessageStore(two),
+            model=model,
+        )
         replies = await asyncio.gather(ask(here, BODY), ask(there, BODY))
         assert replies[0] == replies[1]
         assert len(model.requests) == 1

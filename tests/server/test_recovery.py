@@ -18,7 +18,7 @@ from aibind.server.requests import StreamBody
 from aibind.server.sessions import Sessions
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamStore
-from tests.support.faulty import FaultyClient
+from aibind.testing import Faults, FaultySqliteClient
 from tests.support.models import ENDLESS, PATIENCE_S, GatedModel, ScriptedModel, until
 
 LEASE_MS = 2000
@@ -338,17 +338,18 @@ async def test_a_handler_without_conversations_says_so() -> None:
 async def test_a_request_that_is_cancelled_while_its_stream_is_created_leaves_nothing_live(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "chat.db") as client:
         await migrate(client)
-        slow = FaultyClient(client)
-        slow.held = asyncio.Event()
+        faults = Faults()
+        faults.pause()
+        slow = FaultySqliteClient(client, faults)
         model = ScriptedModel("x")
         handler = StreamHandler(
             model=model, resumable=True, store=SqliteStreamStore(slow), conversations=MemoryConversationStore()
         )
         session = handler.changing("s")  # keeps what is live in the conversation
         asking = asyncio.ensure_future(handler.stream({"prompt": "one", "sessionId": "s"}))
-        await until(lambda: slow.calls)
-        slow.held.set()  # the session's lost streams are read
-        slow.held = asyncio.Event()
+        await until(lambda: faults.calls)
+        faults.resume()  # the session's lost streams are read
+        faults.pause()
         await until(lambda: handler.live_stream("s"))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -361,14 +362,15 @@ async def test_a_request_that_is_cancelled_while_its_stream_is_created_leaves_no
 async def test_a_stream_that_is_being_created_when_the_handler_is_closed_is_ended(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "chat.db") as client:
         await migrate(client)
-        slow = FaultyClient(client)
-        slow.held = asyncio.Event()
+        faults = Faults()
+        faults.pause()
+        slow = FaultySqliteClient(client, faults)
         model = ScriptedModel(*ENDLESS, rate=100)
         handler = StreamHandler(model=model, resumable=True, store=SqliteStreamStore(slow))
         asking = asyncio.ensure_future(handler.stream({"prompt": "one"}))
-        await until(lambda: slow.calls)
+        await until(lambda: faults.calls)
         await handler.aclose()
-        slow.held.set()
+        faults.resume()
         reply = await asking
         assert model.closed == 1
         assert not isinstance(reply.body, bytes)

@@ -25,8 +25,8 @@ from aibind.server.prompts import transcript
 from aibind.server.recovery import read_reply
 from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, SseMessage, SseParser, StreamEnd, StreamEvent, StreamStore
+from aibind.testing import Fault, Faults, FaultySqliteClient
 from tests.support.endpoint import Endpoint, Exchange, Reply, delta, texts, usage
-from tests.support.faulty import FaultyClient
 from tests.support.models import PATIENCE_S, ScriptedModel, until
 from tests.support.tools import (
     TOOLSETS,
@@ -394,11 +394,67 @@ async def test_a_turn_that_begins_between_two_rounds_keeps_its_place(backend: st
 # --- saving that fails ---
 
 
+async def test_a_round_that_the_stream_does_not_take_is_not_in_the_conversation(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client, open_model() as (_, model):
+        await migrate(client)
+        faults = Faults()
+        others = SqliteStreamStore(client)
+
+        async def look_and_lose(at: str) -> Any:
+            if at == "2":
+                faults.down = True
+                (stream_id,) = await others.live_streams("s")
+                await others.fail(stream_id, "producer lost")
+            return await look(at)
+
+        handler = make_handler(
+            model, SqliteStreamStore(FaultySqliteClient(client, faults)), conversations := SqliteMessageStore(client)
+        )
+        handler._toolsets = {"eyes": [Tool("look", "Looks", look_and_lose)]}
+        reply = await handler.stream(BODY)
+        await until(lambda: faults.down)
+        await asyncio.sleep(0.3)
+        during = (await conversations.load("s")).messages
+        faults.down = False
+        body: Any = reply.body
+        async for _ in body:
+            pass
+        await handler.recover("s")
+        chat = await conversations.load("s")
+        (status,) = await others.list_streams(session_id="s")
+        stored = await read_reply(others, status.stream_id)
+        assert chat.messages[1:] == Answer(stored.events).messages()
+        assert len(during) <= len(chat.messages)
+
+
+async def test_an_answer_that_is_saved_late_and_recovered_is_there_once(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "chat.db") as client:
+        await migrate(client)
+        faults = Faults(script=[None, "late"], max_delay_s=2.0)
+        handler = make_handler(
+            ScriptedModel("once"), SqliteStreamStore(client), SqliteMessageStore(FaultySqliteClient(client, faults))
+        )
+        reply = await handler.stream({"prompt": "one", "sessionId": "s"})
+        await until(lambda: faults.struck["late"])
+        faults.down = True
+        conversations = SqliteMessageStore(client)
+        other = make_handler(ScriptedModel("x"), SqliteStreamStore(client), conversations)
+        assert (await other.recover("s")).recovered
+        await faults.wait_settled()
+        faults.down = False
+        body: Any = reply.body
+        async for _ in body:
+            pass
+        chat = await conversations.load("s")
+        assert [message["content"] for message in chat.messages] == ["one", "once"]
+        assert chat.size == 2
+
+
 @pytest.mark.parametrize("kind", [SqliteConversationStore, SqliteMessageStore], ids=["json", "rows"])
-@pytest.mark.parametrize("fault", ["call", "answer"])
+@pytest.mark.parametrize("fault", ["before", "after"])
 @pytest.mark.parametrize("struck", [1, 2, 3])
 async def test_a_round_that_cannot_be_saved_is_saved_with_the_next(
-    kind: Any, fault: Any, struck: int, tmp_path: Path
+    kind: Any, fault: Fault, struck: int, tmp_path: Path
 ) -> None:
     async with wrap_sqlite3(tmp_path / "chat.db") as client, open_model() as (_, model):
         await migrate(client)
@@ -423,14 +479,18 @@ async def test_a_round_that_cannot_be_saved_is_saved_with_the_next(
 async def test_a_store_that_hangs_holds_no_token_back(resumable: bool, tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "chat.db") as client, open_model() as (endpoint, model):
         await migrate(client)
-        faulty = FaultyClient(client)
-        hanging = asyncio.Event()
+        faults = Faults()
 
         async def look_and_hang(at: str) -> Any:
-            faulty.held = hanging
+            faults.pause()
             return await look(at)
 
-        handler = make_handler(model, SqliteStreamStore(client), SqliteMessageStore(faulty), resumable=resumable)
+        handler = make_handler(
+            model,
+            SqliteStreamStore(client),
+            SqliteMessageStore(FaultySqliteClient(client, faults)),
+            resumable=resumable,
+        )
         handler._toolsets = {"eyes": [Tool("look", "Looks", look_and_hang)]}
         reply = await handler.stream(BODY)
         body: Any = reply.body
@@ -440,27 +500,30 @@ async def test_a_store_that_hangs_holds_no_token_back(resumable: bool, tmp_path:
                 seen += text_of(parser.feed(await anext(body)))
         assert len(endpoint.exchanges) == 3
         assert (await SqliteMessageStore(client).load("s")).messages == [QUESTION]
-        hanging.set()
+        faults.resume()
         async for _ in body:
             pass
         assert (await SqliteMessageStore(client).load("s")).messages == TURN
 
 
-class Struck(FaultyClient):
+class Struck(FaultySqliteClient):
     """Strikes one save after the first, which is that of the question."""
 
-    def __init__(self, client: Any, fault: Any, number: int) -> None:
-        super().__init__(client)
+    def __init__(self, client: Any, fault: Fault, number: int) -> None:
+        super().__init__(client, Faults(script=[*[None] * number, fault]))
         self.saves = -1
-        self._fault = fault
-        self._number = number
 
-    async def _pass(self, statements: Any, *, reading: bool, single: bool) -> Any:
-        if any(word in statements[0].sql for word in ("INSERT", "UPDATE")):
+    async def execute(self, sql: str, args: Any = ()) -> Any:
+        self._count(sql)
+        return await super().execute(sql, args)
+
+    async def batch(self, statements: Any) -> Any:
+        self._count(statements[0].sql)
+        return await super().batch(statements)
+
+    def _count(self, sql: str) -> None:
+        if any(word in sql for word in ("INSERT", "UPDATE")):
             self.saves += 1
-            if self.saves == self._number:
-                self.plan = [self._fault]
-        return await super()._pass(statements, reading=reading, single=single)
 
 
 # --- recovery ---

@@ -34,7 +34,7 @@ from aibind.streams import (
     StreamStore,
     writer,
 )
-from tests.support.faulty import FaultyClient
+from aibind.testing import Faults, FaultySqliteClient
 from tests.support.harnesses import share_streams
 from tests.support.models import until
 from tests.support.sources import Source, read_all, text_of, tokens
@@ -47,7 +47,7 @@ async def open_store(backend: str, folder: Path, **options: Any) -> AsyncIterato
         return
     async with wrap_sqlite3(folder / "streams.db") as client:
         await migrate(client)
-        yield SqliteStreamStore(client if backend == "file" else FaultyClient(client), **options)
+        yield SqliteStreamStore(client if backend == "file" else FaultySqliteClient(client, Faults()), **options)
 
 
 backends = pytest.mark.parametrize("backend", ["memory", "file", "remote"])
@@ -267,15 +267,16 @@ async def test_a_hook_is_called_again_after_a_transient_error(backend: str, tmp_
 async def test_a_stream_outlives_a_store_that_does_not_answer_for_longer_than_the_lease(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        network = FaultyClient(client)
+        faults = Faults()
+        network = FaultySqliteClient(client, faults)
         source = Source(tokens(200), rate=200)
         stream = await DurableStream.create(SqliteStreamStore(network, lease_ms=200), source.stream())
         follower = asyncio.ensure_future(read_all(stream.response().body))
         await until(lambda: source.given > 5)
-        network.down = True
+        faults.down = True
         await asyncio.sleep(0.6)
         assert source.given > 50  # it goes on
-        network.down = False
+        faults.down = False
         live = await follower
         assert [message.event for message in live[-1:]] == ["done"]
         stored = await read_all((await DurableStream.resume(SqliteStreamStore(client), stream.id)).body)
@@ -288,11 +289,12 @@ async def test_a_store_that_does_not_answer_holds_no_shutdown_up(
     monkeypatch.setattr(writer, "FAREWELL_S", 0.3)
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        network = FaultyClient(client)
+        faults = Faults()
+        network = FaultySqliteClient(client, faults)
         source = Source(tokens(10_000), rate=200)
         stream = await DurableStream.create(SqliteStreamStore(network), source.stream())
         await until(lambda: source.given > 5)
-        network.down = True
+        faults.down = True
         async with asyncio.timeout(10):
             await stream.abort("The server was shut down")
         assert stream.end == StreamEnd("error", "The reply could not be stored")
@@ -408,14 +410,14 @@ async def test_a_taken_id_closes_the_source() -> None:
 
 async def test_the_model_is_asked_while_the_row_is_made(tmp_path: Path) -> None:
     async with open_store("remote", tmp_path) as store:
-        network: FaultyClient = store._client  # type: ignore[attr-defined]
-        network.held = asyncio.Event()
+        network: Faults = store._client._faults  # type: ignore[attr-defined]
+        network.pause()
         source = Source(["x"])
         creating = asyncio.ensure_future(DurableStream.create(store, source.stream()))
         while not source.given:
             await asyncio.sleep(0)
         assert not creating.done()
-        network.held.set()
+        network.resume()
         await (await creating).wait_closed()
 
 
@@ -493,11 +495,38 @@ async def test_a_bad_network_loses_no_reader(seed: int, tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
         store = SqliteStreamStore(client)
-        reader = SqliteStreamStore(FaultyClient(client, chance=0.4, seed=seed), poll_interval_ms=5)
+        reader = SqliteStreamStore(
+            FaultySqliteClient(client, Faults(seed, rate=0.4, timeout_s=0.05)), poll_interval_ms=5
+        )
         stream = await DurableStream.create(store, Source(tokens(50), rate=200).stream())
         pages = [page async for page in reader.read_pages(stream.id)]
         assert pages[-1].is_last
         assert "".join(chunk.event.data for page in pages for chunk in page.chunks) == "".join(tokens(50))
+
+
+@backends
+async def test_one_can_wait_until_the_events_so_far_are_stored(backend: str, tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def source() -> AsyncIterator[str]:
+        yield "stored "
+        yield "soon"
+        await go_on.wait()
+        yield " and more"
+
+    async with open_store(backend, tmp_path) as store:
+        stream = await DurableStream.create(store, source(), flush_interval_ms=50)
+        batches = stream.follow()
+        seen = ""
+        while seen != "stored soon":
+            seen += "".join(event.data for _, event in (await anext(batches)).events)
+        assert await stream.wait_stored()
+        assert "".join(chunk.event.data for chunk in (await store.read_page(stream.id)).chunks) == "stored soon"
+        await store.fail(stream.id, "given up")
+        go_on.set()
+        async for _ in batches:
+            pass
+        assert not await stream.wait_stored()
 
 
 @backends

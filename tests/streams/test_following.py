@@ -25,7 +25,7 @@ from aibind.streams import (
     follow,
 )
 from aibind.streams.sse_body import encode_batch
-from tests.support.faulty import FaultyClient
+from aibind.testing import Faults, FaultySqliteClient
 from tests.support.sources import Source, tokens
 
 PLACES = pytest.mark.parametrize("place", ["buffer", "memory", "file"])
@@ -218,8 +218,7 @@ async def test_a_lost_producer_is_how_the_stream_ends() -> None:
 async def test_a_store_that_cannot_be_read_is_how_the_stream_ends(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        faulty = FaultyClient(client)
-        store = SqliteStreamStore(faulty, poll_interval_ms=5)
+        store = SqliteStreamStore(FaultySqliteClient(client, Faults()), poll_interval_ms=5)
         await store.create("s")
         await store.append("s", encode_chunk(StreamEvent("", "half of it")))
         batches = await follow(store, "s")

@@ -15,8 +15,8 @@ import pytest
 from aibind.errors import ProducerLostError
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, StreamEnd, StreamEvent
+from aibind.testing import Faults, FaultySqliteClient
 from testbed.virtual_time import in_virtual_time
-from tests.support.faulty import FaultyClient
 from tests.support.sources import Source, read_all, text_of, tokens
 
 
@@ -101,7 +101,7 @@ async def test_what_cannot_be_stored_ends_the_stream_in_its_store(
         await migrate(client)
         await client.execute("PRAGMA max_page_count = 40")
         source = Source(["kept ", StreamEvent("image", "x" * 1_000_000), *tokens(10_000)], rate=50)
-        stream = await DurableStream.create(SqliteStreamStore(FaultyClient(client)), source.stream())
+        stream = await DurableStream.create(SqliteStreamStore(FaultySqliteClient(client, Faults())), source.stream())
         live = await read_all(stream.response().body)
         assert [(message.event, message.data) for message in live[-2:]] == [
             ("error", "The reply could not be stored"),

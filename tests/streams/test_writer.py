@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -13,8 +12,8 @@ from aibind.errors import StreamExistsError
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter
 from aibind.streams import writer as writer_module
+from aibind.testing import Fault, Faults, FaultySqliteClient
 from testbed.virtual_time import in_virtual_time
-from tests.support.faulty import FaultyClient
 
 
 async def stored(store: StreamStore, stream_id: str = "s") -> list[tuple[str, str]]:
@@ -174,25 +173,29 @@ async def test_a_second_producer_is_noticed() -> None:
     assert await stored(store) == [("", "from somebody else")]
 
 
-PLANS: list[list[Literal["call", "answer", "ok"]]] = [
-    ["call"],
-    ["answer"],
-    ["ok", "call"],
-    ["ok", "answer"],
-    ["ok", "answer", "answer", "call"],
-    ["ok", "ok", "call", "answer"],
-    ["ok", "ok", "answer"],
-    ["answer", "answer", "answer", "answer"],
+SCRIPTS: list[list[Fault | None]] = [
+    ["before"],
+    ["after"],
+    ["late"],
+    ["duplicate"],
+    [None, "before"],
+    [None, "after"],
+    [None, "late"],
+    [None, "duplicate", "after"],
+    [None, "after", "after", "before"],
+    [None, None, "before", "after"],
+    [None, None, "after"],
+    [None, None, "late", "late", "after"],
+    ["after", "after", "after", "after"],
 ]
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=" ".join)
-async def test_lost_calls_and_answers_store_nothing_twice(
-    plan: list[Literal["call", "answer", "ok"]], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: " ".join(map(str, script)))
+async def test_lost_calls_and_answers_store_nothing_twice(script: list[Fault | None], tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        store = SqliteStreamStore(FaultyClient(client, plan=plan))
+        faults = Faults(script=script)
+        store = SqliteStreamStore(FaultySqliteClient(client, faults))
         writer = await open_writer(store, flush_interval_ms=5)
         expected = []
         for number in range(30):
@@ -200,6 +203,7 @@ async def test_lost_calls_and_answers_store_nothing_twice(
             expected.append(f"{number} ")
             await asyncio.sleep(0.005)
         assert await writer.end(StreamEnd("error", "broke")) == StreamEnd("error", "broke")
+        await faults.wait_settled()
         page = await SqliteStreamStore(client).read_page("s")
         assert "".join(chunk.event.data for chunk in page.chunks) == "".join(expected)
         assert [chunk.seq for chunk in page.chunks] == list(range(1, len(page.chunks) + 1))
@@ -210,7 +214,8 @@ async def test_lost_calls_and_answers_store_nothing_twice(
 async def test_a_bad_network_loses_nothing(seed: int, tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        store = SqliteStreamStore(FaultyClient(client, chance=0.3, seed=seed, latency_s=0.002))
+        faults = Faults(seed, rate=0.3, timeout_s=0.05, latency_s=0.002)
+        store = SqliteStreamStore(FaultySqliteClient(client, faults))
         writer = await open_writer(store, flush_interval_ms=10)
         expected = ""
         for number in range(60):
@@ -218,6 +223,7 @@ async def test_a_bad_network_loses_nothing(seed: int, tmp_path: Path) -> None:
             expected += f"{number} "
             await asyncio.sleep(0.003)
         assert await writer.end(StreamEnd("done")) == StreamEnd("done")
+        await faults.wait_settled()
         page = await SqliteStreamStore(client).read_page("s")
         assert "".join(chunk.event.data for chunk in page.chunks) == expected
 
@@ -226,12 +232,13 @@ async def test_a_store_that_stays_away_ends_the_stream(tmp_path: Path, monkeypat
     monkeypatch.setattr(writer_module, "OUTAGE_S", 0.4)
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        network = FaultyClient(client)
+        faults = Faults()
+        network = FaultySqliteClient(client, faults)
         writer = await open_writer(SqliteStreamStore(network, lease_ms=400), flush_interval_ms=5)
         await writer.write(StreamEvent("", "kept"))
         while writer.buffer.has_unsaved:
             await asyncio.sleep(0.005)
-        network.down = True
+        faults.down = True
         while writer.halted is None:
             await writer.write(StreamEvent("", "x" * 100))
             await asyncio.sleep(0.005)
@@ -242,7 +249,7 @@ async def test_a_store_that_stays_away_ends_the_stream(tmp_path: Path, monkeypat
 async def test_a_slow_store_holds_a_fast_source_back(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        network = FaultyClient(client, latency_s=0.05)
+        network = FaultySqliteClient(client, Faults(latency_s=0.05))
         writer = await open_writer(SqliteStreamStore(network), flush_interval_ms=5, max_unsaved_chars=10_000)
         for _ in range(50):
             await writer.write(StreamEvent("", "x" * 1000))

@@ -22,6 +22,8 @@ CHECKS = {
             "tests/fixtures",
             "tests/support/__init__.py",
             "tests/support/differences.py",
+            "tests/support/fault_runs.py",
+            "tests/support/fault_turns.py",
             "tests/support/turns.py",
             "tests/workerd/__init__.py",
             "tests/workerd/inside",

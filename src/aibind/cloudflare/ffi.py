@@ -9,7 +9,7 @@ crosses as JSON, which is also one crossing for a whole set of rows instead of o
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, TypeAlias
 
@@ -20,6 +20,8 @@ __all__ = [
     "failure_of",
     "from_js",
     "is_nothing",
+    "make_error",
+    "make_object",
     "read_stream",
     "settle",
     "to_js_array",
@@ -79,6 +81,20 @@ def to_js_array(values: Sequence[str | float | bytes | None]) -> JsObject:
 def to_js_object(value: Mapping[str, Any] | Sequence[Any]) -> JsObject:
     """Return a plain JavaScript object or array of what JSON can hold."""
     return _js("js").JSON.parse(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def make_object(methods: Mapping[str, Callable[..., Awaitable[Any]]]) -> JsObject:
+    """Return a JavaScript object with methods in Python, which it holds for as long as Python runs."""
+    made = to_js_object({})
+    for name, method in methods.items():
+        setattr(made, name, _js("pyodide.ffi").create_proxy(method))
+    return made
+
+
+def make_error(message: str) -> Exception:
+    """Return a JavaScript error, to be raised."""
+    error: Exception = _js("js").Error.new(message)
+    return error
 
 
 def call(target: JsObject, method: str, arguments: JsObject) -> Any:

@@ -13,7 +13,8 @@ __all__ = ["missing_from"]
 def missing_from(ours: Mapping[str, Entry], theirs: Mapping[str, Entry], left_out: Collection[str]) -> dict[str, Entry]:
     """Return the nodes that only ``theirs`` has, in its order, without those ``left_out`` that no kept node is below.
 
-    Raises MalformedTreeError when a node differs between the two sides: an id stands for one node, which never changes.
+    Raises MalformedTreeError when a node differs between the two sides in more than when each created it: an id stands
+    for one node, which never changes.
     """
     wanted: set[str] = set()
     for node_id, entry in theirs.items():

@@ -164,10 +164,20 @@ class MessageTree:
         """Begin another conversation with this message, make it active and return its id."""
         return self._activate(self._add(None, message, metadata))
 
-    def add_child(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
-        """Add a message below another, after its other children, and return its id; the active leaf is unchanged."""
+    def add_child(
+        self,
+        parent_id: str,
+        message: Mapping[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        node_id: str | None = None,
+    ) -> str:
+        """Add a message below another, after its other children, and return its id; the active leaf is unchanged.
+
+        ``node_id`` is its id, where two processes that add the same message must agree on one; None generates one.
+        """
         self._entry(parent_id)
-        return self._add(parent_id, message, metadata)
+        return self._add(parent_id, message, metadata, node_id)
 
     def branch(self, parent_id: str, message: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> str:
         """Add a message below another, make it active and return its id."""
@@ -257,7 +267,8 @@ class MessageTree:
         Removing leaves no trace: a message that one side removed comes back from the other. Only messages removed by
         :meth:`replace_all` stay away, as described there.
 
-        Raises MalformedTreeError, and adds nothing, when a node differs between the two trees.
+        Of a node that both created, ours stays, with its time. Raises MalformedTreeError, and adds nothing, when it
+        differs between the two trees in anything else.
         """
         self._require_whole("merging")
         other._require_whole("merging")

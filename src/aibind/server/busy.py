@@ -126,10 +126,10 @@ class WaitingTurn:
         """List the turn's stream as live."""
         self._session.list_stream(self.stream_id)
 
-    def save_rounds(self, answer: Answer) -> None:
+    def save_rounds(self, answer: Answer, is_stored: Callable[[], Awaitable[bool]] | None = None) -> None:
         """Begin to store the rounds of an answer that are whole."""
         if self._turn is not None:
-            self._turn.save_rounds(answer)
+            self._turn.save_rounds(answer, is_stored)
 
     async def finish(self, answer: Answer, end: StreamEnd) -> None:
         """Store the answer. A turn that ends while it waits leaves nothing in the conversation."""

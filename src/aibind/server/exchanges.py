@@ -7,6 +7,7 @@ the tools' results, and at the end a message of the model without results below 
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ __all__ = [
     "place_question",
     "question_of",
 ]
+
+_ANSWERS = uuid.UUID("5c1f4f0e-6a0b-4d0e-9f5d-7f3f0a6d1c52")
+"""The name space of the ids of answers' messages."""
 
 
 def place_question(
@@ -91,17 +95,21 @@ def add_messages(
     messages: Sequence[Message],
     stream_id: str | None,
     *,
+    count: int,
     ending: dict[str, Any] | None = None,
     activate: bool = True,
 ) -> str:
     """Add messages of an answer below one another, and return the id of the last; ``ending`` is its metadata.
 
-    With ``activate`` it becomes the end of the conversation.
+    ``count`` is how many messages of the answer are there. With ``activate`` the last one becomes the end of the
+    conversation. The messages of a stream's answer have ids that follow from the stream's: when two processes store
+    them, or a network delivers a save late, they are there once.
     """
     metadata: dict[str, Any] = {"streamId": stream_id} if stream_id else {}
     for number, message in enumerate(messages, 1):
         last = ending or {} if number == len(messages) else {}
-        parent_id = chat.tree.add_child(parent_id, message, {**metadata, **last})
+        node_id = str(uuid.uuid5(_ANSWERS, f"{stream_id} {count + number}")) if stream_id else None
+        parent_id = chat.tree.add_child(parent_id, message, {**metadata, **last}, node_id=node_id)
     if activate:
         chat.tree.set_active_leaf(parent_id)
     return parent_id

@@ -152,9 +152,9 @@ async def complete_turn(
         chat = await conversations.load(session_id, limit=limit, leaf_id=turn.last.id)
         count = count_stored(chat, turn)
         limit *= 4
-    # The conversation may have more than the stream: a round is stored when it ends, a token when it is flushed.
+    # After the result of a tool an answer ends with a message of the model, if need be an empty one.
     lacking = answer.messages()[count:] or Answer().messages()
-    add_messages(chat, turn.last.id, lacking, turn.stream_id, ending=answer.ending(end), activate=activate)
+    add_messages(chat, turn.last.id, lacking, turn.stream_id, count=count, ending=answer.ending(end), activate=activate)
     await conversations.save(session_id, chat)
     return chat
 

@@ -158,9 +158,14 @@ class DurableReplies:
         claim: Claim | None = None,
         prepare: PrepareHook | None = None,
     ) -> DurableStream:
+        created: asyncio.Future[DurableStream] = asyncio.get_running_loop().create_future()
+
+        async def is_stored() -> bool:
+            return await (await created).wait_stored()
+
         def record(event: StreamEvent) -> None:
             if generation.record(event) and turn is not None:
-                turn.save_rounds(generation.answer)
+                turn.save_rounds(generation.answer, is_stored)
 
         async def finish_turn(end: StreamEnd, is_whole: bool) -> None:
             if turn is not None:
@@ -186,9 +191,11 @@ class DurableReplies:
                 on_end=finish_turn,
             )
         except BaseException:
+            created.cancel()
             if turn is not None:
                 turn.abandon()
             raise
+        created.set_result(stream)
         self._producing.add(stream)
         return stream
 

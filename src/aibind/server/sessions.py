@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -233,7 +233,7 @@ class Session:
             is_current = part.chat.tree.active_leaf_id == part.last_id
             activate = ending is not None or is_current or (part.is_again and not part.count)
             part.last_id = add_messages(
-                part.chat, part.last_id, messages, part.stream_id, ending=ending, activate=activate
+                part.chat, part.last_id, messages, part.stream_id, count=part.count, ending=ending, activate=activate
             )
             part.count += len(messages)
             part.has_end = part.has_end or ending is not None
@@ -347,13 +347,15 @@ class Turn:
         if self._is_new:
             await self._session.save_question(self._chat, self._part.files)
 
-    def save_rounds(self, answer: Answer) -> None:
+    def save_rounds(self, answer: Answer, is_stored: Callable[[], Awaitable[bool]] | None = None) -> None:
         """Begin to store the rounds of an answer that are whole, while the next one goes on.
 
-        A round that cannot be stored is logged, and stored with the next or with the end of the answer.
+        ``is_stored`` waits until the answer's stream holds what there is of it, and returns False when it never will:
+        then nothing is stored here, since a conversation has no more of an answer than its stream. A round that cannot
+        be stored is logged, and stored with the next or with the end of the answer.
         """
         if self._saving is None or self._saving.done():
-            self._saving = asyncio.create_task(self._save_rounds(answer), name="aibind rounds of a turn")
+            self._saving = asyncio.create_task(self._save_rounds(answer, is_stored), name="aibind rounds of a turn")
 
     async def finish(self, answer: Answer, end: StreamEnd) -> None:
         """Store the answer: the whole of it, or as much as there was when it was stopped or failed.
@@ -376,10 +378,12 @@ class Turn:
         if self.stream_id is not None:
             self._session.unlist_stream(self.stream_id)
 
-    async def _save_rounds(self, answer: Answer) -> None:
+    async def _save_rounds(self, answer: Answer, is_stored: Callable[[], Awaitable[bool]] | None) -> None:
         part = self._part
         try:
             while not part.is_done and (rounds := answer.whole_rounds()[part.count :]):
+                if is_stored is not None and not await is_stored():
+                    return
                 await self._session.save_messages(part, rounds, None)
         except Exception:
             logger.exception("A round of a turn could not be stored yet")

@@ -41,6 +41,7 @@ class SessionChange:
     """The changes that a save makes to a session's row.
 
     ``required`` are the ids of stored messages that the new ones are below; without them nothing is changed.
+    ``adds_leaf`` is whether the message at the end of the current path is one of the new ones.
     """
 
     session_id: str
@@ -48,6 +49,7 @@ class SessionChange:
     title: str | None
     active_leaf_id: str | None
     moves: bool
+    adds_leaf: bool
     added: int
     floor_seq: int
     unknown: str
@@ -65,12 +67,18 @@ class MessageSql:
             f"EXISTS (SELECT 1 FROM json_each(?2) r WHERE NOT EXISTS"
             f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = r.value AND part = 0))"
         )
+        # A network may deliver a save twice, or after the client has repeated it and saved more. The session then has
+        # the message already, and was written later than this save was made: the current path stays where it is.
+        stale = (
+            f"(?12 AND ?9 < s.updated_at AND EXISTS"
+            f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = ?4 AND part = 0))"
+        )
         self._save = (
             f"INSERT INTO {sessions} AS s (session_id, owner, title, active_leaf_id, next_seq, floor_seq, revision,"
             " unknown, created_at, updated_at, expires_at)"
             f" SELECT ?1, ?3, ?11, ?4, ?6, ?7, 1, ?8, ?9, ?9, ?10 WHERE NOT {lacking}"
             " ON CONFLICT (session_id) DO UPDATE SET"
-            " active_leaf_id = CASE WHEN ?5 THEN excluded.active_leaf_id ELSE s.active_leaf_id END,"
+            f" active_leaf_id = CASE WHEN ?5 AND NOT {stale} THEN excluded.active_leaf_id ELSE s.active_leaf_id END,"
             " next_seq = s.next_seq + ?6, floor_seq = max(s.floor_seq, ?7), revision = s.revision + 1,"
             " unknown = excluded.unknown, updated_at = max(excluded.updated_at, s.updated_at + 1),"
             " expires_at = excluded.expires_at RETURNING next_seq"
@@ -201,6 +209,7 @@ class MessageSql:
                     change.now,
                     change.expires_at,
                     change.title,
+                    change.adds_leaf,
                 ),
             )
         ]

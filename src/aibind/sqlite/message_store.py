@@ -328,6 +328,7 @@ class SqliteMessageStore:
             title=title,
             active_leaf_id=None if leaf is None else key_of(leaf),
             moves=moves,
+            adds_leaf=leaf in added,
             added=len(changes.added),
             floor_seq=changes.mark if changes.compacted else 0,
             unknown=tree.unknown,

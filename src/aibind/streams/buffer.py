@@ -81,6 +81,11 @@ class StreamBuffer:
         return self._first + len(self._chunks)
 
     @property
+    def last_seq(self) -> int:
+        """The seq of the last chunk, the open one included; 0 when there is none."""
+        return self.next_seq if self._open else self.next_seq - 1
+
+    @property
     def has_unsaved(self) -> bool:
         """Whether anything waits to be stored."""
         return bool(self._open) or self.next_seq - 1 > self.saved_seq

@@ -172,6 +172,10 @@ class DurableStream:
         self._cut_short(StreamEnd("error", message))
         await self.wait_closed()
 
+    async def wait_stored(self) -> bool:
+        """Wait until the store has every event so far; return False when it will not take them any more."""
+        return await self._writer.wait_saved()
+
     async def wait_closed(self) -> None:
         """Wait until the source is closed and the end is stored. Cancelling this wait does not cancel the producer."""
         if self._producer is not None:

@@ -156,6 +156,14 @@ class StreamWriter:
         """Whether the store has all that was written."""
         return self.halted is None and not self.buffer.has_unsaved
 
+    async def wait_saved(self) -> bool:
+        """Wait until the store has all that was written by now; return False when it will not take it any more."""
+        seq = self.buffer.last_seq
+        while self.buffer.saved_seq < seq and self.halted is None and self._actual is None:
+            self._flushed.clear()
+            await self._flushed.wait()
+        return self.buffer.saved_seq >= seq
+
     @property
     def is_open(self) -> bool:
         """Whether the stream exists in its store."""

@@ -6,7 +6,21 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from . import d1, files, fixtures, imports, javascript, kv, odd, search, session_http, sessions, timers, workers_ai
+from . import (
+    d1,
+    faults,
+    files,
+    fixtures,
+    imports,
+    javascript,
+    kv,
+    odd,
+    search,
+    session_http,
+    sessions,
+    timers,
+    workers_ai,
+)
 from .bench import KINDS, Bench, checks_of_each_kind, checks_once
 from .stores import SUITES
 
@@ -14,6 +28,7 @@ __all__ = ["contract_of", "names", "run_check"]
 
 _MODULES = (
     d1,
+    faults,
     files,
     fixtures,
     imports,

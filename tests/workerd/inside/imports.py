@@ -26,9 +26,11 @@ async def public_classes_name_their_package(bench: Bench) -> None:
     from aibind.cloudflare import KVConversationStore, WorkersAIModel, wrap_d1
     from aibind.history import TreeNode
     from aibind.models import ModelRequest
+    from aibind.testing import Faults, FaultyKV
 
     assert repr(KVConversationStore) == "<class 'aibind.cloudflare.KVConversationStore'>"
     assert repr(KVConversationStore(bench.kv)) == "<KVConversationStore prefix='aibind:conv' ttl_sec=1800>"
+    assert repr(FaultyKV(bench.kv, Faults(7))) == "<FaultyKV <Faults seed=7 rate=0 calls=0 struck={}>>"
     assert repr(wrap_d1(bench.db)) == "<D1Client database patience_s=5>"
     assert repr(wrap_d1(bench.db).with_session()) == "<D1Client session patience_s=5>"
     assert repr(WorkersAIModel(javascript(bench, "{run() {}}"), "@cf/x")) == "WorkersAIModel('@cf/x')"
