@@ -336,8 +336,7 @@ class DurableStream:
             await self._run_hook(on_end, end)
         buffer = self._writer.buffer
         was_delivered = buffer.has_unsaved and not buffer.store_first
-        # Who stops a stream at once, wants no more of it; any other end would be taken for that of the whole text.
-        return StreamEnd("error", NOT_KEPT) if was_delivered and end.state == "done" else end
+        return StreamEnd("error", NOT_KEPT) if was_delivered and end.state != "error" else end
 
     async def _run_hook(self, on_end: EndHook, end: StreamEnd) -> None:
         is_whole = self._writer.is_whole
