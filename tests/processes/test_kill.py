@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, wrap_sqlite3
-from aibind.streams import SseParser
+from aibind.streams import DurableStream, SseParser
 from tests.processes.support import run_server
 from tests.support.sources import text_of
 
@@ -123,7 +123,7 @@ async def test_stop_from_another_process(tmp_path: Path) -> None:
                 messages += parser.feed(data)
                 if len(messages) > 20 and not stopped_at:
                     stopped_at = time.monotonic()
-                    await SqliteStreamStore(local).stop(response.headers["x-stream-id"])
+                    await DurableStream.stop_by_id(SqliteStreamStore(local), response.headers["x-stream-id"])
             took = time.monotonic() - stopped_at
         assert [message.event for message in messages[-2:]] == ["stopped", "done"]
         assert note.read_text() == "closed"
