@@ -148,7 +148,7 @@ def test_the_schema_is_applied_once_also_on_javascripts_tables() -> None:
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == made
     assert connection.execute("SELECT * FROM aibind_conversations").fetchall() == [("s", "{}", 1)]
     assert connection.execute("SELECT * FROM aibind_stream_status").fetchall() == [
-        ("s", "active", None, 0, 1, None, None, None, None)
+        ("s", "active", None, 0, 1, None, None, None, None, None)
     ]
     connection.close()
 
