@@ -44,7 +44,7 @@ async def follow(database: str) -> None:
         async for chunk in store.read_from(STREAM_ID):
             text += chunk.event.data
             if len(text.split()) >= 20:
-                await store.stop(STREAM_ID)  # read_from ends when the stream does
+                await DurableStream.stop_by_id(store, STREAM_ID)  # read_from ends when the stream does
         print(f"follower: read {text[:30]!r}… and stopped it", flush=True)
 
 

@@ -527,6 +527,6 @@ def test_a_child_may_be_given_an_id() -> None:
     root = tree.append({"role": "user", "content": "a"})
     assert tree.add_child(root, {"role": "assistant", "content": "b"}, node_id="mine") == "mine"
     before = tree.to_json()
-    with pytest.raises(HistoryError, match='"mine" is there already'):
+    with pytest.raises(HistoryError, match='"mine" exists: give another id'):
         tree.add_child(root, {"role": "assistant", "content": "c"}, node_id="mine")
     assert tree.to_json() == before

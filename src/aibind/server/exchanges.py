@@ -102,13 +102,14 @@ def add_messages(
     """Add messages of an answer below one another, and return the id of the last; ``ending`` is its metadata.
 
     ``count`` is how many messages of the answer are there. With ``activate`` the last one becomes the end of the
-    conversation. The messages of a stream's answer have ids that follow from the stream's: when two processes store
-    them, or a network delivers a save late, they are there once.
+    conversation. The messages of a stream's answer have ids that follow from the stream's and from what they are below
+    (a request's id, and with it a stream's, may come again once it has expired): when two processes store them, or a
+    network delivers a save late, they are there once.
     """
     metadata: dict[str, Any] = {"streamId": stream_id} if stream_id else {}
     for number, message in enumerate(messages, 1):
         last = ending or {} if number == len(messages) else {}
-        node_id = str(uuid.uuid5(_ANSWERS, f"{stream_id} {count + number}")) if stream_id else None
+        node_id = str(uuid.uuid5(_ANSWERS, f"{stream_id} {parent_id} {count + number}")) if stream_id else None
         parent_id = chat.tree.add_child(parent_id, message, {**metadata, **last}, node_id=node_id)
     if activate:
         chat.tree.set_active_leaf(parent_id)
