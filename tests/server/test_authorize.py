@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -402,17 +402,16 @@ async def test_a_reply_is_its_owners_in_every_process(tmp_path: Path) -> None:
             assert (await each.get("/sessions/s", headers=ADA)).json()["liveStream"] == stream_id
         assert handler.live_stream("s", owner="ada") == stream_id
         assert handler.live_stream("s") is None
-        readers = [
-            asyncio.create_task(each.get(path, headers=ADA))
-            for each in (client, other)
-            for path in ("/sessions/s/stream", f"/stream/resume?id={stream_id}")
-        ]
-        await asyncio.sleep(0)
-        model.gate.set()
-        for reader in readers:
-            response = await reader
-            assert response.headers["x-stream-id"] == stream_id
-            assert text_of(SseParser().feed(response.content)) == "re: Hi"
+        async with AsyncExitStack() as stack:
+            readers = [
+                await stack.enter_async_context(each.stream("GET", path, headers=ADA))
+                for each in (client, other)
+                for path in ("/sessions/s/stream", f"/stream/resume?id={stream_id}")
+            ]
+            model.gate.set()
+            for response in readers:
+                assert response.headers["x-stream-id"] == stream_id
+                assert text_of(SseParser().feed(await response.aread())) == "re: Hi"
         for each in (client, other):
             assert (await each.get("/stream/resume", params={"id": stream_id}, headers=EVE)).status_code == 404
         await until(lambda: handler.live_stream("s", owner="ada") is None)
