@@ -278,6 +278,7 @@ async def test_owners_may_have_any_name(store: SqliteMessageStore, name: str) ->
 async def test_the_newest_come_first_and_limit_cuts_the_rest(any_store: SqliteMessageStore) -> None:
     for number in range(5):
         await any_store.save(f"s{number}", chat_of(f"word {number}-0", f"word {number}-1"))
+        await asyncio.sleep(0.003)  # saves within the same millisecond have no order among sessions
     chat = await any_store.load("s2")
     chat.append({"role": "user", "content": "word 2-2"})
     await any_store.save("s2", chat)
