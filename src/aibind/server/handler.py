@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import AibindError, RequestError, StreamExistsError
+from ..errors import AibindError, RequestError
 from ..models.model import Message, Model, ModelEvent, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
@@ -20,24 +18,22 @@ from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
-from .busy import MAX_QUEUED, OnBusy, WaitingTurn, check_on_busy, choose_on_busy
-from .claims import Claim, claim_of, lacks_question
+from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
+from .claims import Claim
 from .generation import Generation
 from .models import Models, ask_model
 from .recovery import Recovery
-from .replies import DurableReplies, start_plain_reply
+from .replies import DurableReplies
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
 from .rounds import ToolResult
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
-from .sessions import Session, Sessions, Turn
+from .sessions import Session, Sessions
+from .starting import ReplyStarter
 from .tools import Tool, run_rounds
 
 __all__ = ["StreamHandler"]
-
-MAX_CLAIM_ATTEMPTS = 5
-"""Attempts to begin or to find a reply, each of which another request with the same id can cross."""
 
 logger = logging.getLogger("aibind")
 
@@ -83,7 +79,6 @@ class StreamHandler:
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
         self._on_busy: OnBusy = on_busy
-        self._max_queued = max_queued
         self._models = Models(model, models)
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
@@ -99,6 +94,7 @@ class StreamHandler:
             self._replies = DurableReplies(
                 store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
             )
+        self._starter = ReplyStarter(self._replies, max_queued=max_queued)
         self._attachments = Attachments(conversations, max_attachment_bytes)
         self._sessions: Sessions | None = None
         if conversations is not None:
@@ -210,18 +206,17 @@ class StreamHandler:
         self, body: object, *, request_id: str | None = None, access: Access | None = None
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
-        claim = self._claim("chat", body, request_id, access)
+        claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
         request = ModelRequest(asked.messages, system=asked.system, context=_context_of(access))
 
         async def begin() -> HttpResponse[Body]:
-            return await self._start(
-                Generation(run_rounds(model, request, tools, asked.max_steps)), None, claim, access
-            )
+            generation = Generation(run_rounds(model, request, tools, asked.max_steps))
+            return await self._starter.start(generation, None, claim, owner=owner_of(access))
 
-        return await self._once(claim, begin)
+        return await self._starter.once(claim, begin)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -294,7 +289,7 @@ class StreamHandler:
         self, endpoint: str, body: object, request_id: str | None, access: Access | None
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
-        claim = self._claim(endpoint, body, request_id, access)
+        claim = self._starter.claim(endpoint, body, request_id, owner=owner_of(access))
         asked = StreamBody.parse(body)
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
@@ -319,91 +314,19 @@ class StreamHandler:
 
         async def begin() -> HttpResponse[Body]:
             if session is not None and on_busy != "branch":
-                return await self._begin_in_order(session, asked, claim, on_busy, ask, access, structured=structured)
+                return await self._starter.start_in_order(
+                    session, asked, claim, on_busy, ask, structured=structured, owner=owner_of(access)
+                )
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn is not None else [asked.question()])
-            return await self._start(Generation(events, structured=structured, pace=pace), turn, claim, access)
+            generation = Generation(events, structured=structured, pace=pace)
+            return await self._starter.start(generation, turn, claim, owner=owner_of(access))
 
         async def check_question(claim: Claim) -> None:
             if session is not None and not asked.regenerate:
                 await session.save_claimed(asked, claim)
 
-        return await self._once(claim, begin, check_question)
-
-    async def _begin_in_order(
-        self,
-        session: Session,
-        asked: StreamBody,
-        claim: Claim | None,
-        on_busy: OnBusy,
-        ask: Callable[[Sequence[Message]], AsyncGenerator[ModelEvent | ToolResult]],
-        access: Access | None,
-        *,
-        structured: bool,
-    ) -> HttpResponse[Body]:
-        """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
-        replies = self._require_replies()
-        if claim is not None:
-            claim = replace(claim, waits=on_busy == "queue")
-        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4())
-        turn = WaitingTurn(
-            session,
-            stream_id,
-            on_busy,
-            lambda: session.begin(asked, claim, stream_id),
-            replies.stop,
-            max_queued=self._max_queued,
-        )
-
-        async def events() -> AsyncGenerator[ModelEvent | ToolResult]:
-            async with aclosing(ask((await turn.start()).messages)) as answer:
-                async for event in answer:
-                    yield event
-
-        async with session.starting():
-            await turn.check()
-            generation = Generation(events(), structured=structured, pace=replies.pace)
-            return await replies.start(generation, turn, claim, owner=owner_of(access))
-
-    async def _once(
-        self,
-        claim: Claim | None,
-        begin: Callable[[], Awaitable[HttpResponse[Body]]],
-        check_question: Callable[[Claim], Awaitable[None]] | None = None,
-    ) -> HttpResponse[Body]:
-        """Return the reply that answers a request already, or begin it."""
-        if claim is None:
-            return await begin()
-        replies = self._require_replies()
-        for _ in range(MAX_CLAIM_ATTEMPTS):
-            status = await replies.find(claim)
-            if status is not None:
-                if check_question is not None and lacks_question(status):
-                    await check_question(claim)
-                attached = await replies.attach(claim)
-                if attached is not None:
-                    return attached
-            try:
-                return await begin()
-            except StreamExistsError:
-                continue  # another request with this id was faster
-        raise RequestError("Other requests with this id come and go: try again", 503)
-
-    def _claim(self, endpoint: str, body: object, request_id: str | None, access: Access | None) -> Claim | None:
-        claim = claim_of(endpoint, body, request_id, owner=owner_of(access))
-        if claim is not None and self._replies is None:
-            raise RequestError(
-                "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
-                " and requestId"
-            )
-        return claim
-
-    async def _start(
-        self, generation: Generation, turn: Turn | None, claim: Claim | None, access: Access | None
-    ) -> HttpResponse[Body]:
-        if self._replies is None:
-            return await start_plain_reply(generation, turn)
-        return await self._replies.start(generation, turn, claim, owner=owner_of(access))
+        return await self._starter.once(claim, begin, check_question)
 
     def _ask(self, key: str | None, text: str, system: str, access: Access | None) -> Generation:
         request = ModelRequest([{"role": "user", "content": text}], system=system, context=_context_of(access))
