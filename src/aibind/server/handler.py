@@ -77,6 +77,7 @@ class StreamHandler:
         title_prompt: str = prompts.TITLE,
         compact_prompt: str = prompts.COMPACT,
         flush_interval_ms: float | None = None,
+        pack_events: bool | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         on_busy: OnBusy = "branch",
@@ -98,7 +99,11 @@ class StreamHandler:
         self._replies: DurableReplies | None = None
         if store is not None:
             self._replies = DurableReplies(
-                store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
+                store,
+                flush_interval_ms=flush_interval_ms,
+                pack_events=pack_events,
+                heartbeat_ms=heartbeat_ms,
+                keep_alive=keep_alive,
             )
         self._starter = ReplyStarter(self._replies, max_queued=max_queued)
         self._attachments = Attachments(conversations, max_attachment_bytes)

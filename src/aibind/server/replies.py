@@ -38,11 +38,13 @@ class DurableReplies:
         store: StreamStore,
         *,
         flush_interval_ms: float | None,
+        pack_events: bool | None,
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
     ) -> None:
         self._store = store
         self._flush_interval_ms = flush_interval_ms
+        self._pack_events = pack_events
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
@@ -184,6 +186,7 @@ class DurableReplies:
                 request=claim.mark if claim is not None else None,
                 question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
+                pack_events=self._pack_events,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=self._keep_alive,
                 prepare=prepare,

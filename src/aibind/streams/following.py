@@ -16,7 +16,8 @@ from .._time import Timer, call_later
 from ..errors import AibindError, ProducerLostError, StreamNotFoundError
 from .batch import EventBatch
 from .buffer import BATCH_CHARS, StreamBuffer
-from .events import StreamEvent
+from .events import PACK_NAME, StreamEvent
+from .packs import events_after
 from .position import Position
 from .store import StreamEnd, StreamPage, StreamStore
 
@@ -157,6 +158,10 @@ def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
             events, size = [], 0
         event = chunk.event
         reached = chunk.seq
+        if event.event == PACK_NAME or (chunk.seq == position.seq and position.offset and not event.grows):
+            events += events_after(chunk.seq, event, position.offset if chunk.seq == position.seq else 0)
+            size += len(event.data)
+            continue
         if chunk.seq == position.seq and position.offset and event.grows:
             event = StreamEvent(event.event, event.data[position.offset :])
             if not event.data:
