@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 from ..errors import RequestError, SessionBusyError
 from ..streams.store import StreamEnd
 from .answers import Answer
-from .sessions import Session, Turn
+from .sessions import Session
+from .turns import Turn
 
 __all__ = ["MAX_QUEUED", "OnBusy", "WaitingTurn", "check_on_busy", "choose_on_busy"]
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import AibindError, RequestError, StreamExistsError
-from ..models.model import Message, Model, ModelEvent, ModelRequest
+from ..errors import AibindError, RequestError
+from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.position import END_ID
@@ -21,24 +20,21 @@ from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
-from .busy import MAX_QUEUED, OnBusy, WaitingTurn, check_on_busy, choose_on_busy
-from .claims import Claim, claim_of, lacks_question
+from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
+from .claims import Claim
 from .generation import Generation
 from .models import Models, ask_model
 from .recovery import Recovery
-from .replies import DurableReplies, start_plain_reply
+from .replies import DurableReplies
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
-from .rounds import ToolResult
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
-from .sessions import Session, Sessions, Turn
+from .sessions import Session, Sessions
+from .starting import ReplyStarter
 from .tools import Tool, run_rounds
 
 __all__ = ["StreamHandler"]
-
-MAX_CLAIM_ATTEMPTS = 5
-"""Attempts to begin or to find a reply, each of which another request with the same id can cross."""
 
 logger = logging.getLogger("aibind")
 
@@ -46,27 +42,32 @@ logger = logging.getLogger("aibind")
 class StreamHandler:
     """The endpoints that aibind's clients call, and the replies and conversations behind them.
 
-    ``model``, or ``models`` by key (the first is the default), answers. With ``resumable`` a reply is a durable
-    stream in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id.
-    With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
-    the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files. ``toolsets``
-    are tools by name, which a request may let the model call. ``keep_alive`` is given each producer's task, so that a
-    Worker keeps it running when its request is over. ``on_busy`` is what becomes of a request in a session that has a
-    reply under way (see :data:`OnBusy`), and ``max_queued`` how many may wait in one session.
+    ``model``, or ``models`` by key (the first is the default), answers: each an object with ``stream(request)`` or an
+    async generator function. ``choose_model`` is a function, or coroutine function, from a request to the model that
+    answers it, or to its key in ``models``. ``settings`` reach the model, as :attr:`ModelRequest.settings`. With
+    ``resumable`` a reply is a durable stream in ``store`` (by default in memory), which outlives its reader and can be
+    resumed and stopped by its id. With ``conversations`` a request that names a ``sessionId`` continues a stored
+    conversation, of which the model sees the last ``max_messages`` before the question, with at most
+    ``max_attachment_bytes`` of attached files. ``toolsets`` are tools by name, which a request may let the model call.
+    ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
+    ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
+    ``max_queued`` how many may wait in one session.
 
     An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
     another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
     read by its id. Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when
     it fails before it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
 
-    Raises TypeError for a model without ``stream``, and ValueError for options that do not go together.
+    Raises TypeError for what is not a model, and ValueError for options that do not go together.
     """
 
     def __init__(
         self,
         *,
-        model: Model | None = None,
-        models: Mapping[str, Model] | None = None,
+        model: Model | ModelFunction | None = None,
+        models: Mapping[str, Model | ModelFunction] | None = None,
+        choose_model: ChooseModel | None = None,
+        settings: Mapping[str, Any] | None = None,
         resumable: bool = False,
         store: StreamStore | None = None,
         conversations: ConversationStore | None = None,
@@ -84,8 +85,8 @@ class StreamHandler:
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
         self._on_busy: OnBusy = on_busy
-        self._max_queued = max_queued
-        self._models = Models(model, models)
+        self._models = Models(model, models, choose_model)
+        self._settings = dict(settings or {})
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
             raise ValueError(f"max_messages is {max_messages}: use 0 or more, or None for all")
@@ -100,6 +101,7 @@ class StreamHandler:
             self._replies = DurableReplies(
                 store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
             )
+        self._starter = ReplyStarter(self._replies, max_queued=max_queued)
         self._attachments = Attachments(conversations, max_attachment_bytes)
         self._sessions: Sessions | None = None
         if conversations is not None:
@@ -211,18 +213,17 @@ class StreamHandler:
         self, body: object, *, request_id: str | None = None, access: Access | None = None
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
-        claim = self._claim("chat", body, request_id, access)
+        claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
-        request = ModelRequest(asked.messages, system=asked.system, context=_context_of(access))
+        request = self._request(asked.messages, access, asked.model, system=asked.system)
 
         async def begin() -> HttpResponse[Body]:
-            return await self._start(
-                Generation(run_rounds(model, request, tools, asked.max_steps)), None, claim, access
-            )
+            generation = Generation(run_rounds(model, request, tools, asked.max_steps))
+            return await self._starter.start(generation, None, claim, owner=owner_of(access))
 
-        return await self._once(claim, begin)
+        return await self._starter.once(claim, begin)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -233,7 +234,8 @@ class StreamHandler:
     async def title(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Name a conversation; with a session in a SessionStore, make the name its title."""
         asked = TitleBody.parse(body)
-        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._title_prompt, access)
+        transcript = prompts.transcript(asked.messages)
+        generation = self._ask(asked.model, transcript, self._title_prompt, access, asked.session_id)
         title = (await generation.read()).strip()
         if asked.session_id and title and isinstance(self._conversations, SessionStore):
             await self._conversations.rename(session_key(asked.session_id, owner_of(access)), bounded_title(title))
@@ -243,7 +245,8 @@ class StreamHandler:
     async def compact(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Condense a conversation; with a session, replace the stored one by the summary."""
         asked = CompactBody.parse(body)
-        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._compact_prompt, access)
+        transcript = prompts.transcript(asked.messages)
+        generation = self._ask(asked.model, transcript, self._compact_prompt, access, asked.session_id)
         summary = await generation.read()
         if asked.session_id and self._sessions is not None and summary:
             await self._sessions.find(asked.session_id, owner_of(access)).compact(summary)
@@ -307,7 +310,7 @@ class StreamHandler:
         self, endpoint: str, body: object, request_id: str | None, access: Access | None
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
-        claim = self._claim(endpoint, body, request_id, access)
+        claim = self._starter.claim(endpoint, body, request_id, owner=owner_of(access))
         asked = StreamBody.parse(body)
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
@@ -319,108 +322,53 @@ class StreamHandler:
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
-        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent | ToolResult]:
-            request = ModelRequest(
-                messages,
-                system=asked.system,
-                json_schema=asked.schema if structured else None,
-                context=_context_of(access),
-            )
+        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent]:
+            request = self._request(messages, access, asked.model, asked.session_id, system=asked.system)
+            request = replace(request, json_schema=asked.schema) if structured else request
             return run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
 
         pace = self._replies.pace if self._replies is not None else None
 
         async def begin() -> HttpResponse[Body]:
             if session is not None and on_busy != "branch":
-                return await self._begin_in_order(session, asked, claim, on_busy, ask, access, structured=structured)
+                return await self._starter.start_in_order(
+                    session, asked, claim, on_busy, ask, structured=structured, owner=owner_of(access)
+                )
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn is not None else [asked.question()])
-            return await self._start(Generation(events, structured=structured, pace=pace), turn, claim, access)
+            generation = Generation(events, structured=structured, pace=pace)
+            return await self._starter.start(generation, turn, claim, owner=owner_of(access))
 
         async def check_question(claim: Claim) -> None:
             if session is not None and not asked.regenerate:
                 await session.save_claimed(asked, claim)
 
-        return await self._once(claim, begin, check_question)
+        return await self._starter.once(claim, begin, check_question)
 
-    async def _begin_in_order(
-        self,
-        session: Session,
-        asked: StreamBody,
-        claim: Claim | None,
-        on_busy: OnBusy,
-        ask: Callable[[Sequence[Message]], AsyncGenerator[ModelEvent | ToolResult]],
-        access: Access | None,
-        *,
-        structured: bool,
-    ) -> HttpResponse[Body]:
-        """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
-        replies = self._require_replies()
-        if claim is not None:
-            claim = replace(claim, waits=on_busy == "queue")
-        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4())
-        turn = WaitingTurn(
-            session,
-            stream_id,
-            on_busy,
-            lambda: session.begin(asked, claim, stream_id),
-            replies.stop,
-            max_queued=self._max_queued,
-        )
-
-        async def events() -> AsyncGenerator[ModelEvent | ToolResult]:
-            async with aclosing(ask((await turn.start()).messages)) as answer:
-                async for event in answer:
-                    yield event
-
-        async with session.starting():
-            await turn.check()
-            generation = Generation(events(), structured=structured, pace=replies.pace)
-            return await replies.start(generation, turn, claim, owner=owner_of(access))
-
-    async def _once(
-        self,
-        claim: Claim | None,
-        begin: Callable[[], Awaitable[HttpResponse[Body]]],
-        check_question: Callable[[Claim], Awaitable[None]] | None = None,
-    ) -> HttpResponse[Body]:
-        """Return the reply that answers a request already, or begin it."""
-        if claim is None:
-            return await begin()
-        replies = self._require_replies()
-        for _ in range(MAX_CLAIM_ATTEMPTS):
-            status = await replies.find(claim)
-            if status is not None:
-                if check_question is not None and lacks_question(status):
-                    await check_question(claim)
-                attached = await replies.attach(claim)
-                if attached is not None:
-                    return attached
-            try:
-                return await begin()
-            except StreamExistsError:
-                continue  # another request with this id was faster
-        raise RequestError("Other requests with this id come and go: try again", 503)
-
-    def _claim(self, endpoint: str, body: object, request_id: str | None, access: Access | None) -> Claim | None:
-        claim = claim_of(endpoint, body, request_id, owner=owner_of(access))
-        if claim is not None and self._replies is None:
-            raise RequestError(
-                "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
-                " and requestId"
-            )
-        return claim
-
-    async def _start(
-        self, generation: Generation, turn: Turn | None, claim: Claim | None, access: Access | None
-    ) -> HttpResponse[Body]:
-        if self._replies is None:
-            return await start_plain_reply(generation, turn)
-        return await self._replies.start(generation, turn, claim, owner=owner_of(access))
-
-    def _ask(self, key: str | None, text: str, system: str, access: Access | None) -> Generation:
-        request = ModelRequest([{"role": "user", "content": text}], system=system, context=_context_of(access))
+    def _ask(
+        self, key: str | None, text: str, system: str, access: Access | None, session_id: str | None = None
+    ) -> Generation:
+        request = self._request([{"role": "user", "content": text}], access, key, session_id, system=system)
         return Generation(ask_model(self._models.pick(key), request))
+
+    def _request(
+        self,
+        messages: Sequence[Message],
+        access: Access | None,
+        model: str | None,
+        session_id: str | None = None,
+        *,
+        system: str | None,
+    ) -> ModelRequest:
+        return ModelRequest(
+            messages,
+            system=system,
+            context=None if access is None else access.context,
+            session_id=session_id,
+            owner=owner_of(access),
+            settings=self._settings,
+            model=model,
+        )
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:
@@ -438,7 +386,3 @@ class StreamHandler:
         if self._replies is None:
             raise RequestError("Not Found", 404)
         return self._replies
-
-
-def _context_of(access: Access | None) -> Any:
-    return None if access is None else access.context

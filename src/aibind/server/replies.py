@@ -23,7 +23,7 @@ from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
 from .recovery import read_reply
-from .sessions import Turn
+from .turns import Turn
 
 __all__ = ["DurableReplies", "start_plain_reply"]
 

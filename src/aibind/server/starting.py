@@ -1,0 +1,113 @@
+"""Starting replies: once for a request with an id, and in order where a session orders its turns."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeAlias
+
+from ..errors import RequestError, StreamExistsError
+from ..models.model import Message, ModelEvent
+from ..streams.response import Body, HttpResponse
+from .busy import OnBusy, WaitingTurn
+from .claims import Claim, claim_of, lacks_question
+from .generation import Generation
+from .replies import DurableReplies, start_plain_reply
+from .requests import StreamBody
+from .sessions import Session
+from .turns import Turn
+
+__all__ = ["AskModel", "ReplyStarter"]
+
+AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ModelEvent]]
+"""A function from the messages of a turn to the model's answer."""
+
+MAX_CLAIM_ATTEMPTS = 5
+"""Attempts to begin or to find a reply, each of which another request with the same id can cross."""
+
+
+class ReplyStarter:
+    """Starts the replies of a handler: durable ones in ``replies``, plain ones where that is None."""
+
+    def __init__(self, replies: DurableReplies | None, *, max_queued: int) -> None:
+        self._replies = replies
+        self._max_queued = max_queued
+
+    def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
+        """Return the claim of a request, None for one without an id. Raises RequestError for an id of no use."""
+        claim = claim_of(endpoint, body, request_id, owner=owner)
+        if claim is not None and self._replies is None:
+            raise RequestError(
+                "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
+                " and requestId"
+            )
+        return claim
+
+    async def once(
+        self,
+        claim: Claim | None,
+        begin: Callable[[], Awaitable[HttpResponse[Body]]],
+        check_question: Callable[[Claim], Awaitable[None]] | None = None,
+    ) -> HttpResponse[Body]:
+        """Return the reply that answers a request already, or begin it."""
+        if claim is None:
+            return await begin()
+        assert self._replies is not None
+        for _ in range(MAX_CLAIM_ATTEMPTS):
+            status = await self._replies.find(claim)
+            if status is not None:
+                if check_question is not None and lacks_question(status):
+                    await check_question(claim)
+                attached = await self._replies.attach(claim)
+                if attached is not None:
+                    return attached
+            try:
+                return await begin()
+            except StreamExistsError:
+                continue  # another request with this id was faster
+        raise RequestError("Other requests with this id come and go: try again", 503)
+
+    async def start(
+        self, generation: Generation, turn: Turn | None, claim: Claim | None, *, owner: str | None
+    ) -> HttpResponse[Body]:
+        """Start a reply at once, and return the response that follows it."""
+        if self._replies is None:
+            return await start_plain_reply(generation, turn)
+        return await self._replies.start(generation, turn, claim, owner=owner)
+
+    async def start_in_order(
+        self,
+        session: Session,
+        asked: StreamBody,
+        claim: Claim | None,
+        on_busy: OnBusy,
+        ask: AskModel,
+        *,
+        structured: bool,
+        owner: str | None,
+    ) -> HttpResponse[Body]:
+        """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
+        assert self._replies is not None
+        if claim is not None:
+            claim = replace(claim, waits=on_busy == "queue")
+        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4())
+        turn = WaitingTurn(
+            session,
+            stream_id,
+            on_busy,
+            lambda: session.begin(asked, claim, stream_id),
+            self._replies.stop,
+            max_queued=self._max_queued,
+        )
+
+        async def events() -> AsyncGenerator[ModelEvent]:
+            async with aclosing(ask((await turn.start()).messages)) as answer:
+                async for event in answer:
+                    yield event
+
+        async with session.starting():
+            await turn.check()
+            generation = Generation(events(), structured=structured, pace=self._replies.pace)
+            return await self._replies.start(generation, turn, claim, owner=owner)
