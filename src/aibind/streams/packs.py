@@ -12,6 +12,7 @@ from typing import Any
 
 from .._json import compact_json, is_list
 from .events import PACK_NAME, StreamEvent
+from .parts import split_event
 from .position import Position
 
 __all__ = ["MAX_PACKED_CHARS", "OpenPack", "events_after", "events_in"]
@@ -48,9 +49,7 @@ class OpenPack:
         first = bisect_right(self._ends, offset)
         found: list[tuple[int, StreamEvent]] = []
         for event, end in zip(self.events[first:], self._ends[first:], strict=True):
-            rest = _rest(event, offset - (end - _length(event)))
-            if rest is not None:
-                found.append((Position(seq, end).id, rest))
+            found += _parts(seq, event, end - _length(event), offset)
         return found
 
     def close(self) -> StreamEvent:
@@ -83,16 +82,11 @@ def events_in(chunk: StreamEvent) -> list[StreamEvent]:
 
 def events_after(seq: int, chunk: StreamEvent, offset: int) -> list[tuple[int, StreamEvent]]:
     """Return the events of chunk ``seq`` after a position in it, each with the id of the position after it."""
-    if chunk.event != PACK_NAME:
-        rest = _rest(chunk, offset)
-        return [] if rest is None else [(seq, rest)]
     found: list[tuple[int, StreamEvent]] = []
     end = 0
     for event in events_in(chunk):
-        start, end = end, end + _length(event)
-        rest = _rest(event, offset - start)
-        if rest is not None:
-            found.append((Position(seq, end).id, rest))
+        found += _parts(seq, event, end, offset)
+        end += _length(event)
     if found:
         found[-1] = (seq, found[-1][1])
     return found
@@ -103,10 +97,11 @@ def _length(event: StreamEvent) -> int:
     return len(event.data) if event.grows else 1
 
 
-def _rest(event: StreamEvent, offset: int) -> StreamEvent | None:
-    """Return what of an event is after a position in it; None when nothing is."""
-    if offset <= 0:
-        return event
-    if offset >= _length(event):
-        return None
-    return StreamEvent(event.event, event.data[offset:])
+def _parts(seq: int, event: StreamEvent, start: int, offset: int) -> list[tuple[int, StreamEvent]]:
+    """Return what of an event that begins at ``start`` in the chunk ``seq`` is after a position in it, in parts."""
+    end = start + _length(event)
+    if offset >= end:
+        return []
+    if offset > start:
+        event = StreamEvent(event.event, event.data[offset - start :])
+    return split_event(event, Position(seq, end).id, Position(seq, max(start, offset)))
