@@ -15,6 +15,7 @@ from aibind.server.recovery import read_reply
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, SseMessage, StreamChunk, StreamEvent, follow
 from aibind.streams.buffer import CROWD, StreamBuffer
+from aibind.streams.packs import events_after
 from aibind.streams.position import Position
 from testbed.counting import CountingClient
 from testbed.virtual_time import in_virtual_time
@@ -48,7 +49,7 @@ def events_of(messages: Iterable[SseMessage]) -> list[StreamEvent]:
 
 async def resume_everywhere(store: SqliteStreamStore, stream_id: str, live: list[SseMessage]) -> None:
     """Resume after each id that a live reader was given."""
-    numbered = [message for message in live if message.id and message.event != "stream-id"]
+    numbered = [message for message in live if message.id and message.event not in ("stream-id", "done")]
     events = events_of(numbered)
 
     for seen, message in enumerate(numbered):
@@ -74,7 +75,7 @@ async def test_1000_pieces_of_arguments_in_10_s_cost_50_rows(tmp_path: Path) -> 
         assert client.statements <= 50
         assert client.rows_written <= 50
         assert events_of(live) == items
-        assert len({message.id for message in live if message.id}) == 1001
+        assert len({message.id for message in live if message.id}) == 1002  # with those of the stream and of its end
         await resume_everywhere(store, stream.id, live)
         assert list((await read_reply(store, stream.id)).events) == items
 
@@ -169,6 +170,10 @@ def test_what_is_no_pack_is_one_event(data: str) -> None:
 def test_a_pack_is_decoded_by_its_rule() -> None:
     chunk = StreamChunk(1, f'{PACK}\x01[["tool_call","{{\\"id\\":1}}"],["","text\\n"]]')
     assert chunk.events == [StreamEvent("tool_call", '{"id":1}'), StreamEvent("", "text\n")]
+    assert events_after(3, StreamEvent(PACK, '[["","a"],["",""],["n",""]]'), 0) == [
+        (3_000_000_001, StreamEvent("", "a")),
+        (3, StreamEvent("n", "")),
+    ]
     assert StreamChunk(1, "\x01text").events == [StreamEvent("", "text")]
 
 

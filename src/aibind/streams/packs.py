@@ -100,7 +100,7 @@ def _length(event: StreamEvent) -> int:
 def _parts(seq: int, event: StreamEvent, start: int, offset: int) -> list[tuple[int, StreamEvent]]:
     """Return what of an event that begins at ``start`` in the chunk ``seq`` is after a position in it, in parts."""
     end = start + _length(event)
-    if offset >= end:
+    if offset >= end or end == start:
         return []
     if offset > start:
         event = StreamEvent(event.event, event.data[offset - start :])
