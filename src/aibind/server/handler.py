@@ -24,7 +24,7 @@ from .generation import Generation
 from .models import Models, ask_model
 from .recovery import Recovery
 from .replies import DurableReplies
-from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
+from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, check_id, parse_after, parse_id
 from .responses import json_response, text_response
 from .rounds import ToolResult
 from .session_endpoints import SessionEndpoints
@@ -257,7 +257,7 @@ class StreamHandler:
         replies = self._require_replies()
         if not stream_id:
             raise RequestError("id parameter is required")
-        return await replies.resume(stream_id, parse_after(after), owner_of(access))
+        return await replies.resume(check_id("id", stream_id), parse_after(after), owner_of(access))
 
     async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.
