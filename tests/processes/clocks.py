@@ -80,7 +80,7 @@ async def two_servers(folder: Path, offset_s: int = 0) -> AsyncIterator[Clocks]:
     database = folder / "chat.db"
     options = {"lease_ms": LEASE_MS, "ttl_ms": TTL_MS, "sweep_s": 0.2, "rate": 1 / PAUSE_S}
     with ExitStack() as stack:
-        one, first = stack.enter_context(run_server(database, environment=clock.environment, **options))
+        one, first = stack.enter_context(run_server(database, clock.environment, **options))
         two, second = stack.enter_context(run_server(database, **options))
         async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
             yield Clocks(clock, (one, two), (first, second), database, client)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def run_server(
-    database: Path, *, environment: Mapping[str, str] | None = None, **options: object
+    database: Path, environment: Mapping[str, str] | None = None, /, **options: object
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Start tests.support.server; give the process and its address. It is killed in the end, if it still lives."""
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]

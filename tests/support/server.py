@@ -46,7 +46,7 @@ class CountingModel:
 
 def repair_sleep() -> None:
     """Sleep on another system call: libfaketime 0.9.10 lets ``time.sleep`` fail from Python 3.11 on."""
-    time.sleep = lambda seconds: threading.Event().wait(seconds)  # type: ignore[assignment]
+    time.sleep = lambda seconds: threading.Event().wait(float(seconds))  # type: ignore[assignment]
 
 
 async def sweep(streams: SqliteStreamStore, interval_s: float) -> None:
