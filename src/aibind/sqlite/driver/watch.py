@@ -69,7 +69,7 @@ class Watcher:
     """The change token of one client, and the calls that wait for it to move.
 
     The token moves at every commit of the client, and when ``look`` finds that another connection has committed, or
-    that the file is gone: whoever waits must read to learn it. A
+    that the file is gone, which a waiter learns by reading. A
     waiter registers before it compares the token, and the token moves before waiters are woken, so that no change is
     missed in between.
     """
