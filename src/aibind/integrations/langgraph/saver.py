@@ -148,7 +148,7 @@ class SqliteCheckpointSaver(AsyncOnlySaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,  # noqa: ARG002 - a checkpoint is stored whole, so that none depends on others
     ) -> RunnableConfig:
-        """Store a checkpoint below the one that ``config`` names, and return the config that names it."""
+        """Store a checkpoint below that of ``config``, and return the config that names it."""
         thread_id, namespace, parent_id = _place(config)
         key = CheckpointKey(thread_id, namespace, checkpoint["id"])
         type_, data = self.serde.dumps_typed(checkpoint)
