@@ -1,11 +1,12 @@
 // Shows one text that may grow. What cannot change any more is never touched again; the block that is still open is
 // rendered at most once a frame, and less often when that takes long.
+import { arrange, endOfSlice, weightOf } from "./budget.js";
 import { codeElement, fillCode, renderAll, renderHeavy } from "./blocks.js";
 import { codeBetween } from "./fences.js";
 import { colourable, isUncoloured } from "./code.js";
 import { findColours } from "./colours.js";
 import { Definitions } from "./definitions.js";
-import { findEnds, inSteps, isLight, marksIn } from "./heavy.js";
+import { findEnds, inSteps, isLight } from "./heavy.js";
 import { MAX_LIGHT_MARKS } from "./limits.js";
 import { Notes } from "./notes.js";
 import { patch, patchSteps } from "./patch.js";
@@ -16,24 +17,9 @@ import { Tail } from "./tail.js";
 const FRAME_MS = 16;
 const SHARE = 4; // rendering takes at most one part in so many of the time
 const MAX_WAIT_MS = 1_000;
-const SLICE_MS = 16;
 const BATCH_BLOCKS = 32;
-const BATCH_CODE_CHARS = 64; // of code, which take as long as a mark of Markdown
 
 let texts = 0;
-let sliceEnd = 0;
-
-/** Return when rendering has to stop for this turn of the event loop: all texts of a conversation share the time. */
-function endOfSlice() {
-  if (!sliceEnd) {
-    sliceEnd = performance.now() + SLICE_MS;
-    setTimeout(() => {
-      sliceEnd = 0;
-    });
-  }
-  return sliceEnd;
-}
-
 export class MarkdownView {
   #container;
   #onChange;
@@ -160,7 +146,7 @@ export class MarkdownView {
         this.#state = isEnd ? "ended" : this.#state;
         return true;
       }
-      void this.#container.offsetHeight; // the layout takes more time than all else
+      arrange(this.#container, pieces);
     }
   }
 
@@ -201,7 +187,7 @@ export class MarkdownView {
         break;
       }
       pieces.push(piece);
-      marks += piece.kind === "markdown" ? marksIn(piece.source) : piece.source.length / BATCH_CODE_CHARS;
+      marks += weightOf(piece);
       if (this.#isHeavy(piece)) {
         break;
       }
