@@ -5,8 +5,9 @@ import { closingLine, codeBetween, openingFence } from "./fences.js";
 import { codeBox, furnishSteps } from "./furnish.js";
 import { atOnce, findHtml, inSteps } from "./heavy.js";
 import { htmlOf } from "./parser.js";
-import { sanitise, sanitiseAll } from "./sanitise.js";
+import { sanitiseAll } from "./sanitise.js";
 import { sanitiseSteps } from "./slices.js";
+import { spansOf } from "./spans.js";
 
 /**
  * @typedef {{ label: string, content: DocumentFragment, refs: string[] }} Note
@@ -108,5 +109,5 @@ export function codeElement(language, code) {
 /** Show code in an element, in colours as far as they are known. */
 export function fillCode(element, language, code) {
   const [coloured, plain] = colours(code, language);
-  element.replaceChildren(...(coloured ? [sanitise(coloured)] : []), plain);
+  element.replaceChildren(...(coloured ? [spansOf(coloured)] : []), plain);
 }
