@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 _CLOSERS = {"{": "}", "[": "]"}
 
 
-MAX_PARTIAL_CHARS = 64 * 1024
+MAX_PARTIAL_CHARS = 32 * 1024
 """Characters of unfinished JSON to read at most: more of it would keep the event loop for over 50 ms."""
 
 MAX_DEPTH = 2_000

@@ -15,6 +15,7 @@ from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import OwnedSessions
 from .attachments import Attachments
+from .json_body import parse_json
 from .replies import DurableReplies
 from .requests import parse_after
 from .responses import json_response
@@ -142,12 +143,11 @@ class SessionEndpoints:
         headers = {"Content-Type": "application/json", "Content-Disposition": disposition_of(session)}
         return _fresh(HttpResponse(200, headers, text))
 
-    async def import_(self, body: bytes, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
+    async def import_(self, body: bytes | bytearray, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         """Store an exported conversation as a new session, ``sessionId`` or a random one, and return its id."""
         session_id = imported_id(fields) or str(uuid.uuid4())
         title = parse_title(fields["title"][0]) if "title" in fields else None
-        is_owned = self._owner is not None
-        chat = await offload(lambda: _read_chat(body, is_owned=is_owned), len(body) > _LARGE_BYTES)
+        chat = await _read_chat(body, is_owned=self._owner is not None)
         session = self._session(session_id)
         async with session.changing():
             if await self._store.find_session(session_id) is not None:
@@ -209,10 +209,14 @@ def _lacks_an_answer(page: MessagePage) -> bool:
     return message.get("role") in ("user", "tool") or bool(message.get("tool_calls"))
 
 
-def _read_chat(body: bytes, *, is_owned: bool) -> ChatHistory:
-    try:
+async def _read_chat(body: bytes | bytearray, *, is_owned: bool) -> ChatHistory:
+    def read() -> ChatHistory:
         chat = ChatHistory.from_json(body.decode())
         return _without_streams(chat) if is_owned and b"streamId" in body else chat
+
+    try:
+        await parse_json(body)  # stricter than ours: no number that overflows, which no page could be told
+        return await offload(read, len(body) > _LARGE_BYTES)
     except HistoryError as error:
         raise RequestError(f"The body is not an exported conversation: {error}") from error
     except (ValueError, RecursionError) as error:
