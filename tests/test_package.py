@@ -26,6 +26,7 @@ PUBLIC = {
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
+    "aibind.integrations.pydantic_ai": "PydanticAIModel",
     "aibind.models": """
         ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
         ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
@@ -50,7 +51,7 @@ PUBLIC = {
 }
 
 
-FRAMEWORKS = {"aibind.integrations.langgraph": "langgraph"}
+FRAMEWORKS = {"aibind.integrations.langgraph": "langgraph", "aibind.integrations.pydantic_ai": "pydantic_ai"}
 """What a package needs to be imported, which comes with an extra."""
 
 

@@ -131,6 +131,10 @@ async def make_each() -> AsyncIterator[object]:
     yield aibind.models.EchoModel()
     async with aibind.models.OpenAIModel("m", base_url="http://127.0.0.1/v1", api_key="a secret") as model:
         yield model
+    if "aibind.integrations.pydantic_ai" in INSTALLED:
+        from aibind.integrations.pydantic_ai import PydanticAIModel
+
+        yield PydanticAIModel("test")
     async with aibind.sqlite.wrap_sqlite3(":memory:") as client:
         yield client
         faults = aibind.testing.Faults(7, rate=0.2)

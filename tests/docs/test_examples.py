@@ -24,6 +24,7 @@ EXAMPLES = ROOT / "examples"
 PRINTS = {
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
     "own_model": ('"result":21', "degrees"),
+    "pydantic_ai_agent": ("event: tool_call", "event: tool_result", "event: usage"),
     "own_store": ("passed: every text comes back as it was", "passed: a renewed lease holds"),
     "stream_and_resume": ("cut off after id", "the stream is done"),
     "two_processes": ("follower: read '1 2 3 ", "my source was closed", "the stream is stopped"),
