@@ -28,11 +28,11 @@ def _key(number: int, thread: str = "t") -> CheckpointKey:
     return CheckpointKey(thread, "", f"c{number:03}")
 
 
-async def _fill(tables: CheckpointTables, count: int) -> None:
+async def _fill(tables: CheckpointTables, count: int, last: bytes) -> None:
     for number in range(count):
         parent = None if number == 0 else _key(number - 1).checkpoint_id
         metadata = json.dumps({"run_id": f"run-{number % 3}", "step": number})
-        data = LONG if number == count - 1 else b"\x00\xff" * number
+        data = last if number == count - 1 else b"\x00\xff" * number
         await tables.batch(tables.sql.put(_key(number), parent, "msgpack", metadata, data))
         writes = [WriteRow(idx, f"ch{idx % 2}", "bytes", b"%d" % idx) for idx in range(33)]
         await tables.batch(tables.sql.put_writes(_key(number), "task", "~path", writes))
@@ -41,7 +41,7 @@ async def _fill(tables: CheckpointTables, count: int) -> None:
 @check
 async def checkpoints_and_writes_of_any_size_come_back(bench: Bench) -> None:
     tables = await _tables(bench)
-    await _fill(tables, 3)
+    await _fill(tables, 3, LONG)
     found, writes = await tables.batch(tables.sql.get("t", "", None))
     assert key_of(found.rows[0]) == _key(2)
     assert (found.rows[0]["parent_id"], found.rows[0]["size"]) == ("c001", len(LONG))
@@ -56,12 +56,12 @@ async def checkpoints_and_writes_of_any_size_come_back(bench: Bench) -> None:
 @check
 async def special_writes_replace_and_others_stay(bench: Bench) -> None:
     tables = await _tables(bench)
-    for data in (LONG, b"again"):
+    for data in (b"first", b"again"):
         rows = [WriteRow(0, "ch", "bytes", data), WriteRow(-3, "__interrupt__", "bytes", data)]
         await tables.batch(tables.sql.put_writes(_key(0), "task", "", rows))
     await tables.batch(tables.sql.put(_key(0), None, "msgpack", "{}", b""))
     _, writes = await tables.batch(tables.sql.get("t", "", "c000"))
-    assert {row["idx"]: await tables.write_data(row) for row in writes.rows} == {0: LONG, -3: b"again"}
+    assert {row["idx"]: await tables.write_data(row) for row in writes.rows} == {0: b"first", -3: b"again"}
 
 
 @check
@@ -76,7 +76,7 @@ async def a_put_is_one_row_written(bench: Bench) -> None:
 @check
 async def paths_pages_copies_and_deletions(bench: Bench) -> None:
     tables = await _tables(bench)
-    await _fill(tables, 7)
+    await _fill(tables, 7, b"last")
     path, written = await tables.batch(tables.sql.path(_key(5), ["ch1"], 4))
     assert [row["checkpoint_id"] for row in path.rows] == ["c005", "c004", "c003", "c002"]
     assert len(written.rows) == 4 * 16
@@ -87,7 +87,7 @@ async def paths_pages_copies_and_deletions(bench: Bench) -> None:
     assert [row["checkpoint_id"] for row in rest] == ["c000"]
     await tables.batch(tables.sql.copy_thread("t", "copy"))
     copied, writes = await tables.batch(tables.sql.get("copy", "", None))
-    assert await tables.checkpoint_data(copied.rows[0]) == LONG
+    assert await tables.checkpoint_data(copied.rows[0]) == b"last"
     assert len(writes.rows) == 33
     await tables.batch(tables.sql.prune(_key(6), {"c004"}))
     left = (await tables.batch([tables.sql.page({"thread_id": "t"}, {}, None, None, 10)]))[0].rows
