@@ -25,9 +25,11 @@ PUBLIC = {
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
-        EchoModel Finish Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall
-        Usage""",
-    "aibind.models.chat": "ChatAnswer ChatReply Redactor Structured chat_body encode_body",
+        ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
+        ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+    "aibind.models.chat": "ChatReply Structured chat_body",
+    "aibind.models.endpoint": "EndpointAnswer Redactor Reply encode_body",
+    "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES OnBusy Recovery
         StreamHandler Tool create_app create_router session_key""",

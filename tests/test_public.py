@@ -18,6 +18,8 @@ import pytest
 
 import aibind.conversations
 import aibind.models.chat
+import aibind.models.endpoint
+import aibind.models.responses
 import aibind.server
 import aibind.sqlite
 import aibind.streams
@@ -122,8 +124,9 @@ async def make_each() -> AsyncIterator[object]:
     yield await aibind.streams.DurableStream.create(streams, words(), stream_id="d")
     reply = aibind.models.chat.ChatReply()
     yield reply
-    yield aibind.models.chat.ChatAnswer("text/event-stream", reply)
-    yield aibind.models.chat.Redactor(["a secret"])
+    yield aibind.models.endpoint.EndpointAnswer("text/event-stream", reply)
+    yield aibind.models.endpoint.Redactor(["a secret"])
+    yield aibind.models.responses.ResponsesReply()
     yield aibind.models.EchoModel()
     async with aibind.models.OpenAIModel("m", base_url="http://127.0.0.1/v1", api_key="a secret") as model:
         yield model

@@ -24,6 +24,9 @@ async (cases) => {
       }
       if (element.localName === "input" && !(element.type === "checkbox" && element.disabled)) found.push(element.outerHTML);
     }
+    for (const named of root.querySelectorAll("h1, h2, h3, h4, h5, h6, th, a[href]")) {
+      if (!named.textContent.trim()) found.push(`without words: ${named.outerHTML}`);
+    }
     for (const head of root.querySelectorAll(".code-head")) {
       if (head.querySelectorAll("span, button, svg, path").length !== 4 || head.querySelectorAll("*").length !== 4) found.push(head.outerHTML);
     }

@@ -88,3 +88,26 @@ def test_no_violations(
     look(page, "asking before it deletes")
     assert found == {}
     context.close()
+
+
+def test_a_reply_that_was_cut_off_has_no_headings_without_words(
+    browser: Browser, server: DemoProcess, axe: Path
+) -> None:
+    context = new_context(browser, bypass_csp=True)
+    page = ChatPage(context.new_page(), server).open().page
+    shown = page.evaluate(
+        r"""async () => {
+          const { showMarkdown } = await import("/static/markdown/view.js");
+          const texts = ["words\n\n## ", "# ", "| | b |\n|-|-|\n| 1 | 2 |", "[](https://a.example)", "- \n- a", "1."];
+          const places = texts.map((text) => {
+            const place = document.getElementById("messages").appendChild(document.createElement("div"));
+            showMarkdown(place, text);
+            return place;
+          });
+          return places.map((place) => place.textContent.trim());
+        }"""
+    )
+    assert shown[:2] == ["words\n##", "#"]
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    assert page.evaluate(LOOK) == []
+    context.close()

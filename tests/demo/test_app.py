@@ -130,7 +130,7 @@ async def test_a_second_server_on_the_same_database_follows_and_stops(tmp_path: 
             async with two.stream("GET", "/__aibind__/sessions/s/stream") as followed:
                 await two.post("/__aibind__/stream/stop", json={"id": stream_id})
                 ends = [(await answer.aread()).split(b"event: ")[-2:] for answer in (followed, response)]
-        assert ends == [[b"stopped\ndata: \n\n", b"done\ndata: \n\n"]] * 2
+        assert ends == [[b"stopped\ndata: \n\n", b"done\nid: 9007199254740991\ndata: \n\n"]] * 2
         opened = await view(two, "s")
         assert opened["liveStream"] is None
         assert opened["messages"][1]["metadata"]["finish"] == "stopped"
@@ -157,7 +157,9 @@ async def test_shutting_down_keeps_replies_and_does_not_wait_for_readers(tmp_pat
                 data += piece
                 if len(data) > 500:
                     server.should_exit = True
-        assert data.endswith(b"event: error\ndata: The server was shut down\n\nevent: done\ndata: \n\n")
+        assert data.endswith(
+            b"event: error\ndata: The server was shut down\n\nevent: done\nid: 9007199254740991\ndata: \n\n"
+        )
     text = "".join(message.data for message in SseParser().feed(data) if not message.event)
     async with serving(database) as (client, _, _):
         answer = (await view(client, "s"))["messages"][1]

@@ -33,6 +33,9 @@ LINK = 'target="_blank" rel="noopener noreferrer nofollow"'
         ("words\n---\nmore", "<p>words</p>\n<hr>\n<p>more</p>\n"),
         ("a\r\nb\rc\n\rd", "<p>a\nb\nc</p>\n<p>d</p>\n"),
         ("$$\nx\n\nwords **b**\n\n$$", "<p>$$\nx</p>\n<p>words <strong>b</strong></p>\n<p>$$</p>\n"),
+        ("words\n\n## ", "<p>words</p>\n<p>##</p>\n"),
+        ("# \n\n## &nbsp;\n\n### x", "<p>#</p>\n<p>##&nbsp;</p>\n<h3>x</h3>\n"),
+        ("[](https://a.example)", f'<p><a href="https://a.example" {LINK}>https://a.example</a></p>\n'),
         ("", ""),
         (" \n\t\n", ""),
     ],
@@ -62,6 +65,11 @@ def test_tables_are_aligned_without_inline_styles(page: Page) -> None:
     assert '<th align="left">a</th>' in html
     assert '<td align="right">2</td>' in html
     assert "style" not in html
+
+
+def test_the_head_of_a_column_without_words_is_a_cell(page: Page) -> None:
+    (html,) = render(page, "| | b |\n| --: | --- |\n| 1 | 2 |")
+    assert '<tr>\n<td align="right"></td>\n<th>b</th>\n</tr>' in html
 
 
 def test_code_is_coloured_where_the_language_is_known(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""aibind.models.chat, as the author of a model uses it: as its docstring shows."""
+"""aibind.models.chat and aibind.models.endpoint, as the author of a model uses it: as its docstring shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from aibind.errors import ModelError
 from aibind.models import Finish, ModelEvent, ModelRequest, TextDelta, ToolCall, Usage
-from aibind.models.chat import ChatAnswer, ChatReply, Redactor, chat_body, encode_body
+from aibind.models.chat import ChatReply, chat_body
+from aibind.models.endpoint import EndpointAnswer, Redactor, encode_body
 from tests.support.endpoint import delta, texts, usage
 
 from .helpers import HELLO, ask
@@ -24,7 +25,7 @@ async def cut(body: bytes, size: int) -> AsyncIterator[bytes]:
 
 async def answer_of(body: bytes, content_type: str, size: int = 7) -> AsyncGenerator[ModelEvent]:
     reply = ChatReply(Redactor([KEY]))
-    answer = ChatAnswer(content_type, reply)
+    answer = EndpointAnswer(content_type, reply)
     async for part in cut(body, size):
         for event in answer.take(part):
             yield event

@@ -217,7 +217,7 @@ async def test_text_that_came_with_the_garbage_is_not_lost() -> None:
 
 
 async def test_one_endless_message_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibind.models.chat.answer._MAX_WHOLE_BYTES", 100_000)
+    monkeypatch.setattr("aibind.models.endpoint.answer._MAX_WHOLE_BYTES", 100_000)
     _, error, _ = await failing(Reply(body=b" " * 200_000, content_type="application/json", split=every(50_000)))
     assert "one piece" in str(error)
 
@@ -225,7 +225,7 @@ async def test_one_endless_message_is_refused(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_stream_in_the_responses_format() -> None:
     data = [json.dumps({"type": "response.created", "response": {}})]
     _, error, _ = await failing(Reply(data))
-    assert "responses format" in str(error)
+    assert "Responses format" in str(error)
     assert error.code == "responses_format"
     whole = Reply(body=b'{"object": "response", "output": []}', content_type="application/json")
     _, error, _ = await failing(whole)

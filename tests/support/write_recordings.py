@@ -10,7 +10,7 @@ import json
 import random
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -379,6 +379,103 @@ def responses_error() -> Iterator[Json]:
     return _numbered(events)
 
 
+def responses_summary() -> Iterator[Json]:
+    """A summary of the reasoning in two paragraphs, then a short text."""
+    return _numbered(_responses_summary())
+
+
+def _responses_summary() -> Iterator[Json]:
+    yield {"type": "response.created", "response": _response("summary", "in_progress")}
+    item_id = f"rs_{an_id('summary', 32)}"
+    thought: Json = {"id": item_id, "type": "reasoning", "summary": []}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": thought}
+    paragraphs = ("**Reading the table**\n\nHigh water is at noon.", "**Answering**\n\nOne line will do.")
+    for number, paragraph in enumerate(paragraphs):
+        place = {"item_id": item_id, "output_index": 0, "summary_index": number}
+        part = {"type": "summary_text", "text": ""}
+        yield {"type": "response.reasoning_summary_part.added", **place, "part": part}
+        for piece in in_groups(tokens(paragraph, f"paragraph {number}"), "summary", 3):
+            yield {"type": "response.reasoning_summary_text.delta", **place, "delta": piece}
+        yield {"type": "response.reasoning_summary_text.done", **place, "text": paragraph}
+        yield {"type": "response.reasoning_summary_part.done", **place, "part": {**part, "text": paragraph}}
+    thought = {**thought, "summary": [{"type": "summary_text", "text": paragraph} for paragraph in paragraphs]}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": thought}
+    message = yield from _one_message("The tide turns at noon.", "summary", output_index=1)
+    usage = {"input_tokens": 30, "output_tokens": 90, "total_tokens": 120}
+    response = _response("summary", "completed", output=[thought, message], usage=usage)
+    yield {"type": "response.completed", "response": response}
+
+
+def _one_message(text: str, name: str, *, output_index: int) -> Generator[Json, None, Json]:
+    item_id = f"msg_{an_id(name, 32)}"
+    place = {"item_id": item_id, "output_index": output_index, "content_index": 0}
+    message: Json = {"id": item_id, "type": "message", "status": "in_progress", "content": [], "role": "assistant"}
+    yield {"type": "response.output_item.added", "output_index": output_index, "item": message}
+    for piece in tokens(text, name):
+        yield {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+    part: Json = {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+    message = {**message, "status": "completed", "content": [part]}
+    yield {"type": "response.output_item.done", "output_index": output_index, "item": message}
+    return message
+
+
+def responses_custom_tool() -> Iterator[Json]:
+    """A call of a custom tool, whose input is plain text in pieces."""
+    return _numbered(_responses_custom_tool())
+
+
+def _responses_custom_tool() -> Iterator[Json]:
+    yield {"type": "response.created", "response": _response("custom", "in_progress")}
+    item_id, text = f"ctc_{an_id('custom', 32)}", "SELECT \"level\" FROM tides\nWHERE harbour = 'Tórshavn'"
+    item: Json = {"id": item_id, "type": "custom_tool_call", "call_id": f"call_{an_id('sql')}", "name": "query"}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": {**item, "input": ""}}
+    place = {"item_id": item_id, "output_index": 0}
+    for piece in tokens(text, "sql"):
+        yield {"type": "response.custom_tool_call_input.delta", **place, "delta": piece}
+    yield {"type": "response.custom_tool_call_input.done", **place, "input": text}
+    item = {**item, "input": text, "status": "completed"}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": item}
+    usage = {"input_tokens": 50, "output_tokens": 20, "total_tokens": 70}
+    yield {"type": "response.completed", "response": _response("custom", "completed", output=[item], usage=usage)}
+
+
+def responses_web_search() -> Iterator[Json]:
+    """Two searches that the provider runs, then text with a citation."""
+    return _numbered(_responses_web_search())
+
+
+def _responses_web_search() -> Iterator[Json]:
+    yield {"type": "response.created", "response": _response("search", "in_progress")}
+    items: list[Json] = []
+    for number, query in enumerate(("tide table Tórshavn", "high water today")):
+        item_id = f"ws_{an_id(query, 32)}"
+        place = {"output_index": number, "item_id": item_id}
+        item: Json = {"id": item_id, "type": "web_search_call", "status": "in_progress"}
+        yield {"type": "response.output_item.added", "output_index": number, "item": item}
+        for state in ("in_progress", "searching", "completed"):
+            yield {"type": f"response.web_search_call.{state}", **place}
+        item = {**item, "status": "completed", "action": {"type": "search", "query": query}}
+        yield {"type": "response.output_item.done", "output_index": number, "item": item}
+        items.append(item)
+    text = "High water is at 12:04 ([tides](https://tides.example/torshavn))."
+    item_id = f"msg_{an_id('cited', 32)}"
+    place = {"item_id": item_id, "output_index": 2, "content_index": 0}
+    message: Json = {"id": item_id, "type": "message", "status": "in_progress", "content": [], "role": "assistant"}
+    yield {"type": "response.output_item.added", "output_index": 2, "item": message}
+    for piece in tokens(text, "cited"):
+        yield {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+    citation = {"type": "url_citation", "start_index": 24, "end_index": 62, "title": "Tides of Tórshavn"}
+    citation |= {"url": "https://tides.example/torshavn"}
+    event: Json = {"type": "response.output_text.annotation.added", **place, "annotation_index": 0}
+    yield {**event, "annotation": citation}
+    part: Json = {"type": "output_text", "annotations": [citation], "logprobs": [], "text": text}
+    message = {**message, "status": "completed", "content": [part]}
+    yield {"type": "response.output_item.done", "output_index": 2, "item": message}
+    usage = {"input_tokens": 900, "output_tokens": 60, "total_tokens": 960}
+    response = _response("search", "completed", output=[*items, message], usage=usage)
+    yield {"type": "response.completed", "response": response}
+
+
 RECORDINGS: dict[str, Callable[[], Iterator[Json]]] = {
     "chat-extra-fields": extra_fields,
     "chat-few-chunks": few_chunks,
@@ -389,9 +486,12 @@ RECORDINGS: dict[str, Callable[[], Iterator[Json]]] = {
     "chat-reasoning-in-the-first-chunk": reasoning_in_the_first_chunk,
     "chat-tool-call-whole": tool_call_whole,
     "chat-tool-calls-in-pieces": tool_calls_in_pieces,
+    "responses-custom-tool": responses_custom_tool,
     "responses-error": responses_error,
     "responses-function-call": responses_function_call,
+    "responses-summary": responses_summary,
     "responses-text": responses_text,
+    "responses-web-search": responses_web_search,
 }
 
 

@@ -1,7 +1,7 @@
-"""A model at any endpoint that speaks OpenAI's chat completions over server-sent events.
+"""A model at any endpoint that speaks OpenAI's chat completions, or its Responses, over server-sent events.
 
-OpenAI, Groq, DeepSeek, xAI, Mistral, Qwen, OpenRouter, Gemini's compatible endpoint, vLLM, llama.cpp, Ollama, LM Studio
-and many more do. It needs the extra ``http``.
+Chat completions are spoken by OpenAI, Groq, DeepSeek, xAI, Mistral, Qwen, OpenRouter, Gemini's compatible endpoint,
+vLLM, llama.cpp, Ollama, LM Studio and many more. It needs the extra ``http``.
 """
 
 from __future__ import annotations
@@ -11,23 +11,32 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from .._time import sleep, timeout
 from ..errors import ModelError, ModelTimeoutError
-from .chat.answer import ChatAnswer
-from .chat.endpoint import ChatEndpoint, shown_redirect
-from .chat.errors import LogFilter, endpoint_error, retry_after_s, snippet
-from .chat.reply import ChatReply, cut_off
-from .chat.request import Structured, chat_body, encode_body
+from .chat.reply import ChatReply
+from .chat.request import Structured, chat_body
+from .endpoint.address import EndpointAddress, shown_redirect
+from .endpoint.answer import EndpointAnswer
+from .endpoint.body import encode_body
+from .endpoint.errors import LogFilter, endpoint_error, retry_after_s, snippet
+from .endpoint.reply import Reply, cut_off
 from .model import ModelEvent, ModelRequest
+from .responses.reply import ResponsesReply
+from .responses.request import responses_body
 
 try:
     import httpx2
 except ImportError as error:
     raise ImportError('OpenAIModel needs httpx2: install it with pip install "aibind[http]"') from error
 
-__all__ = ["OpenAIModel"]
+__all__ = ["OpenAIApi", "OpenAIModel"]
+
+OpenAIApi: TypeAlias = Literal["chat_completions", "responses"]
+"""A format that endpoints speak: chat completions, which most do, or OpenAI's Responses."""
+
+_PATHS: Mapping[OpenAIApi, str] = {"chat_completions": "/chat/completions", "responses": "/responses"}
 
 _HINTS = {
     401: " (check the API key)",
@@ -50,8 +59,9 @@ class OpenAIModel:
 
     Keep one for the life of the program: it holds a client whose connections are reused (``aclose()`` closes it).
 
-    - ``base_url`` is the address before ``/chat/completions``. A slash or that path at its end is accepted, and a query
-      (Azure's ``api-version``) is kept. A loopback address is never sent through a proxy.
+    - ``api`` is the format that the endpoint speaks: ``chat_completions``, or ``responses`` for OpenAI's Responses.
+    - ``base_url`` is the address before ``/chat/completions`` or ``/responses``. A slash or that path at its end is
+      accepted, and a query (Azure's ``api-version``) is kept. A loopback address is never sent through a proxy.
     - ``api_key`` is sent as a bearer token. It is not read from the environment, so that a key for one endpoint does
       not reach another, and it never appears in errors and reprs, even where the endpoint repeats it.
     - ``timeout_s`` is the longest silence in seconds, before the first byte and between two; comments that keep the
@@ -62,8 +72,8 @@ class OpenAIModel:
       for a longer one the error is raised at once. Nothing is retried once an answer has begun.
     - ``structured`` is how JSON is asked for: ``json_schema`` (not strict), or ``json_object`` for endpoints that know
       only that, with the schema in the system prompt.
-    - ``headers`` are sent as well. ``extra_body`` is merged into each request's body, for example
-      ``{"temperature": 0}``; None as a value removes a key.
+    - ``headers`` are sent as well. The settings of a request and then ``extra_body`` are merged into its body, for
+      example ``{"temperature": 0}``; None as a value removes a key.
     - ``client`` is a client that you keep and close. Its proxies, certificates and limits apply; the timeouts are those
       given here.
 
@@ -83,6 +93,7 @@ class OpenAIModel:
         self,
         model: str,
         *,
+        api: OpenAIApi = "chat_completions",
         base_url: str = "https://api.openai.com/v1",
         api_key: str | None = None,
         timeout_s: float | None = 300.0,
@@ -104,7 +115,10 @@ class OpenAIModel:
         if structured not in ("json_schema", "json_object"):
             raise ValueError(f"structured is {structured!r}: give 'json_schema' or 'json_object'")
         self._model = model
-        self._endpoint = ChatEndpoint(base_url, api_key, headers or {})
+        if api not in _PATHS:
+            raise ValueError(f"api is {api!r}: give 'chat_completions' or 'responses'")
+        self._api: OpenAIApi = api
+        self._endpoint = EndpointAddress(base_url, _PATHS[api], api_key, headers or {})
         self._redact = self._endpoint.redact
         self._log_filter = LogFilter(self._redact)
         try:
@@ -151,8 +165,8 @@ class OpenAIModel:
         """
         response = await self._open(self._body(request))
         try:
-            reply = ChatReply(self._redact, structured=request.json_schema is not None)
-            answer = ChatAnswer(response.headers.get("content-type", ""), reply)
+            reply = self._reply(structured=request.json_schema is not None)
+            answer = EndpointAnswer(response.headers.get("content-type", ""), reply)
             async with contextlib.aclosing(response.aiter_bytes()) as parts:
                 part: bytes | None = b""
                 while part is not None and not reply.done:
@@ -170,7 +184,8 @@ class OpenAIModel:
     # --- the request --------------------------------------------------------------------------------------------------
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:
-        body = chat_body(self._model, request, self._structured) | self._extra_body
+        make = responses_body if self._api == "responses" else chat_body
+        body = make(self._model, request, self._structured) | dict(request.settings) | self._extra_body
         return {key: value for key, value in body.items() if value is not None}
 
     async def _open(self, body: dict[str, Any]) -> httpx2.Response:
@@ -218,7 +233,12 @@ class OpenAIModel:
 
     # --- the answer ---------------------------------------------------------------------------------------------------
 
-    async def _next(self, parts: AsyncGenerator[bytes, None], reply: ChatReply) -> bytes | None:
+    def _reply(self, *, structured: bool) -> Reply:
+        if self._api == "responses":
+            return ResponsesReply(self._redact, structured=structured)
+        return ChatReply(self._redact, structured=structured)
+
+    async def _next(self, parts: AsyncGenerator[bytes, None], reply: Reply) -> bytes | None:
         try:
             async with timeout(_MAX_TAIL_S if reply.finished else None):
                 return await anext(parts, None)

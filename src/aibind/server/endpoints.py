@@ -175,10 +175,9 @@ class Endpoints:
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             stream_id = fields.get("id", [None])[0]
-            # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
-            after = headers.get("last-event-id") or fields.get("after", [None])[0]
+            after, last_event_id = fields.get("after", [None])[0], headers.get("last-event-id")
             access = await enter("resume", None, stream_id)
-            return await self._handler.resume(stream_id, after, access=access)
+            return await self._handler.resume(stream_id, after, last_event_id=last_event_id, access=access)
         return _not_found()
 
     async def _file(self, session_id: str, file_id: str, access: Access | None) -> HttpResponse[Body]:

@@ -126,7 +126,7 @@ _TURN: dict[str, Schema] = {
 
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
 _AFTER: Schema = {"type": "integer", "minimum": 0, "description": "the id of the last message seen"}
-_LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, and overrides it"}
+_LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, or the stream's id, and overrides it"}
 _TITLE: Schema = {"type": "string", "maxLength": MAX_TITLE_CHARS}
 
 _ONCE: Mapping[str, Schema] = {"Idempotency-Key": _REQUEST_ID}
@@ -215,7 +215,10 @@ OPERATIONS: tuple[Operation, ...] = (
         query={"id": _TEXT, "after": _AFTER},
         headers={"Last-Event-ID": _LAST_EVENT_ID},
         required=("id",),
-        refusals={404: "There is no such reply, or it has expired"},
+        refusals={
+            204: "Last-Event-ID is the id of done: nothing follows",
+            404: "There is no such reply, or it has expired",
+        },
     ),
     Operation(
         "list",

@@ -170,8 +170,10 @@ def ids_in(body: object, *, action: str) -> tuple[str | None, str | None]:
     return _session_id(_object(body)) if action in _ACTIONS_OF_SESSIONS else None, None
 
 
-def parse_after(after: str | None) -> int:
-    """Return the parameter ``after`` of ``stream/resume``, 0 when it is absent."""
+def parse_after(after: str | None, stream_id: str | None = None) -> int:
+    """Return the id of the last message seen: 0 when it is absent, or when it is that of ``stream-id``."""
+    if after and after == stream_id and not after.isdecimal():
+        return 0
     if after and not (len(after) <= MAX_ID_DIGITS and after.isascii() and after.isdigit()):
         raise RequestError("after parameter must be the id of the last message seen, a whole number")
     return int(after or 0)

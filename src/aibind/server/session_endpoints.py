@@ -10,6 +10,7 @@ from .._json import load_json
 from ..conversations.sessions import MessagePage, SessionInfo, SessionStore
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
+from ..streams.position import END_ID
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import OwnedSessions
@@ -116,10 +117,13 @@ class SessionEndpoints:
     ) -> HttpResponse[Body]:
         """Return the response that follows the reply under way, wherever it is produced; 204 when there is none."""
         # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
-        after = parse_after(headers.get("last-event-id") or fields.get("after", [None])[0])
+        last_event_id = headers.get("last-event-id")
         stream_id = await self._live_stream(session_id)
+        after = parse_after(last_event_id or fields.get("after", [None])[0], stream_id)
         if stream_id is None or self._replies is None:
             return _fresh(HttpResponse(204, {}, b""))
+        if last_event_id and after == END_ID:
+            after = 0  # it has an earlier reply
         try:
             return await self._replies.resume(stream_id, after)
         except RequestError as error:

@@ -52,9 +52,9 @@ class SqliteStreamStore(BaseStreamStore):
     Producers that write to this store object wake its readers without a query; on a local file, those of other
     processes do too. ``ttl_ms`` is how long a stream that has ended can be resumed. ``lease_ms`` is how long a producer
     may neither write nor renew before it counts as lost (None: 10 s on a local file, 30 s elsewhere). The tables are
-    made by :func:`aibind.sqlite.migrate`, or by the SQL that ``aibind schema`` prints. Tables of the JavaScript packages' SQL that were not migrated do not record
-    sessions, owners, times of creation and requests. Raises ValueError for a time that is not above 0 and for a table
-    name that is not a plain identifier.
+    made by :func:`aibind.sqlite.migrate`, or by the SQL that ``aibind schema`` prints. Tables of the JavaScript
+    packages' SQL that were not migrated do not record sessions, owners, times of creation and requests. Raises
+    ValueError for a time that is not above 0 and for a table name that is not a plain identifier.
     """
 
     def __init__(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..._json import is_list, is_object
 from ..._text import SurrogateJoiner
 from ...errors import ModelError
+from ..endpoint.errors import Redactor, endpoint_error, snippet
+from ..endpoint.reply import BROKE_OFF, cut_off, garbage
+from ..endpoint.usage import usage_of
 from ..model import Finish, ModelEvent, ReasoningDelta, TextDelta, Usage
 from .calls import CallJoiner
-from .errors import Redactor, endpoint_error, snippet
 
 __all__ = ["ChatReply"]
 
@@ -59,10 +60,10 @@ class ChatReply:
             chunk = json.loads(data)
         except (ValueError, RecursionError) as error:
             if event == "error":
-                raise endpoint_error(data, _BROKE_OFF, self._redact) from error
-            raise self._garbage("a data line that is not JSON", data) from error
+                raise endpoint_error(data, BROKE_OFF, self._redact) from error
+            raise garbage("a data line that is not JSON", data, self._redact) from error
         if not is_object(chunk):
-            raise self._garbage("a data line that is not a JSON object", data)
+            raise garbage("a data line that is not a JSON object", data, self._redact)
         yield from self._take(chunk, event, data)
 
     def end(self) -> list[ModelEvent]:
@@ -89,37 +90,37 @@ class ChatReply:
         extra = chunk.get("x_groq")
         groq = extra if is_object(extra) else {}
         if chunk.get("error") or groq.get("error") or event == "error" or chunk.get("object") == "error":
-            raise endpoint_error({"error": groq["error"]} if groq.get("error") else chunk, _BROKE_OFF, self._redact)
+            raise endpoint_error({"error": groq["error"]} if groq.get("error") else chunk, BROKE_OFF, self._redact)
         if chunk.get("object") == "response" or str(chunk.get("type", "")).startswith("response."):
             raise ModelError(
-                "The endpoint answered in OpenAI's responses format, but this model speaks chat completions: give a "
-                "base_url whose /chat/completions exists",
+                "The endpoint answered in OpenAI's Responses format, but this model speaks chat completions: create it "
+                "with api='responses', or give a base_url whose /chat/completions exists",
                 code="responses_format",
             )
-        self._usage = _usage(chunk.get("usage")) or _usage(groq.get("usage")) or self._usage
+        self._usage = usage_of(chunk.get("usage")) or usage_of(groq.get("usage")) or self._usage
         choices = chunk.get("choices")
         if choices is None:
             return
         if not is_list(choices):
-            raise self._garbage("choices that are not a list", data)
+            raise garbage("choices that are not a list", data, self._redact)
         for choice in choices:
             if not is_object(choice):
-                raise self._garbage("a choice that is not an object", data)
+                raise garbage("a choice that is not an object", data, self._redact)
             if choice.get("index") in (0, None):  # only one was asked for
                 yield from self._take_choice(choice, data)
 
     def _take_choice(self, choice: dict[str, Any], data: str) -> Iterator[ModelEvent]:
         if choice.get("error"):
-            raise endpoint_error(choice, _BROKE_OFF, self._redact)
+            raise endpoint_error(choice, BROKE_OFF, self._redact)
         delta: Any = choice.get("delta") or choice.get("message") or {}  # a message, when the answer came in one piece
         if not is_object(delta):
-            raise self._garbage("a delta that is not an object", data)
+            raise garbage("a delta that is not an object", data, self._redact)
         try:
             yield from self._take_texts(delta)
             for piece in delta.get("tool_calls") or ():
                 self._calls.take(piece)
         except (TypeError, AttributeError) as error:
-            raise self._garbage("a delta that is not as chat completions has it", data) from error
+            raise garbage("a delta that is not as chat completions has it", data, self._redact) from error
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             self.finished = True
@@ -159,20 +160,6 @@ class ChatReply:
             return ModelError("The model called a tool without naming it", code="malformed_reply", retryable=True)
         return None
 
-    def _garbage(self, what: str, data: str) -> ModelError:
-        shown = snippet(self._redact(data))
-        return ModelError(f"The model's endpoint sent {what}: {shown!r}", code="malformed_reply", retryable=True)
-
-
-def cut_off() -> ModelError:
-    """Return the error for a reply whose connection ended before the reply did."""
-    return ModelError(
-        "The model's reply was cut off: the connection ended before the reply did", code="cut_off", retryable=True
-    )
-
-
-_BROKE_OFF = "The model's endpoint broke off with an error"
-
 
 def _texts(value: Any, *, is_reasoning: bool) -> Iterator[tuple[str, bool]]:
     """Yield the texts in a delta's content, which is text or a list of parts (of Mistral's reasoning models)."""
@@ -187,17 +174,3 @@ def _texts(value: Any, *, is_reasoning: bool) -> Iterator[tuple[str, bool]]:
         yield from _texts(value.get("text"), is_reasoning=is_reasoning)
     elif value is not None:
         raise TypeError(f"content is {type(value).__name__}")
-
-
-def _usage(value: Any) -> Usage | None:
-    if not is_object(value):
-        return None
-    counts = [_count(value, "prompt_tokens", "input_tokens"), _count(value, "completion_tokens", "output_tokens")]
-    return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int | None:
-    found = next((usage[name] for name in names if isinstance(usage.get(name), int | float)), None)
-    if found is None or (isinstance(found, float) and not math.isfinite(found)):
-        return None
-    return max(0, int(found))

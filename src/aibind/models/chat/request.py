@@ -11,7 +11,7 @@ from ..._json import is_object
 from ...errors import ModelError
 from ..model import Message, ModelRequest
 
-__all__ = ["Structured", "chat_body", "encode_body"]
+__all__ = ["Structured", "chat_body"]
 
 Structured: TypeAlias = Literal["json_schema", "json_object"]
 """The way to ask for JSON: by a schema, or as any object, with the schema in the system prompt."""
@@ -42,18 +42,6 @@ def chat_body(model: str, request: ModelRequest, structured: Structured = "json_
     if request.json_schema is not None:
         body["response_format"] = _response_format(request.json_schema, structured)
     return body
-
-
-def encode_body(body: Mapping[str, Any]) -> bytes:
-    """Return a body as JSON in UTF-8, where a lone surrogate, which UTF-8 cannot hold, becomes ``?``.
-
-    Raises ModelError for values that JSON does not have.
-    """
-    try:
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"The request cannot be written as JSON: {error}") from error
-    return text.encode("utf-8", "replace")
 
 
 def _messages(request: ModelRequest, structured: Structured) -> list[dict[str, Any]]:

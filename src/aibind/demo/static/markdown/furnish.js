@@ -23,8 +23,38 @@ export function furnish(fragment) {
   for (const formula of fragment.querySelectorAll("div.maths")) {
     formula.tabIndex = 0;
   }
+  fragment.querySelectorAll("h1, h2, h3, h4, h5, h6").forEach(nameHeading);
+  fragment.querySelectorAll("th").forEach(nameHead);
+  fragment.querySelectorAll("a[href]").forEach(nameLink);
   for (const box of fragment.querySelectorAll("input")) {
     box.setAttribute("aria-label", box.checked ? "Done" : "To do");
   }
   return fragment;
+}
+
+// A reply that is cut off, or still grows, may end with "## " or "[](https://…)". Screen readers announce headings, heads
+// of columns and links by their words, so those without words are drawn as something else.
+
+const hasWords = (element) => element.textContent.trim() !== "" || element.querySelector("sup") !== null;
+
+/** Draw a heading without words as the marks that it is made of. */
+function nameHeading(heading) {
+  if (!hasWords(heading)) {
+    heading.replaceWith(el("p", {}, "#".repeat(Number(heading.localName[1])), ...heading.childNodes));
+  }
+}
+
+/** Make the head of a column that has no words a cell like any other. */
+function nameHead(head) {
+  if (!hasWords(head)) {
+    const align = head.getAttribute("align");
+    head.replaceWith(el("td", align ? { align } : {}, ...head.childNodes));
+  }
+}
+
+/** Show the address of a link that has no words. */
+function nameLink(link) {
+  if (!hasWords(link)) {
+    link.append(link.getAttribute("href"));
+  }
 }

@@ -7,7 +7,8 @@ const HEAD_OF_A_TABLE = /(^|\n\n)\|[^\n]*\n?$/; // it is a paragraph until the l
 /** Leave off the end of a block of Markdown that may yet be the beginning of something else. */
 export function withoutPending(text) {
   const end = text.lastIndexOf("\n") + 1;
-  const kept = MAYBE_A_BLOCK.test(text.slice(end)) ? text.slice(0, end) : text.replace(MAYBE_MARKUP, "");
+  const isOpen = (line) => MAYBE_A_BLOCK.test(line) || MAYBE_A_BLOCK.test(line.replace(MAYBE_MARKUP, ""));
+  const kept = isOpen(text.slice(end)) ? text.slice(0, end) : text.replace(MAYBE_MARKUP, "");
   return kept.replace(HEAD_OF_A_TABLE, "$1");
 }
 

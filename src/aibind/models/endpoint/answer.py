@@ -7,22 +7,22 @@ from collections.abc import Iterator
 from ...errors import ModelError
 from ...streams.sse import SseMessage, SseParser
 from ..model import ModelEvent
-from .reply import ChatReply, cut_off
+from .reply import Reply, cut_off
 
-__all__ = ["ChatAnswer"]
+__all__ = ["EndpointAnswer"]
 
 _MAX_WHOLE_BYTES = 16 * 1024 * 1024
 """Bytes of an answer in one piece: about as many as one message of a stream may have."""
 
 
-class ChatAnswer:
-    """The body of one successful answer, whose messages go to a :class:`ChatReply`.
+class EndpointAnswer:
+    """The body of one successful answer, whose messages go to a :class:`Reply`.
 
     ``content_type`` is the answer's header. JSON in place of a stream is one message. Anything else is parsed as an
     event stream, since some endpoints give that another type. Raises ModelError at once for a web page.
     """
 
-    def __init__(self, content_type: str, reply: ChatReply) -> None:
+    def __init__(self, content_type: str, reply: Reply) -> None:
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "text/html":
             raise ModelError("The model's endpoint answered with a web page, not an event stream: check base_url")
@@ -31,7 +31,7 @@ class ChatAnswer:
         self._whole = bytearray()
 
     def __repr__(self) -> str:
-        return f"<ChatAnswer {'JSON' if self._parser is None else 'event stream'} {self._reply!r}>"
+        return f"<EndpointAnswer {'JSON' if self._parser is None else 'event stream'} {self._reply!r}>"
 
     def take(self, part: bytes | None) -> Iterator[ModelEvent]:
         """Yield the events of the next part of the body, or of its end, which is None. Raises ModelError."""

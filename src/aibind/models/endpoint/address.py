@@ -1,4 +1,4 @@
-"""The address of a chat completions endpoint, its headers, and what of them may be shown."""
+"""The address of an endpoint, its headers, and what of them may be shown."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
 from .errors import Redactor
 
-__all__ = ["ChatEndpoint", "shown_redirect", "shown_url"]
+__all__ = ["PATHS", "EndpointAddress", "shown_redirect", "shown_url"]
 
-_PATH = "/chat/completions"
+PATHS = ("/chat/completions", "/responses")
+"""The paths that formats are posted to, below a base URL."""
 _SECRETIVE = ("auth", "cookie", "key", "pass", "secret", "sig", "token")  # found in the names of headers and parameters
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
-class ChatEndpoint:
+class EndpointAddress:
     """One endpoint: the ``url`` to post to, the ``headers`` to send, and ``shown``, its address without secrets.
 
     ``redact`` removes the API key, secret headers and the URL's secrets from a text. Raises ValueError for an address
     or a header that cannot be used.
     """
 
-    def __init__(self, base_url: str, api_key: str | None, headers: Mapping[str, str]) -> None:
+    def __init__(self, base_url: str, path: str, api_key: str | None, headers: Mapping[str, str]) -> None:
         parts = _split(base_url)
-        path = parts.path.rstrip("/").removesuffix(_PATH).rstrip("/")
-        self.url = urlunsplit((parts.scheme, parts.netloc, path + _PATH, parts.query, ""))
+        base = _without_path(parts.path.rstrip("/")).rstrip("/")
+        self.url = urlunsplit((parts.scheme, parts.netloc, base + path, parts.query, ""))
         self.shown = shown_url(self.url)
         self.is_loopback = _is_loopback(parts.hostname or "")
         self.headers = {
@@ -44,14 +45,14 @@ class ChatEndpoint:
         self.redact = Redactor(_secrets(self.headers, parts))
 
     def __repr__(self) -> str:
-        return f"ChatEndpoint({self.shown!r})"
+        return f"EndpointAddress({self.shown!r})"
 
 
 def shown_url(url: str) -> str:
     """Return a URL without what may be secret: user, password and query."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path.removesuffix(_PATH), "", ""))
+    return urlunsplit((parts.scheme, host, _without_path(parts.path), "", ""))
 
 
 def shown_redirect(url: str, location: str) -> str:
@@ -60,6 +61,12 @@ def shown_redirect(url: str, location: str) -> str:
         return shown_url(urljoin(url, location))
     except ValueError:
         return "an address that is not a URL"
+
+
+def _without_path(path: str) -> str:
+    for known in PATHS:
+        path = path.removesuffix(known)
+    return path
 
 
 def _split(base_url: str) -> SplitResult:

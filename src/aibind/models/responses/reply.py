@@ -1,0 +1,194 @@
+"""A streamed reply in OpenAI's Responses format as model events, read without I/O."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..._json import is_object
+from ..._text import SurrogateJoiner, join_surrogates
+from ...errors import ModelError
+from ..endpoint.errors import Redactor, endpoint_error, snippet
+from ..endpoint.reply import BROKE_OFF, cut_off, garbage
+from ..endpoint.usage import usage_of
+from ..model import Finish, ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
+
+__all__ = ["ResponsesReply"]
+
+_REASONS = {"max_output_tokens": "length"}
+"""The reasons for an incomplete response, in the words of chat completions."""
+
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+
+_REASONING_DELTAS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
+
+
+class ResponsesReply:
+    """One reply, which arrives in events; see :class:`~aibind.models.endpoint.Reply`.
+
+    ``response_id`` is the response's id as soon as the endpoint has told it, and ``sequence_number`` that of the last
+    event read, from which a background response can be streamed on. ``structured`` is whether JSON was asked for. A
+    reply that ran into the limit of tokens is a failure when it holds JSON or a tool call, of which a part is of no
+    use, and not when it is text. ``redact`` removes secrets from the endpoint's messages.
+
+    The paragraphs of a summary of the reasoning are separated by an empty line. The call of a custom tool is a
+    :class:`ToolCall` whose arguments are a JSON string.
+    """
+
+    def __init__(self, redact: Redactor | None = None, *, structured: bool = False) -> None:
+        self.done = False
+        self.finished = False
+        self.failure: ModelError | None = None
+        self.response_id: str | None = None
+        self.sequence_number: int | None = None
+        self._redact = redact or Redactor()
+        self._structured = structured
+        self._text = SurrogateJoiner()
+        self._reasoning = SurrogateJoiner()
+        self._is_reasoning_begun = False
+        self._refusal: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._reason = ""
+        self._usage: Usage | None = None
+        self._has_seen = False
+
+    def __repr__(self) -> str:
+        return f"<ResponsesReply {self.response_id!r} finished={self.finished} failure={self.failure!r}>"
+
+    def feed(self, data: str, event: str = "") -> Iterator[ModelEvent]:
+        """Yield the events of one message. Raises ModelError for an error, and for data that is not a reply."""
+        self._has_seen = True
+        if data.strip() == "[DONE]":  # some compatible endpoints send it, OpenAI's does not
+            self.done = True
+            return
+        try:
+            message = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            if event == "error":
+                raise endpoint_error(data, BROKE_OFF, self._redact) from error
+            raise garbage("a data line that is not JSON", data, self._redact) from error
+        if not is_object(message):
+            raise garbage("a data line that is not a JSON object", data, self._redact)
+        try:
+            yield from self._take(message, event)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise garbage("an event that is not as the Responses format has it", data, self._redact) from error
+
+    def end(self) -> list[ModelEvent]:
+        """Return the last events. Raises ModelError when the reply is not whole."""
+        if not self.finished:
+            if not self._has_seen:
+                raise ModelError("The model's endpoint sent an empty answer: check base_url and the model's name")
+            raise cut_off()
+        events: list[ModelEvent] = [
+            kind(text)
+            for kind, joiner in ((ReasoningDelta, self._reasoning), (TextDelta, self._text))
+            if (text := joiner.flush())
+        ]
+        self.failure = self._judge()
+        if self.failure is None:
+            events.extend(self._calls)
+        events.append(Finish(self._reason or ("tool_calls" if self._calls else "stop")))
+        if self._usage is not None:
+            events.append(self._usage)
+        return events
+
+    def _take(self, message: dict[str, Any], event: str) -> Iterator[ModelEvent]:
+        if message.get("object") == "response":  # an answer in one piece
+            yield from self._take_whole(message)
+            return
+        kind = str(message.get("type") or event)
+        number = message.get("sequence_number")
+        if isinstance(number, int):
+            self.sequence_number = number
+        response = message.get("response")
+        if is_object(response) and isinstance(response.get("id"), str):
+            self.response_id = response["id"]
+        if kind == "error" or message.get("error"):
+            raise endpoint_error(message, BROKE_OFF, self._redact)
+        if kind in _ENDS:
+            self._take_end(kind, response if is_object(response) else {})
+        elif kind == "response.output_text.delta":
+            yield from self._emit(message["delta"])
+        elif kind in _REASONING_DELTAS:
+            yield from self._emit_reasoning(message["delta"])
+        elif kind == "response.reasoning_summary_part.added":
+            if self._is_reasoning_begun:
+                yield from self._emit_reasoning("\n\n")
+        elif kind == "response.refusal.delta":
+            yield from self._refuse(message["delta"])
+        elif kind == "response.output_item.done":
+            self._take_call(message["item"])
+        elif message.get("choices") is not None:
+            raise ModelError(
+                "The endpoint answered in the format of chat completions: leave out api='responses'",
+                code="chat_completions_format",
+            )
+
+    def _take_whole(self, response: dict[str, Any]) -> Iterator[ModelEvent]:
+        self.response_id = response.get("id")
+        for item in response.get("output") or ():
+            if item.get("type") == "reasoning":
+                for number, part in enumerate(item.get("summary") or item.get("content") or ()):
+                    yield from self._emit_reasoning("\n\n" * (number > 0) + part["text"])
+            elif item.get("type") == "message":
+                for part in item["content"]:
+                    if part["type"] == "refusal":
+                        yield from self._refuse(part["refusal"])
+                    elif "text" in part:
+                        yield from self._emit(part["text"])
+            else:
+                self._take_call(item)
+        self._take_end(f"response.{response.get('status') or 'completed'}", response)
+
+    def _take_call(self, item: Mapping[str, Any]) -> None:
+        kind = item.get("type")
+        if kind not in ("function_call", "custom_tool_call"):
+            return
+        arguments = item["arguments"] if kind == "function_call" else json.dumps(item["input"], ensure_ascii=False)
+        if not isinstance(arguments, str):  # some compatible endpoints send an object instead of its text
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        call_id = str(item.get("call_id") or item.get("id") or f"call_{uuid.uuid4().hex[:24]}")
+        self._calls.append(ToolCall(call_id, str(item.get("name") or ""), join_surrogates(arguments)))
+
+    def _take_end(self, kind: str, response: Mapping[str, Any]) -> None:
+        self._usage = usage_of(response.get("usage")) or self._usage
+        if kind == "response.failed":
+            raise endpoint_error(response if response.get("error") else kind, BROKE_OFF, self._redact)
+        if kind == "response.cancelled":
+            raise ModelError("The response was cancelled at the model's endpoint", code="cancelled")
+        details: Any = response.get("incomplete_details") or {}
+        if kind == "response.incomplete":
+            reason = str(details.get("reason") or "incomplete")
+            self._reason = _REASONS.get(reason, reason)
+        self.finished = self.done = True
+
+    def _emit(self, piece: str) -> Iterator[ModelEvent]:
+        if text := self._text.join(piece):
+            yield TextDelta(text)
+
+    def _emit_reasoning(self, piece: str) -> Iterator[ModelEvent]:
+        self._is_reasoning_begun = True
+        if text := self._reasoning.join(piece):
+            yield ReasoningDelta(text)
+
+    def _refuse(self, piece: str) -> Iterator[ModelEvent]:
+        if self._structured:
+            self._refusal.append(piece)
+        else:
+            yield from self._emit(piece)
+
+    def _judge(self) -> ModelError | None:
+        if self._refusal:
+            refusal = snippet(self._redact("".join(self._refusal)), 500)
+            return ModelError(f"The model refused: {refusal}", code="refusal")
+        if self._reason == "content_filter":
+            return ModelError("The endpoint's content filter stopped the answer", code="content_filter")
+        if self._reason and (self._structured or self._calls):
+            what = "a tool call" if self._calls else "structured output"
+            return ModelError(f"The limit of tokens cut off {what}: allow more tokens", code="length")
+        if any(not call.name for call in self._calls):
+            return ModelError("The model called a tool without naming it", code="malformed_reply", retryable=True)
+        return None
