@@ -127,8 +127,12 @@ class Housekeeping:
         try:
             sweeping = asyncio.ensure_future(self._sweep_all())
             try:
-                while not (await asyncio.wait([sweeping], timeout=streams.lease_ms / 2000))[0]:
-                    await streams.renew(CLAIM_ID)
+                while not sweeping.done():
+                    try:
+                        async with timeout(streams.lease_ms / 2000):
+                            await asyncio.wait([sweeping])
+                    except TimeoutError:
+                        await streams.renew(CLAIM_ID)
             finally:
                 sweeping.cancel()
                 await asyncio.gather(sweeping, return_exceptions=True)
