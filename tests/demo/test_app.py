@@ -213,10 +213,10 @@ async def test_headers(client: httpx2.AsyncClient, path: str, kind: str, cache: 
         ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
         ({"Sec-Fetch-Site": "same-site"}, 403),
         ({"Origin": "https://evil.example"}, 403),
-        ({"Host": "rebound.example:8765"}, 403),
+        ({"Host": "rebound.example:8765"}, 421),
         ({"Host": "localhost:1"}, 200),
         ({"Host": "[::1]:1"}, 200),
-        ({"Host": "[bad"}, 403),
+        ({"Host": "[bad"}, 421),
     ],
 )
 async def test_other_sites_are_refused(client: httpx2.AsyncClient, headers: dict[str, str], status: int) -> None:
@@ -227,7 +227,7 @@ async def test_another_sites_form_is_refused(client: httpx2.AsyncClient) -> None
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Content-Type": "text/plain"}
     response = await client.post("/__aibind__/stream", content=b'{"prompt": "spend money"}', headers=headers)
     assert response.status_code == 403
-    assert response.text == "Another site's page may not call this server"
+    assert "may not call this server" in response.text
 
 
 async def test_a_server_for_everybody_has_any_name_but_still_refuses_other_sites(tmp_path: Path) -> None:

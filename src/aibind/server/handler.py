@@ -28,7 +28,7 @@ from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
 from .models import Models, ask_model
 from .recovery import Recovery
 from .replies import DurableReplies
-from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
+from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, check_id, parse_after, parse_id
 from .responses import json_response, text_response
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
@@ -273,6 +273,7 @@ class StreamHandler:
         replies = self._require_replies()
         if not stream_id:
             raise RequestError("id parameter is required")
+        check_id("id", stream_id)
         position = parse_after(last_event_id or after, stream_id)
         if last_event_id and position == END_ID:
             return await replies.confirm_end(stream_id, owner_of(access))
