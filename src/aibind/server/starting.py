@@ -14,6 +14,7 @@ from ..streams.response import Body, HttpResponse
 from .busy import OnBusy, WaitingTurn
 from .claims import Claim, claim_of, lacks_question
 from .generation import Generation
+from .load import Load
 from .replies import DurableReplies, start_plain_reply
 from .requests import StreamBody
 from .sessions import Session
@@ -31,8 +32,9 @@ MAX_CLAIM_ATTEMPTS = 5
 class ReplyStarter:
     """Starts the replies of a handler: durable ones in ``replies``, plain ones where that is None."""
 
-    def __init__(self, replies: DurableReplies | None, *, max_queued: int) -> None:
+    def __init__(self, replies: DurableReplies | None, load: Load, *, max_queued: int) -> None:
         self._replies = replies
+        self._load = load
         self._max_queued = max_queued
 
     def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
@@ -74,7 +76,7 @@ class ReplyStarter:
     ) -> HttpResponse[Body]:
         """Start a reply at once, and return the response that follows it."""
         if self._replies is None:
-            return await start_plain_reply(generation, turn)
+            return await start_plain_reply(generation, turn, self._load, owner=owner)
         return await self._replies.start(generation, turn, claim, owner=owner)
 
     async def start_in_order(
