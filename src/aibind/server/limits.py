@@ -44,8 +44,8 @@ class Limits:
             value = getattr(self, field.name)
             is_time = field.name == "reply_s"
             if value is not None and not (value > 0 if is_time else value >= 1):
-                least = "a number of seconds above 0" if is_time else "1 or more"
-                raise ValueError(f"{field.name} is {value}: use {least}, or None for no bound")
+                advice = "a number of seconds above 0" if is_time else "1 or more"
+                raise ValueError(f"{field.name} is {value}: use {advice}, or None for no bound")
 
     def check(self, body: object) -> None:
         """Raise RequestError, with status 413, for a decoded body that holds more than is allowed."""
