@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AbstractContextManager
 from weakref import WeakSet
 
 from .._closing import close_iterator
@@ -22,13 +23,22 @@ from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
+from .housekeeping import CLAIM_ID
 from .load import Load, Slot, counted
 from .recovery import read_reply
 from .turns import Turn
 
-__all__ = ["DurableReplies", "start_plain_reply"]
+__all__ = ["DurableReplies", "shut_down_error", "start_plain_reply"]
+
+RETRY_AFTER_S = 1
+"""Seconds after which a refused request is to come again: by then, connections lead to another process."""
 
 logger = logging.getLogger("aibind")
+
+
+def shut_down_error() -> RequestError:
+    """Return the refusal of a reply that would begin during a shutdown."""
+    return RequestError(SHUT_DOWN, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class DurableReplies:
@@ -71,7 +81,7 @@ class DurableReplies:
         waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
         """
         if self._closed:
-            raise RequestError(SHUT_DOWN, 503)
+            raise shut_down_error()
         self._load.check_follower()
         slot = self._load.start(owner)
         try:
@@ -142,6 +152,12 @@ class DurableReplies:
             raise RequestError(str(error), 404) from error
         return self._load.follow(response, stream_id)
 
+    async def wait_idle(self) -> None:
+        """Wait until no reply is under way."""
+        while under_way := [stream for stream in self._producing if stream.end is None]:
+            for stream in under_way:
+                await stream.wait_closed()
+
     async def confirm_end(self, stream_id: str, owner: str | None = None) -> HttpResponse[Body]:
         """Return the response that tells an ``EventSource`` not to come back, as it has the whole reply.
 
@@ -161,6 +177,8 @@ class DurableReplies:
 
         The store is asked about another's stream, even one of this process: it takes the time of an unknown one.
         """
+        if stream_id == CLAIM_ID:
+            return False  # of no reply
         if owner is None:
             return True
         producer = DurableStream.find(self._store, stream_id)
@@ -251,9 +269,14 @@ async def _nothing() -> None:
 
 
 async def start_plain_reply(
-    generation: Generation, turn: Turn | None, load: Load, *, owner: str | None
+    generation: Generation,
+    turn: Turn | None,
+    under_way: AbstractContextManager[None],
+    load: Load,
+    *,
+    owner: str | None,
 ) -> HttpResponse[Body]:
-    """Store a turn's question, and return the response that produces the reply while it is read."""
+    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``."""
     load.check_follower()
     slot = load.start(owner)
     try:
@@ -262,31 +285,34 @@ async def start_plain_reply(
     except BaseException:
         slot.release()
         raise
-    return load.follow(HttpResponse(200, HEADERS, counted(_plain_body(generation, turn), slot)))
+    return load.follow(HttpResponse(200, HEADERS, counted(_plain_body(generation, turn, under_way), slot)))
 
 
-async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
+async def _plain_body(
+    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+) -> AsyncGenerator[bytes]:
     """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
-    number = 0
-    end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
-    events = generation.stream()
-    try:
-        async for event in normalized(events):
-            if generation.record(event) and turn is not None:
-                turn.save_rounds(generation.answer)
-            if event.event:
-                yield encode_message(event.data, event=event.event)
-            else:
-                yield encode_message(event.data, id=number)
-                number += 1
-        end = StreamEnd("done")
-    except AibindError as error:
-        end = StreamEnd("error", message_for_readers(error))
-    finally:
-        await close_iterator(events)
-        if turn is not None:
-            try:
-                await turn.finish(generation.answer, end)
-            except Exception:
-                logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
-    yield encode_end(end)
+    with under_way:
+        number = 0
+        end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
+        events = generation.stream()
+        try:
+            async for event in normalized(events):
+                if generation.record(event) and turn is not None:
+                    turn.save_rounds(generation.answer)
+                if event.event:
+                    yield encode_message(event.data, event=event.event)
+                else:
+                    yield encode_message(event.data, id=number)
+                    number += 1
+            end = StreamEnd("done")
+        except AibindError as error:
+            end = StreamEnd("error", message_for_readers(error))
+        finally:
+            await close_iterator(events)
+            if turn is not None:
+                try:
+                    await turn.finish(generation.answer, end)
+                except Exception:
+                    logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
+        yield encode_end(end)
