@@ -195,7 +195,7 @@ class _Reading:
         while True:
             page = await self._streams.read_page(self._stream_id, self._after_seq)
             for chunk in page.chunks:
-                self._events.append(chunk.event)
+                self._events += chunk.events
                 self._after_seq = chunk.seq
             if not page.has_more:
                 self.status = page.status
