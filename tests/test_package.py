@@ -25,6 +25,7 @@ PUBLIC = {
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
+    "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.pydantic_ai": "PydanticAIModel",
     "aibind.models": """
@@ -34,7 +35,7 @@ PUBLIC = {
     "aibind.models.endpoint": "EndpointAnswer Redactor Reply encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.server": """
-        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES OnBusy Recovery
+        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
         StreamHandler Tool create_app create_router session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
@@ -51,7 +52,11 @@ PUBLIC = {
 }
 
 
-FRAMEWORKS = {"aibind.integrations.langgraph": "langgraph", "aibind.integrations.pydantic_ai": "pydantic_ai"}
+FRAMEWORKS = {
+    "aibind.integrations.langchain": "langchain_core",
+    "aibind.integrations.langgraph": "langgraph",
+    "aibind.integrations.pydantic_ai": "pydantic_ai",
+}
 """What a package needs to be imported, which comes with an extra."""
 
 

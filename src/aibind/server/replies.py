@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AbstractContextManager
 from weakref import WeakSet
 
 from .._closing import close_iterator
@@ -22,12 +23,22 @@ from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
+from .housekeeping import CLAIM_ID
+from .load import Load, Slot, counted
 from .recovery import read_reply
 from .turns import Turn
 
-__all__ = ["DurableReplies", "start_plain_reply"]
+__all__ = ["DurableReplies", "shut_down_error", "start_plain_reply"]
+
+RETRY_AFTER_S = 1
+"""Seconds after which a refused request is to come again: by then, connections lead to another process."""
 
 logger = logging.getLogger("aibind")
+
+
+def shut_down_error() -> RequestError:
+    """Return the refusal of a reply that would begin during a shutdown."""
+    return RequestError(SHUT_DOWN, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class DurableReplies:
@@ -41,8 +52,10 @@ class DurableReplies:
         pack_events: bool | None,
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
+        load: Load,
     ) -> None:
         self._store = store
+        self._load = load
         self._flush_interval_ms = flush_interval_ms
         self._pack_events = pack_events
         self._heartbeat_ms = heartbeat_ms
@@ -70,18 +83,32 @@ class DurableReplies:
         waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
         """
         if self._closed:
-            raise RequestError(SHUT_DOWN, 503)
-        if isinstance(turn, WaitingTurn):
-            stream = await self._create(generation, turn, owner, claim, turn.prepare)
-        elif claim is not None:
-            save = turn.save_question if turn is not None else _nothing
-            stream = await self._create(generation, turn, owner, claim, save)
-        else:
-            stream = await self._create_and_save(generation, turn, owner)
+            raise shut_down_error()
+        self._load.check_follower()
+        slot = self._load.start(owner)
+        try:
+            stream = await self._begin(generation, turn, claim, owner, slot)
+        except BaseException:
+            slot.release()
+            raise
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
-        response = stream.response()
-        return HttpResponse(200, response.headers, response.body)
+        return self._load.follow(stream.response(), stream.id)
+
+    async def _begin(
+        self,
+        generation: Generation,
+        turn: Turn | WaitingTurn | None,
+        claim: Claim | None,
+        owner: str | None,
+        slot: Slot,
+    ) -> DurableStream:
+        if isinstance(turn, WaitingTurn):
+            return await self._create(generation, turn, owner, slot, claim, turn.prepare)
+        if claim is not None:
+            save = turn.save_question if turn is not None else _nothing
+            return await self._create(generation, turn, owner, slot, claim, save)
+        return await self._create_and_save(generation, turn, owner, slot)
 
     async def find(self, claim: Claim) -> StreamStatus | None:
         """Return the current state of the stream that answers a request already; None when there is none.
@@ -95,11 +122,12 @@ class DurableReplies:
 
     async def attach(self, claim: Claim) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
+        self._load.check_follower(claim.stream_id)
         try:
             response = await DurableStream.resume(self._store, claim.stream_id, None, heartbeat_ms=self._heartbeat_ms)
         except StreamNotFoundError:
             return None
-        return HttpResponse(200, response.headers, response.body)
+        return self._load.follow(response, claim.stream_id)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
@@ -117,13 +145,20 @@ class DurableReplies:
         """
         if not await self._is_own(stream_id, owner):
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
+        self._load.check_follower(stream_id)
         try:
             response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
             raise RequestError(str(error), 404) from error
-        return HttpResponse(200, response.headers, response.body)
+        return self._load.follow(response, stream_id)
+
+    async def wait_idle(self) -> None:
+        """Wait until no reply is under way."""
+        while under_way := [stream for stream in self._producing if stream.end is None]:
+            for stream in under_way:
+                await stream.wait_closed()
 
     async def confirm_end(self, stream_id: str, owner: str | None = None) -> HttpResponse[Body]:
         """Return the response that tells an ``EventSource`` not to come back, as it has the whole reply.
@@ -144,6 +179,8 @@ class DurableReplies:
 
         The store is asked about another's stream, even one of this process: it takes the time of an unknown one.
         """
+        if stream_id == CLAIM_ID:
+            return False  # of no reply
         if owner is None:
             return True
         producer = DurableStream.find(self._store, stream_id)
@@ -151,9 +188,13 @@ class DurableReplies:
             return True
         return await self._store.get_status(stream_id, owner=owner) is not None
 
-    async def _create_and_save(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
+    async def _create_and_save(
+        self, generation: Generation, turn: Turn | None, owner: str | None, slot: Slot
+    ) -> DurableStream:
         saving = turn.save_question() if turn is not None else asyncio.sleep(0)
-        stream, failure = await asyncio.gather(self._create(generation, turn, owner), saving, return_exceptions=True)
+        stream, failure = await asyncio.gather(
+            self._create(generation, turn, owner, slot), saving, return_exceptions=True
+        )
         if isinstance(stream, BaseException):
             raise stream
         if failure is not None:
@@ -166,6 +207,7 @@ class DurableReplies:
         generation: Generation,
         turn: Turn | WaitingTurn | None,
         owner: str | None,
+        slot: Slot,
         claim: Claim | None = None,
         prepare: PrepareHook | None = None,
     ) -> DurableStream:
@@ -183,6 +225,11 @@ class DurableReplies:
                 answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
                 await turn.finish(answer, end)
 
+        def keep(producer: Awaitable[None]) -> None:
+            asyncio.ensure_future(producer).add_done_callback(lambda _: slot.release())
+            if self._keep_alive is not None:
+                self._keep_alive(producer)
+
         if turn is not None:
             turn.go_live()
         try:
@@ -197,7 +244,7 @@ class DurableReplies:
                 flush_interval_ms=self._flush_interval_ms,
                 pack_events=self._pack_events,
                 heartbeat_ms=self._heartbeat_ms,
-                keep_alive=self._keep_alive,
+                keep_alive=keep,
                 prepare=prepare,
                 on_event=record,
                 on_end=finish_turn,
@@ -224,35 +271,51 @@ async def _nothing() -> None:
     """Prepare nothing: the stream is created before its model is asked."""
 
 
-async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
-    """Store a turn's question, and return the response that produces the reply while it is read."""
-    if turn is not None:
-        await turn.save_question()
-    return HttpResponse(200, HEADERS, _plain_body(generation, turn))
-
-
-async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
-    """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
-    number = 0
-    end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
-    events = generation.stream()
+async def start_plain_reply(
+    generation: Generation,
+    turn: Turn | None,
+    under_way: AbstractContextManager[None],
+    load: Load,
+    *,
+    owner: str | None,
+) -> HttpResponse[Body]:
+    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``."""
+    load.check_follower()
+    slot = load.start(owner)
     try:
-        async for event in normalized(events):
-            if generation.record(event) and turn is not None:
-                turn.save_rounds(generation.answer)
-            if event.event:
-                yield encode_message(event.data, event=event.event)
-            else:
-                yield encode_message(event.data, id=number)
-                number += 1
-        end = StreamEnd("done")
-    except AibindError as error:
-        end = StreamEnd("error", message_for_readers(error))
-    finally:
-        await close_iterator(events)
         if turn is not None:
-            try:
-                await turn.finish(generation.answer, end)
-            except Exception:
-                logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
-    yield encode_end(end)
+            await turn.save_question()
+    except BaseException:
+        slot.release()
+        raise
+    return load.follow(HttpResponse(200, HEADERS, counted(_plain_body(generation, turn, under_way), slot)))
+
+
+async def _plain_body(
+    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+) -> AsyncGenerator[bytes]:
+    """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
+    with under_way:
+        number = 0
+        end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
+        events = generation.stream()
+        try:
+            async for event in normalized(events):
+                if generation.record(event) and turn is not None:
+                    turn.save_rounds(generation.answer)
+                if event.event:
+                    yield encode_message(event.data, event=event.event)
+                else:
+                    yield encode_message(event.data, id=number)
+                    number += 1
+            end = StreamEnd("done")
+        except AibindError as error:
+            end = StreamEnd("error", message_for_readers(error))
+        finally:
+            await close_iterator(events)
+            if turn is not None:
+                try:
+                    await turn.finish(generation.answer, end)
+                except Exception:
+                    logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
+        yield encode_end(end)
