@@ -25,8 +25,8 @@ PUBLIC = {
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.models": """
-        EchoModel Finish Message Model ModelEvent ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall
-        Usage""",
+        ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
+        ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer Redactor Reply encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",

@@ -348,6 +348,12 @@ async def test_extra_body_is_laid_over_the_request() -> None:
     assert "stream_options" not in body
 
 
+async def test_the_settings_of_a_request_are_sent() -> None:
+    body = await sent(ask("hello", settings={"temperature": 0, "top_p": 1}), extra_body={"top_p": None})
+    assert body["temperature"] == 0
+    assert "top_p" not in body  # what the model was made with has the last word
+
+
 @pytest.mark.parametrize(
     ("base", "path"),
     [

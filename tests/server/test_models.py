@@ -11,15 +11,30 @@ from typing import Any
 import pytest
 
 from aibind.conversations import MemoryConversationStore
-from aibind.models import EchoModel, ModelRequest, TextDelta, ToolCall, Usage
-from aibind.server import Endpoints, HttpResponse, StreamHandler, Tool
+from aibind.errors import RequestError
+from aibind.models import (
+    CustomEvent,
+    EchoModel,
+    Finish,
+    Model,
+    ModelEvent,
+    ModelFunction,
+    ModelRequest,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
+from aibind.server import Access, Endpoints, HttpResponse, StreamHandler, Tool
 from aibind.streams import SseParser
 from tests.support.models import PATIENCE_S
 
 both_ways = pytest.mark.parametrize("resumable", [False, True], ids=["plain", "resumable"])
 
-EXPECTED = "give an object with stream(request), such as EchoModel()"
+EXPECTED = "give an object with stream(request), such as EchoModel(), or an async generator function"
 MESSAGES = [{"role": "user", "content": "x"}]
+HELLO = ModelRequest([{"role": "user", "content": "Hello"}])
 
 
 async def events_of(reply: HttpResponse[Any]) -> list[tuple[str, str]]:
@@ -36,6 +51,14 @@ async def answer(request: ModelRequest) -> str:
     return "x"
 
 
+def pieces(request: ModelRequest) -> Iterator[str]:
+    yield "x"
+
+
+async def echo(request: ModelRequest) -> AsyncIterator[str]:
+    yield request.messages[-1]["content"]
+
+
 class Streamless:
     stream = "not a method"
 
@@ -43,13 +66,15 @@ class Streamless:
 @pytest.mark.parametrize(
     ("value", "kind"),
     [
-        (answer, "a function"),
+        (answer, "a coroutine function"),
         (lambda request: "x", "a function"),
-        (EchoModel().stream, "a function"),
+        (pieces, "a generator function"),
+        (echo(HELLO), "of type async_generator"),
         (EchoModel, "the class EchoModel"),
         (Streamless(), "of type Streamless"),
         ("gpt-9", "of type str"),
-        (partial(answer), "of type partial"),
+        (partial(answer), "a coroutine function"),
+        (["x"], "of type list"),
     ],
 )
 def test_what_is_not_a_model_is_refused_at_once(value: Any, kind: str) -> None:
@@ -65,6 +90,208 @@ def test_models_without_keys_are_refused_at_once() -> None:
     models: Any = EchoModel()
     with pytest.raises(TypeError, match="models is of type EchoModel: give a mapping"):
         StreamHandler(models=models)
+
+
+# --- functions ---
+
+
+class Callable:
+    async def __call__(self, request: ModelRequest) -> AsyncIterator[str]:
+        yield "called " + request.messages[-1]["content"]
+
+
+async def prefixed(prefix: str, request: ModelRequest) -> AsyncIterator[str | ModelEvent]:
+    yield prefix
+    yield TextDelta(request.messages[-1]["content"])
+
+
+@both_ways
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (echo, "Hello"),
+        (partial(prefixed, "a "), "a Hello"),
+        (Callable(), "called Hello"),
+        (EchoModel(tokens_per_second=0).stream, "Hello"),
+    ],
+)
+async def test_an_async_generator_function_is_a_model(function: Any, text: str, resumable: bool) -> None:
+    for handler in (
+        StreamHandler(model=function, resumable=resumable),
+        StreamHandler(models={"one": function}, resumable=resumable),
+        StreamHandler(choose_model=lambda request: function, resumable=resumable),
+    ):
+        events = await events_of(await handler.stream({"prompt": "Hello"}))
+        assert text in "".join(data for event, data in events if not event)
+
+
+async def test_a_function_is_closed_when_its_reply_is_stopped() -> None:
+    closed = asyncio.Event()
+
+    async def endless(request: ModelRequest) -> AsyncIterator[str]:
+        try:
+            while True:
+                yield "x"
+                await asyncio.sleep(0)
+        finally:
+            closed.set()
+
+    handler = StreamHandler(model=endless, resumable=True)
+    reply = await handler.stream({"prompt": "x"})
+    await handler.stop({"id": reply.headers["X-Stream-Id"]})
+    assert closed.is_set()
+    assert (await events_of(reply))[-2:] == [("stopped", ""), ("done", "")]
+
+
+async def test_a_function_that_yields_something_else_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    async def numbers(request: ModelRequest) -> AsyncIterator[Any]:
+        yield 7
+
+    await events_of(await StreamHandler(model=partial(numbers)).stream({"prompt": "x"}))
+    assert "numbers yielded int: yield str, TextDelta, ReasoningDelta, ToolCallDelta, ToolCall" in caplog.text
+
+
+# --- chosen by a function ---
+
+
+async def test_a_model_is_chosen_for_each_request() -> None:
+    asked: list[ModelRequest] = []
+
+    async def choose(request: ModelRequest) -> Model | ModelFunction | str:
+        asked.append(request)
+        return echo if request.context == "free" else request.model or "slow"
+
+    handler = StreamHandler(
+        models={"fast": StringModel("fast"), "slow": StringModel("slow")},
+        choose_model=choose,
+        settings={"temperature": 0},
+        conversations=MemoryConversationStore(),
+    )
+    body = {"prompt": "Hello", "sessionId": "s"}
+    free, paid = Access("ada", context="free"), Access("bob", context="paid")
+    assert (await events_of(await handler.stream(body, access=free)))[0] == ("", "Hello")
+    assert (await events_of(await handler.stream(body, access=paid)))[0] == ("", "slow")
+    assert (await events_of(await handler.chat({"messages": MESSAGES, "model": "fast"}, access=paid)))[0] == (
+        "",
+        "fast",
+    )
+    assert (await handler.title({"messages": MESSAGES, "sessionId": "s"})).body == b"slow"
+    assert [(request.owner, request.session_id, request.model) for request in asked] == [
+        ("ada", "s", None),
+        ("bob", "s", None),
+        ("bob", None, "fast"),
+        (None, "s", None),
+    ]
+    assert [request.settings for request in asked] == [{"temperature": 0}] * 4
+    with pytest.raises(RequestError, match="Unknown model key"):
+        await handler.stream({"prompt": "x", "model": "other"})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "error", "told"),
+    [
+        ("other", 'Unknown model key: "other"', ""),
+        (answer, "The model failed", f"The result of choose_model is a coroutine function: {EXPECTED}"),
+        (None, "The model failed", f"The result of choose_model is of type NoneType: {EXPECTED}"),
+    ],
+)
+async def test_what_is_chosen_must_be_a_model(
+    chosen: Any, error: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = StreamHandler(models={"one": EchoModel()}, choose_model=lambda request: chosen)
+    assert await events_of(await handler.stream({"prompt": "x"})) == [("error", error), ("done", "")]
+    assert told in caplog.text
+
+
+def test_what_chooses_must_be_a_function() -> None:
+    choose: Any = {"fast": EchoModel()}
+    with pytest.raises(TypeError, match="choose_model is of type dict: give a function"):
+        StreamHandler(choose_model=choose)
+    with pytest.raises(ValueError, match="choose_model stands alone or goes with models"):
+        StreamHandler(model=EchoModel(), choose_model=lambda request: "x")
+
+
+# --- what a model says beside text ---
+
+
+@both_ways
+async def test_a_model_may_run_its_own_tools_and_send_its_own_events(resumable: bool) -> None:
+    conversations = MemoryConversationStore()
+    model = StringModel(
+        "Let me look. ",
+        ToolCallDelta("c1", "find", '{"q"'),
+        ToolCallDelta("c1", "find", ":1}"),
+        ToolCall("c1", "find", '{"q":1}'),
+        CustomEvent("progress", {"percent": 50}),
+        ToolResult("c1", "find", '["a"]'),
+        ToolResult("c9", "find", "of no call"),
+        "Found it.",
+        CustomEvent("citation", "page 7"),
+        Finish("length"),
+    )
+    ran: list[str] = []
+
+    async def find(**arguments: Any) -> str:
+        ran.append("found")
+        return "b"
+
+    handler = StreamHandler(
+        model=model,
+        conversations=conversations,
+        resumable=resumable,
+        toolsets={"search": [Tool("find", "Finds", find)]},
+    )
+    for toolset in ({}, {"toolset": "search"}):
+        events = await events_of(await handler.stream({"prompt": "x", "sessionId": "s", **toolset}))
+        assert [event for event in events if event[0]] == [
+            ("tool_call_delta", '{"id":"c1","name":"find","delta":"{\\"q\\""}'),
+            ("tool_call_delta", '{"id":"c1","name":"find","delta":":1}"}'),
+            ("tool_call", '{"id":"c1","name":"find","args":{"q":1}}'),
+            ("progress", '{"percent":50}'),
+            ("tool_result", '{"id":"c1","name":"find","result":["a"]}'),
+            ("tool_result", '{"id":"c9","name":"find","result":"of no call"}'),
+            ("citation", '"page 7"'),
+            ("finish", "length"),
+            ("done", ""),
+        ]
+        messages = (await conversations.load("s")).messages[-4:]
+        assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
+        assert messages[2] == {"role": "tool", "tool_call_id": "c1", "name": "find", "content": '["a"]'}
+        assert messages[3] == {"role": "assistant", "content": "Found it."}
+    assert ran == []
+
+
+async def test_calls_that_a_model_left_are_run_after_those_that_it_ran() -> None:
+    class Caller(StringModel):
+        async def stream(self, request: ModelRequest) -> AsyncIterator[Any]:
+            self.requests.append(request)
+            if len(self.requests) > 1:
+                yield "done"
+                return
+            yield ToolCall("1", "inside", "{}")
+            yield ToolResult("1", "inside", "1")
+            yield ToolCall("2", "clock", "{}")
+
+    async def clock() -> str:
+        return "noon"
+
+    model = Caller()
+    handler = StreamHandler(model=model, toolsets={"time": [Tool("clock", "Tells the time.", clock)]})
+    await events_of(await handler.chat({"messages": MESSAGES, "toolset": "time"}))
+    assert [message["role"] for message in model.requests[1].messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+        "tool",
+    ]
+    assert model.requests[1].messages[-1]["content"] == '"noon"'
+
+
+@pytest.mark.parametrize("name", ["", "usage", "done", "error", "tool_result", "two\nlines"])
+def test_a_custom_event_cannot_look_like_another(name: str) -> None:
+    with pytest.raises(ValueError, match="Event name"):
+        CustomEvent(name, 1)
 
 
 # --- strings ---

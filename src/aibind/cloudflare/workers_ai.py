@@ -72,7 +72,7 @@ class WorkersAIModel:
             body["stream"] = False
             if "json_schema" in body["response_format"]:  # Workers AI takes the schema itself, not wrapped
                 body["response_format"]["json_schema"] = dict(request.json_schema)
-        return {**{key: body[key] for key in _SENT_KEYS if key in body}, **self._options}
+        return {**{key: body[key] for key in _SENT_KEYS if key in body}, **request.settings, **self._options}
 
 
 async def _messages(answer: ffi.JsObject) -> AsyncGenerator[tuple[str, str], None]:

@@ -11,22 +11,42 @@ from typing import TYPE_CHECKING
 from .._lazy import load_on_demand
 from .._public import publish
 from .echo import EchoModel
-from .model import Finish, Message, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from .model import (
+    ChooseModel,
+    CustomEvent,
+    Finish,
+    Message,
+    Model,
+    ModelEvent,
+    ModelFunction,
+    ModelRequest,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from .openai import OpenAIModel
 
 __all__ = [
+    "ChooseModel",
+    "CustomEvent",
     "EchoModel",
     "Finish",
     "Message",
     "Model",
     "ModelEvent",
+    "ModelFunction",
     "ModelRequest",
     "OpenAIModel",
     "ReasoningDelta",
     "TextDelta",
     "ToolCall",
+    "ToolCallDelta",
+    "ToolResult",
     "Usage",
 ]
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from ..history import Message
+from ..streams.events import check_event_name
 
 __all__ = [
+    "ChooseModel",
+    "CustomEvent",
     "Finish",
     "Message",
     "Model",
     "ModelEvent",
+    "ModelFunction",
     "ModelRequest",
     "ReasoningDelta",
     "TextDelta",
     "ToolCall",
+    "ToolCallDelta",
+    "ToolResult",
     "Usage",
 ]
+
+WIRE_NAMES = frozenset(
+    {"", "data", "error", "finish", "partial", "reasoning", "tool_call", "tool_call_delta", "tool_result", "usage"}
+)
+"""The names that a stream's readers know, and that a custom event cannot have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +56,44 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the arguments of a call, for readers who want to see them grow. The whole ToolCall follows."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of a call that was run where the model runs, as JSON text; other text is kept as a string.
+
+    It comes after its ToolCall. The server does not run a call that has a result.
+    """
+
+    id: str
+    name: str
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class CustomEvent:
+    r"""An event for the application's readers, such as a citation or progress: a name, and a JSON value.
+
+    It is part of the stream and not of the conversation. Raises ValueError for a name that is empty, holds CR, LF, NUL
+    or ``\x01``, or is the name of an event that aibind sends itself.
+    """
+
+    name: str
+    data: Any = None
+
+    def __post_init__(self) -> None:
+        check_event_name(self.name)
+        if self.name in WIRE_NAMES:
+            raise ValueError(f"Event name {self.name!r} is one that aibind sends itself: choose another name")
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The model's own reason to stop, such as ``stop``, ``length`` or ``tool_calls``.
 
@@ -62,7 +111,9 @@ class Usage:
     output_tokens: int = 0
 
 
-ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCall | Finish | Usage
+ModelEvent: TypeAlias = (
+    TextDelta | ReasoningDelta | ToolCallDelta | ToolCall | ToolResult | CustomEvent | Finish | Usage
+)
 """One event of a model's answer."""
 
 
@@ -72,8 +123,12 @@ class ModelRequest:
 
     ``messages`` is the conversation so far, oldest first, ending with what is to be answered. ``json_schema`` asks
     for structured output: JSON text that fits the schema (an empty mapping: any JSON object). ``tools`` are function
-    tools as chat completions describes them: ``{"name", "description", "parameters"}``. ``context`` is that of the
-    :class:`~aibind.server.Access` that the request was granted; None where nobody is asked.
+    tools as chat completions describes them: ``{"name", "description", "parameters"}``.
+
+    ``session_id`` is the conversation that the request names. ``owner`` and ``context`` are those of the
+    :class:`~aibind.server.Access` that it was granted; None where nobody is asked. ``settings`` are those of the
+    handler, such as ``{"temperature": 0}``, under the names of chat completions. ``model`` is the key that the request
+    names.
     """
 
     messages: Sequence[Message]
@@ -81,6 +136,10 @@ class ModelRequest:
     json_schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = field(default=())
     context: Any = None
+    session_id: str | None = None
+    owner: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    model: str | None = None
 
 
 class Model(Protocol):
@@ -94,3 +153,10 @@ class Model(Protocol):
         iterator with ``aclose()`` where it has one, which must end the request to the model's endpoint.
         """
         ...
+
+
+ModelFunction: TypeAlias = Callable[[ModelRequest], AsyncIterator[ModelEvent | str]]
+"""An async generator function, which answers as :meth:`Model.stream` does."""
+
+ChooseModel: TypeAlias = Callable[[ModelRequest], Model | ModelFunction | str | Awaitable[Model | ModelFunction | str]]
+"""A function, or coroutine function, from a request to the model that answers it, or to its key."""

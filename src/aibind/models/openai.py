@@ -72,8 +72,8 @@ class OpenAIModel:
       for a longer one the error is raised at once. Nothing is retried once an answer has begun.
     - ``structured`` is how JSON is asked for: ``json_schema`` (not strict), or ``json_object`` for endpoints that know
       only that, with the schema in the system prompt.
-    - ``headers`` are sent as well. ``extra_body`` is merged into each request's body, for example
-      ``{"temperature": 0}``; None as a value removes a key.
+    - ``headers`` are sent as well. The settings of a request and then ``extra_body`` are merged into its body, for
+      example ``{"temperature": 0}``; None as a value removes a key.
     - ``client`` is a client that you keep and close. Its proxies, certificates and limits apply; the timeouts are those
       given here.
 
@@ -185,7 +185,7 @@ class OpenAIModel:
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:
         make = responses_body if self._api == "responses" else chat_body
-        body = make(self._model, request, self._structured) | self._extra_body
+        body = make(self._model, request, self._structured) | dict(request.settings) | self._extra_body
         return {key: value for key, value in body.items() if value is not None}
 
     async def _open(self, body: dict[str, Any]) -> httpx2.Response:

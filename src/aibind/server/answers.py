@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import takewhile
 from typing import Any
 
 from .._json import compact_json, is_object, load_json
-from ..models.model import Message, ToolCall
+from ..models.model import Message, ToolCall, ToolResult
 from ..streams.events import StreamEvent
 from ..streams.store import StreamEnd
-from .rounds import Round, ToolResult
+from .rounds import Round
 
 __all__ = ["Answer"]
 
@@ -109,19 +109,10 @@ class Answer:
             self._open().calls.append(ToolCall(identity, str(data.get("name", "")), text))
             return False
         one = self._rounds[-1]
-        if identity not in _unanswered(one):
+        if all(call.id != identity for call in one.open_calls):
             return False  # of a call that is not here: endpoints refuse a result without its call
         one.results.append(ToolResult(identity, str(data.get("name", "")), compact_json(data.get("result"))))
         return one.is_whole
-
-
-def _unanswered(one: Round) -> Iterator[str]:
-    answered = [result.id for result in one.results]
-    for call in one.calls:
-        if call.id in answered:
-            answered.remove(call.id)
-        else:
-            yield call.id
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -10,13 +10,22 @@ from typing import Any
 from .._closing import close_iterator
 from .._json import compact_json, load_json
 from ..errors import AibindError, ModelError
-from ..models.model import Finish, ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..models.model import (
+    CustomEvent,
+    Finish,
+    ModelEvent,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
 from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.store import Pace
 from .answers import Answer
 from .partial_json import parse_partial
-from .rounds import ToolResult
 
 __all__ = ["Generation"]
 
@@ -26,17 +35,17 @@ logger = logging.getLogger("aibind")
 class Generation:
     """A model's answer as a stream's events, and its messages for the conversation.
 
-    Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with
-    ``{"id", "name", "args"}``, ``tool_result`` with ``{"id", "name", "result"}``, ``usage`` with
-    ``{"inputTokens", "outputTokens"}`` and ``finish`` with the model's reason to stop, unless that is ``stop``. A
-    structured answer comes as ``partial`` events, each with all that is known so far, and one ``data`` event with the
-    whole; ``pace`` limits how often a partial comes, since each is stored. An error of the model that is not meant for
-    clients is logged and becomes a ModelError that they may read.
+    Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with ``{"id", "name", "args"}``,
+    ``tool_call_delta`` with ``{"id", "name", "delta"}``, ``tool_result`` with ``{"id", "name", "result"}``, ``usage``
+    with ``{"inputTokens", "outputTokens"}`` and ``finish`` with the model's reason to stop, unless that is ``stop``.
+    Custom events have their own names, and JSON. A structured answer comes as ``partial`` events, each with all that is
+    known so far, and one ``data`` event with the whole; ``pace`` limits how often a partial comes, since each is
+    stored. An error of the model that is not meant for clients is logged and becomes a ModelError that they may read.
     """
 
     def __init__(
         self,
-        events: AsyncIterator[ModelEvent | ToolResult],
+        events: AsyncIterator[ModelEvent],
         *,
         structured: bool = False,
         pace: Pace | None = None,
@@ -126,17 +135,26 @@ class Generation:
         if failure is not None:
             raise ModelError("The model's answer is not valid JSON") from failure
 
-    def _named(self, event: ReasoningDelta | ToolCall | Finish | Usage | ToolResult) -> StreamEvent | None:
+    def _named(
+        self, event: ReasoningDelta | ToolCallDelta | ToolCall | ToolResult | CustomEvent | Finish | Usage
+    ) -> StreamEvent | None:
         if isinstance(event, ReasoningDelta):
             return StreamEvent("reasoning", event.text)
         if isinstance(event, ToolCall):
             return StreamEvent(
-                "tool_call", compact_json({"id": event.id, "name": event.name, "args": _arguments(event.arguments)})
+                "tool_call",
+                compact_json({"id": event.id, "name": event.name, "args": _json_or_text(event.arguments or "{}")}),
+            )
+        if isinstance(event, ToolCallDelta):
+            return StreamEvent(
+                "tool_call_delta", compact_json({"id": event.id, "name": event.name, "delta": event.arguments})
             )
         if isinstance(event, ToolResult):
             return StreamEvent(
-                "tool_result", compact_json({"id": event.id, "name": event.name, "result": load_json(event.result)})
+                "tool_result", compact_json({"id": event.id, "name": event.name, "result": _json_or_text(event.result)})
             )
+        if isinstance(event, CustomEvent):
+            return StreamEvent(event.name, compact_json(event.data))
         if isinstance(event, Finish):
             self.answer.reason = event.reason
             # A row less for nearly every reply: that a model stopped by itself is what a reader expects.
@@ -147,9 +165,9 @@ class Generation:
         )
 
 
-def _arguments(text: str) -> Any:
-    """Return a call's arguments; text that is not JSON stays text, so that nothing is lost."""
+def _json_or_text(text: str) -> Any:
+    """Return the value of a JSON text; text that is not JSON stays text, so that nothing is lost."""
     try:
-        return load_json(text or "{}")
+        return load_json(text)
     except (ValueError, RecursionError):
         return text

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import AibindError, RequestError
-from ..models.model import Message, Model, ModelEvent, ModelRequest
+from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.response import Body, HttpResponse
@@ -26,7 +27,6 @@ from .recovery import Recovery
 from .replies import DurableReplies
 from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
 from .responses import json_response, text_response
-from .rounds import ToolResult
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
 from .sessions import Session, Sessions
@@ -41,27 +41,32 @@ logger = logging.getLogger("aibind")
 class StreamHandler:
     """The endpoints that aibind's clients call, and the replies and conversations behind them.
 
-    ``model``, or ``models`` by key (the first is the default), answers. With ``resumable`` a reply is a durable
-    stream in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id.
-    With ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
-    the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files. ``toolsets``
-    are tools by name, which a request may let the model call. ``keep_alive`` is given each producer's task, so that a
-    Worker keeps it running when its request is over. ``on_busy`` is what becomes of a request in a session that has a
-    reply under way (see :data:`OnBusy`), and ``max_queued`` how many may wait in one session.
+    ``model``, or ``models`` by key (the first is the default), answers: each an object with ``stream(request)`` or an
+    async generator function. ``choose_model`` is a function, or coroutine function, from a request to the model that
+    answers it, or to its key in ``models``. ``settings`` reach the model, as :attr:`ModelRequest.settings`. With
+    ``resumable`` a reply is a durable stream in ``store`` (by default in memory), which outlives its reader and can be
+    resumed and stopped by its id. With ``conversations`` a request that names a ``sessionId`` continues a stored
+    conversation, of which the model sees the last ``max_messages`` before the question, with at most
+    ``max_attachment_bytes`` of attached files. ``toolsets`` are tools by name, which a request may let the model call.
+    ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
+    ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
+    ``max_queued`` how many may wait in one session.
 
     An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
     another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
     read by its id. Every endpoint raises RequestError for a wrong request, and ModelError or the error of a store when
     it fails before it has begun to answer; :meth:`Endpoints.answer` turns all of them into responses.
 
-    Raises TypeError for a model without ``stream``, and ValueError for options that do not go together.
+    Raises TypeError for what is not a model, and ValueError for options that do not go together.
     """
 
     def __init__(
         self,
         *,
-        model: Model | None = None,
-        models: Mapping[str, Model] | None = None,
+        model: Model | ModelFunction | None = None,
+        models: Mapping[str, Model | ModelFunction] | None = None,
+        choose_model: ChooseModel | None = None,
+        settings: Mapping[str, Any] | None = None,
         resumable: bool = False,
         store: StreamStore | None = None,
         conversations: ConversationStore | None = None,
@@ -79,7 +84,8 @@ class StreamHandler:
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
         self._on_busy: OnBusy = on_busy
-        self._models = Models(model, models)
+        self._models = Models(model, models, choose_model)
+        self._settings = dict(settings or {})
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
             raise ValueError(f"max_messages is {max_messages}: use 0 or more, or None for all")
@@ -210,7 +216,7 @@ class StreamHandler:
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
         tools = self._tools(asked.toolset)
-        request = ModelRequest(asked.messages, system=asked.system, context=_context_of(access))
+        request = self._request(asked.messages, access, asked.model, system=asked.system)
 
         async def begin() -> HttpResponse[Body]:
             generation = Generation(run_rounds(model, request, tools, asked.max_steps))
@@ -227,7 +233,8 @@ class StreamHandler:
     async def title(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Name a conversation; with a session in a SessionStore, make the name its title."""
         asked = TitleBody.parse(body)
-        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._title_prompt, access)
+        transcript = prompts.transcript(asked.messages)
+        generation = self._ask(asked.model, transcript, self._title_prompt, access, asked.session_id)
         title = (await generation.read()).strip()
         if asked.session_id and title and isinstance(self._conversations, SessionStore):
             await self._conversations.rename(session_key(asked.session_id, owner_of(access)), bounded_title(title))
@@ -237,7 +244,8 @@ class StreamHandler:
     async def compact(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Condense a conversation; with a session, replace the stored one by the summary."""
         asked = CompactBody.parse(body)
-        generation = self._ask(asked.model, prompts.transcript(asked.messages), self._compact_prompt, access)
+        transcript = prompts.transcript(asked.messages)
+        generation = self._ask(asked.model, transcript, self._compact_prompt, access, asked.session_id)
         summary = await generation.read()
         if asked.session_id and self._sessions is not None and summary:
             await self._sessions.find(asked.session_id, owner_of(access)).compact(summary)
@@ -301,13 +309,9 @@ class StreamHandler:
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
-        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent | ToolResult]:
-            request = ModelRequest(
-                messages,
-                system=asked.system,
-                json_schema=asked.schema if structured else None,
-                context=_context_of(access),
-            )
+        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent]:
+            request = self._request(messages, access, asked.model, asked.session_id, system=asked.system)
+            request = replace(request, json_schema=asked.schema) if structured else request
             return run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
 
         pace = self._replies.pace if self._replies is not None else None
@@ -328,9 +332,30 @@ class StreamHandler:
 
         return await self._starter.once(claim, begin, check_question)
 
-    def _ask(self, key: str | None, text: str, system: str, access: Access | None) -> Generation:
-        request = ModelRequest([{"role": "user", "content": text}], system=system, context=_context_of(access))
+    def _ask(
+        self, key: str | None, text: str, system: str, access: Access | None, session_id: str | None = None
+    ) -> Generation:
+        request = self._request([{"role": "user", "content": text}], access, key, session_id, system=system)
         return Generation(ask_model(self._models.pick(key), request))
+
+    def _request(
+        self,
+        messages: Sequence[Message],
+        access: Access | None,
+        model: str | None,
+        session_id: str | None = None,
+        *,
+        system: str | None,
+    ) -> ModelRequest:
+        return ModelRequest(
+            messages,
+            system=system,
+            context=None if access is None else access.context,
+            session_id=session_id,
+            owner=owner_of(access),
+            settings=self._settings,
+            model=model,
+        )
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:
@@ -348,7 +373,3 @@ class StreamHandler:
         if self._replies is None:
             raise RequestError("Not Found", 404)
         return self._replies
-
-
-def _context_of(access: Access | None) -> Any:
-    return None if access is None else access.context

@@ -1,48 +1,123 @@
-"""The models of a handler: checked when it is made, chosen by key, and asked."""
+"""The models of a handler: checked when it is made, chosen by key or by a function, and asked."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from typing import Any, cast
 
 from .._closing import close_iterator
 from .._kinds import kind_of
-from ..errors import RequestError
-from ..models.model import Finish, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..errors import ModelError, RequestError
+from ..models.model import (
+    ChooseModel,
+    CustomEvent,
+    Finish,
+    Model,
+    ModelEvent,
+    ModelFunction,
+    ModelRequest,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
 
 __all__ = ["Models", "ask_model"]
+
+_EXPECTED = "give an object with stream(request), such as EchoModel(), or an async generator function"
+
+_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ToolResult, CustomEvent, Finish, Usage)
+_EVENT_NAMES = ", ".join(kind.__name__ for kind in _EVENTS[:-1]) + f" or {_EVENTS[-1].__name__}"
 
 
 class Models:
     """The models that a request may choose from: a single one, or several by key, the first being the default.
 
-    Raises ValueError unless exactly one of ``model`` and ``models`` is given, and TypeError for a value that is not a
-    model.
+    ``choose`` is asked for each request in place of that. A function that it returns, or that is given for a model, is
+    one.
+
+    Raises ValueError unless exactly one of ``model``, and ``models`` or ``choose``, is given, and TypeError for a value
+    that is not a model, or cannot be called.
     """
 
-    def __init__(self, model: Model | None, models: Mapping[str, Model] | None) -> None:
-        if (model is None) == (not models):
-            raise ValueError("Give the handler either a model or models")
+    def __init__(
+        self,
+        model: Model | ModelFunction | None,
+        models: Mapping[str, Model | ModelFunction] | None,
+        choose: ChooseModel | None = None,
+    ) -> None:
+        if (model is None) == (not models and choose is None):
+            raise ValueError("Give the handler either a model or models: choose_model stands alone or goes with models")
         if models and not isinstance(models, Mapping):
             raise TypeError(f'models is {kind_of(models)}: give a mapping, such as {{"fast": EchoModel()}}')
-        self._by_key = dict(models or {})
-        for key, value in self._by_key.items():
-            _check(f'models["{key}"]', value)
+        if choose is not None and not callable(choose):
+            raise TypeError(f"choose_model is {kind_of(choose)}: give a function from a request to a model or its key")
+        self._by_key = {key: _to_model(f'models["{key}"]', value) for key, value in (models or {}).items()}
+        self._default: Model | None = next(iter(self._by_key.values()), None)
         if model is not None:
-            _check("model", model)
-        self._default = model if model is not None else next(iter(self._by_key.values()))
+            self._default = _to_model("model", model)
+        elif choose is not None:
+            self._default = _ChosenModel(self._by_key, choose)
+        self._chooses = choose is not None
 
     def __repr__(self) -> str:
         return f"Models({self._by_key or self._default!r})"
 
     def pick(self, key: str | None) -> Model:
         """Return the model of a key; the default for None, and for any key when there is a single model."""
+        assert self._default is not None
         if key is None or not self._by_key:
             return self._default
+        if key not in self._by_key:
+            raise RequestError(f'Unknown model key: "{key}"')
+        return self._default if self._chooses else self._by_key[key]
+
+
+class _FunctionModel:
+    """An async generator function as a model."""
+
+    def __init__(self, function: ModelFunction) -> None:
+        self.function = function
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent | str]:
+        """Call the function."""
+        return self.function(request)
+
+    def __repr__(self) -> str:
+        return f"<model function {_name_of(self)}>"
+
+
+class _ChosenModel:
+    """The model that a function chooses for each request."""
+
+    def __init__(self, by_key: Mapping[str, Model], choose: ChooseModel) -> None:
+        self._by_key = by_key
+        self._choose = choose
+
+    def __repr__(self) -> str:
+        return f"<model of {getattr(self._choose, '__qualname__', type(self._choose).__name__)}>"
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+        """Ask the model that is chosen for ``request``."""
+        chosen: object = self._choose(request)
+        if inspect.isawaitable(chosen):
+            chosen = await chosen
+        if isinstance(chosen, str):
+            if chosen not in self._by_key:
+                raise ModelError(f'Unknown model key: "{chosen}"')
+            model = self._by_key[chosen]
+        else:
+            model = _to_model("The result of choose_model", chosen)
+        events = ask_model(model, request)
         try:
-            return self._by_key[key]
-        except KeyError:
-            raise RequestError(f'Unknown model key: "{key}"') from None
+            async for event in events:
+                yield event
+        finally:
+            await close_iterator(events)
 
 
 async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
@@ -55,7 +130,7 @@ async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[Model
         if inspect.iscoroutine(answer):
             answer.close()  # else Python warns that it was never awaited
         raise TypeError(
-            f"{type(model).__name__}.stream returned {type(answer).__name__}, not an async iterator: "
+            f"{_name_of(model)} returned {type(answer).__name__}, not an async iterator: "
             "write it as an async generator, which is async def with yield"
         )
     events: AsyncIterable[object] = aiter(answer)
@@ -63,17 +138,28 @@ async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[Model
         async for event in events:
             if isinstance(event, str):
                 yield TextDelta(event)
-            elif isinstance(event, TextDelta | ReasoningDelta | ToolCall | Finish | Usage):
+            elif isinstance(event, _EVENTS):
                 yield event
             else:
-                raise TypeError(
-                    f"{type(model).__name__}.stream yielded {type(event).__qualname__}: "
-                    "yield str, TextDelta, ReasoningDelta, ToolCall, Finish or Usage"
-                )
+                raise TypeError(f"{_name_of(model)} yielded {type(event).__qualname__}: yield str, {_EVENT_NAMES}")
     finally:
         await close_iterator(events)
 
 
-def _check(name: str, value: object) -> None:
-    if isinstance(value, type) or not callable(getattr(value, "stream", None)):
-        raise TypeError(f"{name} is {kind_of(value)}: give an object with stream(request), such as EchoModel()")
+def _name_of(model: Model) -> str:
+    if not isinstance(model, _FunctionModel):
+        return f"{type(model).__name__}.stream"
+    function: Any = model.function
+    while isinstance(function, functools.partial):
+        function = function.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _to_model(name: str, value: object) -> Model:
+    """Return a value as a model. Raises TypeError, which says what the value is, when it is none."""
+    if not isinstance(value, type):
+        if callable(getattr(value, "stream", None)):
+            return cast("Model", value)
+        if inspect.isasyncgenfunction(value) or inspect.isasyncgenfunction(getattr(value, "__call__", None)):  # noqa: B004
+            return _FunctionModel(cast("ModelFunction", value))
+    raise TypeError(f"{name} is {kind_of(value)}: {_EXPECTED}")

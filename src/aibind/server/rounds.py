@@ -6,18 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._json import compact_json, is_object, load_json
-from ..models.model import Message, ReasoningDelta, TextDelta, ToolCall
+from ..models.model import Message, ReasoningDelta, TextDelta, ToolCall, ToolResult
 
-__all__ = ["Round", "ToolResult"]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The result of a tool call, as JSON text."""
-
-    id: str
-    name: str
-    result: str
+__all__ = ["Round"]
 
 
 @dataclass(slots=True)
@@ -39,12 +30,26 @@ class Round:
         """Whether tools were called, and all of their results are there."""
         return 0 < len(self.calls) <= len(self.results)
 
-    def take(self, event: TextDelta | ReasoningDelta | ToolCall) -> None:
-        """Add what the model says next."""
+    @property
+    def open_calls(self) -> list[ToolCall]:
+        """The calls that have no result yet."""
+        answered = [result.id for result in self.results]
+        waiting: list[ToolCall] = []
+        for call in self.calls:
+            if call.id in answered:
+                answered.remove(call.id)
+            else:
+                waiting.append(call)
+        return waiting
+
+    def take(self, event: TextDelta | ReasoningDelta | ToolCall | ToolResult) -> None:
+        """Add what the model says next, or the result of a call."""
         if isinstance(event, TextDelta):
             self.text.append(event.text)
         elif isinstance(event, ReasoningDelta):
             self.reasoning.append(event.text)
+        elif isinstance(event, ToolResult):
+            self.results.append(event)
         else:
             self.calls.append(event)
 

@@ -16,13 +16,12 @@ from .claims import Claim, claim_of, lacks_question
 from .generation import Generation
 from .replies import DurableReplies, start_plain_reply
 from .requests import StreamBody
-from .rounds import ToolResult
 from .sessions import Session
 from .turns import Turn
 
 __all__ = ["AskModel", "ReplyStarter"]
 
-AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ModelEvent | ToolResult]]
+AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ModelEvent]]
 """A function from the messages of a turn to the model's answer."""
 
 MAX_CLAIM_ATTEMPTS = 5
@@ -103,7 +102,7 @@ class ReplyStarter:
             max_queued=self._max_queued,
         )
 
-        async def events() -> AsyncGenerator[ModelEvent | ToolResult]:
+        async def events() -> AsyncGenerator[ModelEvent]:
             async with aclosing(ask((await turn.start()).messages)) as answer:
                 async for event in answer:
                     yield event

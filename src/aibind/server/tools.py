@@ -9,9 +9,19 @@ from typing import Any
 
 from .._closing import close_iterator
 from .._json import compact_json, load_json
-from ..models.model import Finish, Model, ModelEvent, ModelRequest, ToolCall, Usage
+from ..models.model import (
+    CustomEvent,
+    Finish,
+    Model,
+    ModelEvent,
+    ModelRequest,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
 from .models import ask_model
-from .rounds import Round, ToolResult
+from .rounds import Round
 
 __all__ = ["Tool", "run_rounds"]
 
@@ -39,12 +49,12 @@ class Tool:
 
 async def run_rounds(
     model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
-) -> AsyncGenerator[ModelEvent | ToolResult]:
+) -> AsyncGenerator[ModelEvent]:
     """Ask a model, run the tools that it calls, and ask again with their results, ``max_steps`` times at most.
 
     Text, calls and results are yielded as they come; the last round's reason to stop and the usage of all rounds
     together come at the end, before the error of a model that fails. Calls of the last round, and all calls when there
-    are no tools, are left to the client.
+    are no tools, are left to the client. Calls that the model gives a result for are not run.
     """
     by_name = {tool.name: tool for tool in tools}
     request = replace(request, tools=[tool.declaration for tool in tools])
@@ -52,7 +62,7 @@ async def run_rounds(
     finish: Finish | None = None
     failure: Exception | None = None
     for step in range(1, max_steps + 1):
-        one = Round()
+        rounds = [Round()]
         finish = None
         events = ask_model(model, request)
         try:
@@ -62,24 +72,38 @@ async def run_rounds(
                 elif isinstance(event, Finish):
                     finish = event
                 else:
-                    one.take(event)
+                    _take(rounds, event)
                     yield event
         except Exception as error:
             failure = error
         finally:
             await close_iterator(events)
-        if failure is not None or not one.calls or not by_name or step == max_steps:
+        open_calls = rounds[-1].open_calls
+        if failure is not None or not open_calls or not by_name or step == max_steps:
             break
-        for call in one.calls:
+        for call in open_calls:
             result = await _run(by_name, call)
-            one.results.append(result)
+            rounds[-1].take(result)
             yield result
-        request = replace(request, messages=[*request.messages, *one.messages()])
+        said = [message for one in rounds for message in one.messages()]
+        request = replace(request, messages=[*request.messages, *said])
     for last in (finish, usage):
         if last is not None:
             yield last
     if failure is not None:
         raise failure
+
+
+def _take(rounds: list[Round], event: ModelEvent) -> None:
+    """Add what a model says to its last round, or begin another one after the results of calls that it ran itself."""
+    if isinstance(event, ToolCallDelta | CustomEvent | Finish | Usage):
+        return
+    if isinstance(event, ToolResult):
+        if all(call.id != event.id for call in rounds[-1].open_calls):
+            return  # endpoints refuse a result without its call
+    elif rounds[-1].results:
+        rounds.append(Round())
+    rounds[-1].take(event)
 
 
 async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
