@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from .._lazy import load_on_demand
 from .._public import publish
 from .events import ReplyEvent
-from .sessions import Message, Session, SessionList
+from .sessions import Session, SessionList, SessionMessage
 
 if TYPE_CHECKING:
     from .asynchronous import AsyncClient, AsyncReply
     from .synchronous import Client, Reply
 
-__all__ = ["AsyncClient", "AsyncReply", "Client", "Message", "Reply", "ReplyEvent", "Session", "SessionList"]
+__all__ = ["AsyncClient", "AsyncReply", "Client", "Reply", "ReplyEvent", "Session", "SessionList", "SessionMessage"]
 
 publish(__name__, __all__)
 __getattr__ = load_on_demand(__name__, {"asynchronous": "AsyncClient AsyncReply", "synchronous": "Client Reply"})

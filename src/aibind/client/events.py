@@ -1,4 +1,4 @@
-"""What a reply brings."""
+"""The events of a reply."""
 
 from __future__ import annotations
 

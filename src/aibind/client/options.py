@@ -42,7 +42,7 @@ class ClientOptions:
         return is_loopback(urlsplit(self.url).hostname or "")
 
     def ask(self, endpoint: str, body: Mapping[str, Any], request_id: str | None) -> ReplyFollower:
-        """Return a new reply. A request without an id of its own gets one, where the server takes it."""
+        """Return a new reply. A request without an id gets one, where the server takes it."""
         if request_id is None and self.resumable:
             request_id = str(uuid.uuid4())
         return self._follow(calls.ask_call(endpoint, request_id, body), can_repeat=request_id is not None)

@@ -1,4 +1,4 @@
-"""What both kinds of replies tell about themselves."""
+"""The properties that both kinds of replies have."""
 
 from __future__ import annotations
 

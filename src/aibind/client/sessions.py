@@ -8,11 +8,11 @@ from typing import Any
 
 from ..errors import ClientError
 
-__all__ = ["Message", "Session", "SessionList", "list_of", "session_of"]
+__all__ = ["Session", "SessionList", "SessionMessage", "list_of", "session_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SessionMessage:
     """One message of a session.
 
     ``message`` is as the model gets it: ``{"role", "content", …}``. ``alternatives`` are the ids of all versions, its
@@ -43,7 +43,7 @@ class Session:
     created_at: int
     updated_at: int
     expires_at: int | None
-    messages: Sequence[Message] = ()
+    messages: Sequence[SessionMessage] = ()
     before: str | None = None
     live_stream: str | None = None
     unanswered: str | None = None
@@ -91,8 +91,8 @@ def _session(value: Any) -> Session:
     )
 
 
-def _message(value: Any) -> Message:
-    return Message(
+def _message(value: Any) -> SessionMessage:
+    return SessionMessage(
         value["id"],
         value["parentId"],
         value["message"],

@@ -26,7 +26,7 @@ _REASONING_DELTAS = frozenset({"response.reasoning_summary_text.delta", "respons
 
 
 class ResponsesReply:
-    """One reply, which arrives in events; see :class:`~aibind.models.endpoint.Reply`.
+    """One reply, which arrives in events; see :class:`~aibind.models.endpoint.EndpointReply`.
 
     ``response_id`` is the response's id as soon as the endpoint has told it, and ``sequence_number`` that of the last
     event read, from which a background response can be streamed on. ``structured`` is whether JSON was asked for. A
