@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any, TypeGuard
 
-__all__ = ["compact_json", "is_list", "is_object", "load_json"]
+__all__ = ["compact_json", "is_list", "is_object", "load_json", "scan_json"]
 
 
-def load_json(text: str | bytes) -> Any:
+def load_json(text: str | bytes | bytearray) -> Any:
     """Return the value of a JSON text.
 
     Raises ValueError for text that is not JSON, and for NaN, Infinity and numbers that overflow, which browsers and
@@ -43,3 +44,12 @@ def _refuse(name: str) -> float:
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _refuse(text)
+
+
+_decoder: Any = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+scan_json: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+"""Return the value that begins at an index of a text, and the index behind it.
+
+Raises as :func:`load_json` does, and StopIteration where no value begins.
+"""

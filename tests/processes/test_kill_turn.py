@@ -79,7 +79,9 @@ async def test_a_turn_killed_in_its_third_round(rows: bool, said: str, lease_ms:
             async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
                 if is_given_up:
                     resumed = await http.get(f"{url}/stream/resume", params={"id": stream_id})
-                    assert resumed.text.endswith("event: error\ndata: producer lost\n\nevent: done\ndata: \n\n")
+                    assert resumed.text.endswith(
+                        "event: error\ndata: producer lost\n\nevent: done\nid: 9007199254740991\ndata: \n\n"
+                    )
                 body = {"prompt": "And now?", "sessionId": "s"}
                 response = await http.post(f"{url}/stream", json=body)
                 assert text_of(SseParser().feed(response.content)) == "Nothing."

@@ -14,6 +14,10 @@ DIFFERENCES = {
         "A durable stream's named events carry their seq as id. Without it a reader that was cut after a tool call"
         " resumes before it and sees it twice. The JavaScript client ignores the line."
     ),
+    "an id on done": (
+        "A durable stream's done has an id, so that a browser's EventSource, which reconnects after every end, comes"
+        " back with it and is told to stop. The JavaScript client ignores the line."
+    ),
     "no Connection header": (
         "The recorded answers have Connection: keep-alive, which HTTP/2 forbids and a server adds by itself."
     ),
@@ -30,7 +34,7 @@ DIFFERENCES = {
 
 
 def with_ids_on_named_events(text: str, first_seq: int) -> str:
-    """Put ``id: <seq>`` into the named events of a recorded durable stream, as "ids on named events" says."""
+    """Put the ids into a recorded durable stream that "ids on named events" and "an id on done" speak of."""
     seq = first_seq - 1
     blocks: list[str] = []
     for block in text.split("\n\n"):
@@ -39,5 +43,7 @@ def with_ids_on_named_events(text: str, first_seq: int) -> str:
         elif NAMED_EVENT.match(block + "\n"):
             seq += 1
             block = NAMED_EVENT.sub(rf"\g<0>id: {seq}\n", block, count=1)
+        elif block == "event: done\ndata: ":
+            block = f"event: done\nid: {2**53 - 1}\ndata: "
         blocks.append(block)
     return "\n\n".join(blocks)

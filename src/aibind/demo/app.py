@@ -12,7 +12,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..server import StreamHandler, create_app
-from .guard import App, Guard
+from .guard import App, GuardedApp
 
 __all__ = ["build_app"]
 
@@ -20,7 +20,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 def build_app(handler: StreamHandler, about: dict[str, Any], *, local: bool) -> App:
-    """Put the app together. ``about`` names the model; ``local``: see :class:`~aibind.demo.guard.Guard`."""
+    """Put the app together. ``about`` names the model; ``local``: see :class:`~aibind.demo.guard.GuardedApp`."""
 
     async def describe(_: Request) -> JSONResponse:
         return JSONResponse(about)
@@ -34,7 +34,7 @@ def build_app(handler: StreamHandler, about: dict[str, Any], *, local: bool) -> 
         Mount("/static", StaticFiles(directory=STATIC)),
         Mount("/__aibind__", create_app(handler)),
     ]
-    return Guard(Starlette(routes=routes), local=local)
+    return GuardedApp(Starlette(routes=routes), local=local)
 
 
 async def _page(_: Request) -> FileResponse:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
-__all__ = ["CONTENT_SECURITY_POLICY", "Guard"]
+from ..errors import RequestError
+from ..server.guard import Guard
+
+__all__ = ["CONTENT_SECURITY_POLICY", "GuardedApp"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -31,15 +33,15 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class Guard:
+class GuardedApp:
     """An ASGI app around another one. ``local`` tells that only this machine can reach the server."""
 
     def __init__(self, app: App, *, local: bool) -> None:
         self._app = app
-        self._local = local
+        self._guard = Guard(_LOOPBACK if local else ())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -55,32 +57,18 @@ class Guard:
                 message = {**message, "headers": [*given, *_HEADERS, (b"cache-control", cache)]}
             await send(message)
 
-        if self._local and _host(headers.get("host", "")) not in _LOOPBACK:
-            await _refuse(send_guarded, "This server answers to localhost only")
-        elif not _is_own(scope["method"], headers):
-            await _refuse(send_guarded, "Another site's page may not call this server")
+        try:
+            self._guard.check_host(headers)
+            # A link on another site may open the page (a navigation), but may not call an endpoint.
+            if not (scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"):
+                self._guard.check_origin(headers)
+        except RequestError as error:
+            await _refuse(send_guarded, error)
         else:
             await self._app(scope, receive, send_guarded)
 
 
-def _is_own(method: str, headers: dict[str, str]) -> bool:
-    """Return whether a request comes from the demo's page, from the user, or from a program that is not a browser."""
-    site = headers.get("sec-fetch-site")
-    if site is not None:
-        # A link on another site may open the page (a navigation), but may not call an endpoint.
-        return site in ("same-origin", "none") or (method == "GET" and headers.get("sec-fetch-mode") == "navigate")
-    origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
-
-
-def _host(value: str) -> str:
-    try:
-        return urlsplit(f"//{value}").hostname or ""
-    except ValueError:
-        return ""
-
-
-async def _refuse(send: Send, reason: str) -> None:
-    start = {"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain;charset=utf-8")]}
-    await send(start)
-    await send({"type": "http.response.body", "body": reason.encode()})
+async def _refuse(send: Send, error: RequestError) -> None:
+    headers = [(b"content-type", b"text/plain;charset=utf-8")]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": str(error).encode()})

@@ -6,8 +6,9 @@ from .._public import publish
 from ..streams.response import HttpResponse
 from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
+from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
-from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
+from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .recovery import Recovery
 from .router import create_router

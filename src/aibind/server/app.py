@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote
 from ..errors import RequestError
 from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize, Granted
-from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, ClientGoneError, Endpoints
+from .bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PENDING_BODY_BYTES, BodyReader, ClientGoneError
+from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 
 __all__ = ["AsgiApp", "Receive", "Scope", "Send", "create_app", "raw_path", "send_response", "with_http_exceptions"]
@@ -30,20 +31,36 @@ def create_app(
     cors_origins: Sequence[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
     authorize: Authorize | None = None,
+    allowed_hosts: Sequence[str] = (),
+    body_timeout_s: float | None = BODY_TIMEOUT_S,
+    max_pending_body_bytes: int | None = MAX_PENDING_BODY_BYTES,
 ) -> App:
     """Return the ASGI app of a handler.
 
     Mount it at the root (``app.mount("/", create_app(handler))``) or at its prefix
     (``app.mount("/__aibind__", create_app(handler))``): both serve ``/__aibind__/stream``. Pages of the
     ``cors_origins`` may call it from their browsers (``["*"]``: all pages); this needs Starlette, which the extra
-    ``server`` installs. A body of more than ``max_body_bytes`` is refused with 413.
+    ``server`` installs. Requests to change something from pages of any other site are refused with 403.
+
+    Refused as well are requests for a host that is not in ``allowed_hosts`` (421; without any, all hosts are allowed),
+    a body of more than ``max_body_bytes`` (413), one that takes longer than ``body_timeout_s`` seconds to arrive (408),
+    and one of more than 64 KiB while all that are arriving hold ``max_pending_body_bytes`` (429). None is no limit.
 
     ``authorize`` is asked before each endpoint whose request it is: see :data:`Authorize`. It is given Starlette's
     ``Request``, so that it sees the ``user`` and the ``session`` of middleware in front of the app, and may refuse with
     Starlette's or FastAPI's ``HTTPException`` too. It cannot read the body, whose ids it is given. This needs Starlette
     as well.
+
+    Raises ValueError for an option out of bounds.
     """
-    app: App = AsgiApp(Endpoints(handler, prefix=prefix, authorize=with_http_exceptions(authorize)), max_body_bytes)
+    endpoints = Endpoints(
+        handler,
+        prefix=prefix,
+        authorize=with_http_exceptions(authorize),
+        allowed_hosts=allowed_hosts,
+        allowed_origins=cors_origins,
+    )
+    app: App = AsgiApp(endpoints, BodyReader(max_body_bytes, body_timeout_s, max_pending_body_bytes))
     if not cors_origins:
         return app
     try:
@@ -63,7 +80,7 @@ def create_app(
             "If-None-Match",
             "Idempotency-Key",
         ],
-        expose_headers=["X-Stream-Id", "ETag", "Content-Disposition"],
+        expose_headers=["X-Stream-Id", "ETag", "Content-Disposition", "Retry-After"],
     )
 
 
@@ -73,9 +90,9 @@ _NEEDS_STARLETTE = 'authorize needs starlette: install it with pip install "aibi
 class AsgiApp:
     """The endpoints as an ASGI app."""
 
-    def __init__(self, endpoints: Endpoints, max_body_bytes: int) -> None:
+    def __init__(self, endpoints: Endpoints, bodies: BodyReader) -> None:
         self._endpoints = endpoints
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
         self._request: Callable[[Scope], object] | None = None
         if endpoints.asks:
             self._request = _starlette_request()
@@ -101,26 +118,11 @@ class AsgiApp:
                 path,
                 scope["query_string"].decode("latin-1"),
                 headers,
-                lambda: self._read_body(headers, receive),
+                lambda: self._bodies.read(receive, headers.get("content-length", "")),
                 request=request,
             )
         except ClientGoneError:
             return None
-
-    async def _read_body(self, headers: dict[str, str], receive: Receive) -> bytes:
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._max_body_bytes:
-            raise _too_large(self._max_body_bytes)
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            body += message.get("body", b"")
-            if len(body) > self._max_body_bytes:
-                raise _too_large(self._max_body_bytes)
-            if not message.get("more_body"):
-                return bytes(body)
 
 
 def with_http_exceptions(authorize: Authorize | None) -> Authorize | None:
@@ -159,10 +161,6 @@ def raw_path(scope: Scope) -> str:
     raw = bytes(scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
     path: str = scope["path"]
     return raw if unquote(raw) == path else quote(path, errors="replace")
-
-
-def _too_large(limit: int) -> RequestError:
-    return RequestError(f"The body is larger than {limit} bytes", 413)
 
 
 async def send_response(response: HttpResponse[Body], receive: Receive, send: Send) -> None:

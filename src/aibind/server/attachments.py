@@ -31,6 +31,9 @@ MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 
 MAX_NAME_CHARS = 255
 
+MAX_SHOWN_CHARS = 100
+"""Characters of a refused URL that the error repeats."""
+
 SHOWN_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 """Types that a browser may show in place: they cannot hold scripts, as SVG can."""
 
@@ -57,10 +60,12 @@ class Attachment:
         if not _TYPE.match(mime_type):
             raise RequestError(f"Attachment {number} needs a mimeType")
         name = _plain_name(name) if isinstance(name, str) else None
-        if isinstance(url, str) and url.startswith(("https://", "http://")):
+        if isinstance(url, str) and url.startswith("https://"):
             return cls(mime_type, name, None, url)
         if isinstance(url, str) and url.startswith("data:"):
             content = _decode_url(url)
+        elif isinstance(url, str) and url:
+            raise RequestError(f'Attachment {number} has the url "{url[:MAX_SHOWN_CHARS]}": use https or data')
         elif isinstance(data, str) and data:
             content = _decode(data)
         else:

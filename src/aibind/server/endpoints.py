@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs, unquote
 
-from .._json import load_json
 from ..errors import (
     AibindError,
     ConversationConflictError,
@@ -21,17 +20,17 @@ from ..errors import (
 )
 from ..streams.response import Body, HttpResponse
 from .access import Access, Action, Authorize, HttpRequest, ask_authorize
+from .bodies import RETRY_AFTER_S, ClientGoneError
+from .guard import Guard, check_content_type
 from .handler import StreamHandler
+from .json_body import parse_json
 from .requests import ids_in
 from .responses import error_response, text_response
-from .session_routes import answer_session
+from .session_routes import ReadBody, answer_session
 
-__all__ = ["DEFAULT_PREFIX", "MAX_BODY_BYTES", "ClientGoneError", "Endpoints"]
+__all__ = ["DEFAULT_PREFIX", "Endpoints"]
 
 DEFAULT_PREFIX = "/__aibind__"
-
-MAX_BODY_BYTES = 10 * 1024 * 1024
-"""The default limit of a request body, in bytes: a conversation with a few pictures."""
 
 
 class AnswerOnce(Protocol):
@@ -49,25 +48,31 @@ class _Post(Protocol):
     def __call__(self, body: object, *, access: Access | None) -> Awaitable[HttpResponse[Body]]: ...
 
 
-class ClientGoneError(Exception):
-    """Raised by ``read_body`` when the client disconnects in the middle of its request, so that no answer is needed."""
-
-
 class Endpoints:
     """The endpoints of a handler below a path prefix.
 
     ``authorize`` is asked before each of them, and returns whose request it is or refuses: see :data:`Authorize`.
     Without it, anyone may do anything.
+
+    A request for a host that is not in ``allowed_hosts`` (without any, all are allowed) is refused with 421, and one
+    that changes something, from the page of another site that is not in ``allowed_origins``, with 403.
     """
 
     def __init__(
-        self, handler: StreamHandler, *, prefix: str = DEFAULT_PREFIX, authorize: Authorize | None = None
+        self,
+        handler: StreamHandler,
+        *,
+        prefix: str = DEFAULT_PREFIX,
+        authorize: Authorize | None = None,
+        allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
     ) -> None:
         if prefix and not prefix.startswith("/"):
             raise ValueError(f"prefix is {prefix!r}: begin it with a slash")
         self._handler = handler
         self._prefix = prefix.rstrip("/")
         self._authorize = authorize
+        self._guard = Guard(allowed_hosts, allowed_origins)
         self._post: dict[str, tuple[Action, _Post]] = {
             "complete": ("complete", handler.complete),
             "title": ("title", handler.title),
@@ -95,7 +100,7 @@ class Endpoints:
         path: str,
         query: str,
         headers: Mapping[str, str],
-        read_body: Callable[[], Awaitable[bytes]],
+        read_body: ReadBody,
         *,
         request: object = None,
     ) -> HttpResponse[Body]:
@@ -111,7 +116,9 @@ class Endpoints:
         try:
             return await self._answer(method, path, query, headers, read_body, request)
         except SessionBusyError as error:
-            return error_response(str(error), error.status, streamId=error.stream_id)
+            busy = error_response(str(error), error.status, streamId=error.stream_id)
+            retry = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 429 else {}
+            return HttpResponse(busy.status, {**busy.headers, **retry}, busy.body)
         except RequestError as error:
             refused = error_response(str(error), error.status)
             return HttpResponse(refused.status, {**refused.headers, **error.headers}, refused.body)
@@ -141,9 +148,15 @@ class Endpoints:
         path: str,
         query: str,
         headers: Mapping[str, str],
-        read_body: Callable[[], Awaitable[bytes]],
+        read_body: ReadBody,
         request: object,
     ) -> HttpResponse[Body]:
+        self._guard.check(method, headers)
+
+        async def read_json() -> bytes | bytearray:
+            check_content_type(headers)
+            return await read_body()
+
         async def enter(action: Action, session_id: str | None, stream_id: str | None = None) -> Access | None:
             if self._authorize is None:
                 return None
@@ -152,13 +165,13 @@ class Endpoints:
         segments = self._below_prefix(path)
         if segments[:1] == ["sessions"]:
             found = await answer_session(
-                self._handler.sessions, method, segments[1:], query, headers, read_body, _decode, self._file, enter
+                self._handler.sessions, method, segments[1:], query, headers, read_json, self._file, enter
             )
             return found or _not_found()
         name = unquote("/".join(segments))
         if method == "POST" and (name in self._once or name in self._post):
             action = (self._once.get(name) or self._post[name])[0]
-            body = await _read(read_body, action)
+            body = await _read(read_json, action)
             access = await enter(action, body.session_id, body.stream_id)
             if body.error is not None:
                 raise body.error
@@ -169,10 +182,9 @@ class Endpoints:
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             stream_id = fields.get("id", [None])[0]
-            # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
-            after = headers.get("last-event-id") or fields.get("after", [None])[0]
+            after, last_event_id = fields.get("after", [None])[0], headers.get("last-event-id")
             access = await enter("resume", None, stream_id)
-            return await self._handler.resume(stream_id, after, access=access)
+            return await self._handler.resume(stream_id, after, last_event_id=last_event_id, access=access)
         return _not_found()
 
     async def _file(self, session_id: str, file_id: str, access: Access | None) -> HttpResponse[Body]:
@@ -199,17 +211,10 @@ class _JsonBody:
     error: RequestError | None = None
 
 
-async def _read(read_body: Callable[[], Awaitable[bytes]], action: Action) -> _JsonBody:
+async def _read(read_body: ReadBody, action: Action) -> _JsonBody:
     """Return a request's body; nobody is told what is wrong with it before they are known."""
     try:
-        value = _decode(await read_body())
+        value = await parse_json(await read_body())
         return _JsonBody(value, *ids_in(value, action=action))
     except RequestError as error:
         return _JsonBody(error=error)
-
-
-def _decode(body: bytes) -> object:
-    try:
-        return load_json(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError("The body is not valid JSON") from error

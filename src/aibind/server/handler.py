@@ -14,6 +14,7 @@ from ..errors import AibindError, RequestError
 from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
+from ..streams.position import END_ID
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
@@ -25,7 +26,7 @@ from .generation import Generation
 from .models import Models, ask_model
 from .recovery import Recovery
 from .replies import DurableReplies
-from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, parse_after, parse_id
+from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, check_id, parse_after, parse_id
 from .responses import json_response, text_response
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
@@ -259,13 +260,26 @@ class StreamHandler:
         return json_response({"ok": True})
 
     async def resume(
-        self, stream_id: str | None, after: str | None, *, access: Access | None = None
+        self,
+        stream_id: str | None,
+        after: str | None,
+        *,
+        last_event_id: str | None = None,
+        access: Access | None = None,
     ) -> HttpResponse[Body]:
-        """Continue a durable stream after the message with id ``after`` (default: from its beginning)."""
+        """Continue a durable stream after the message with id ``after`` (default: from its beginning).
+
+        ``last_event_id`` is the header that a browser's ``EventSource`` reconnects with; it overrides ``after``, which
+        is older. After that of ``done`` the answer is a 204, which tells the ``EventSource`` to stop.
+        """
         replies = self._require_replies()
         if not stream_id:
             raise RequestError("id parameter is required")
-        return await replies.resume(stream_id, parse_after(after), owner_of(access))
+        check_id("id", stream_id)
+        position = parse_after(last_event_id or after, stream_id)
+        if last_event_id and position == END_ID:
+            return await replies.confirm_end(stream_id, owner_of(access))
+        return await replies.resume(stream_id, position, owner_of(access))
 
     async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.

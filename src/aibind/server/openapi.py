@@ -65,7 +65,12 @@ class Operation:
         content = {} if self.content_type is None else {"content": {self.content_type: {"schema": {"type": "string"}}}}
         if self.content_type == "application/json":
             content = {"content": {"application/json": {"schema": {"type": "object"}}}}
-        refused = {400: "The request is wrong", **self.refusals}
+        refused = {400: "The request is wrong", 421: "The server does not answer for this host", **self.refusals}
+        if self.method != "GET":
+            refused[403] = "The page of another site asks"
+        if self.body is not None:
+            refused |= {408: _SLOW, 413: _LARGE, 415: "The body is not declared as JSON"}
+            refused.setdefault(429, _BODIES)
         return {
             self.status: {"description": self.answer, **content},
             **{status: {"description": why, "content": _ERROR} for status, why in refused.items()},
@@ -77,6 +82,10 @@ def _object(required: tuple[str, ...], **properties: Schema) -> Schema:
 
 
 _ERROR = {"application/json": {"schema": _object(("error",), error={"type": "string"})}}
+
+_SLOW = "The body took too long to arrive"
+_LARGE = "The body is too large"
+_BODIES = "Too many bodies are arriving"
 
 _TEXT: Schema = {"type": "string"}
 _SESSION_ID: Schema = {"type": "string", "description": f"at most {MAX_SESSION_BYTES} bytes of UTF-8"}
@@ -126,7 +135,7 @@ _TURN: dict[str, Schema] = {
 
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
 _AFTER: Schema = {"type": "integer", "minimum": 0, "description": "the id of the last message seen"}
-_LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, and overrides it"}
+_LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, or the stream's id, and overrides it"}
 _TITLE: Schema = {"type": "string", "maxLength": MAX_TITLE_CHARS}
 
 _ONCE: Mapping[str, Schema] = {"Idempotency-Key": _REQUEST_ID}
@@ -215,7 +224,10 @@ OPERATIONS: tuple[Operation, ...] = (
         query={"id": _TEXT, "after": _AFTER},
         headers={"Last-Event-ID": _LAST_EVENT_ID},
         required=("id",),
-        refusals={404: "There is no such reply, or it has expired"},
+        refusals={
+            204: "Last-Event-ID is the id of done: nothing follows",
+            404: "There is no such reply, or it has expired",
+        },
     ),
     Operation(
         "list",

@@ -123,6 +123,15 @@ class DurableReplies:
             raise RequestError(str(error), 404) from error
         return HttpResponse(200, response.headers, response.body)
 
+    async def confirm_end(self, stream_id: str, owner: str | None = None) -> HttpResponse[Body]:
+        """Return the response that tells an ``EventSource`` not to come back, as it has the whole reply.
+
+        Raises RequestError for a reply that is unknown, not the owner's, or has expired.
+        """
+        if await self._store.get_status(stream_id, owner=owner) is None:
+            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
+        return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
+
     async def aclose(self) -> None:
         """End the replies under way, store what there is of them, and refuse new ones."""
         self._closed = True

@@ -10,13 +10,23 @@ from ..errors import RequestError
 from ..models.model import Message
 from .attachments import Attachment, parse_attachments
 
-__all__ = ["ChatBody", "CompactBody", "CompleteBody", "StreamBody", "TitleBody", "ids_in", "parse_after", "parse_id"]
+__all__ = [
+    "ChatBody",
+    "CompactBody",
+    "CompleteBody",
+    "StreamBody",
+    "TitleBody",
+    "check_id",
+    "ids_in",
+    "parse_after",
+    "parse_id",
+]
 
 MAX_STEPS = 50
 """The limit of the rounds of tool calls that a client may ask for."""
 
 MAX_SESSION_BYTES = 400
-"""The limit of a session id, in bytes of UTF-8: with a prefix it must fit a key of KV, which has 512 at most."""
+"""The limit of the id of a session or stream, in bytes of UTF-8: with a prefix it must fit KV's 512."""
 
 MAX_ID_DIGITS = 100
 """The limit of a message id's digits, checked before int() so that clients see our error and not Python's."""
@@ -159,8 +169,7 @@ def parse_id(body: object) -> str:
     value = _object(body).get("id")
     if not isinstance(value, str) or not value:
         raise RequestError("id is required")
-    _check_characters("id", value)
-    return value
+    return check_id("id", value)
 
 
 def ids_in(body: object, *, action: str) -> tuple[str | None, str | None]:
@@ -170,8 +179,10 @@ def ids_in(body: object, *, action: str) -> tuple[str | None, str | None]:
     return _session_id(_object(body)) if action in _ACTIONS_OF_SESSIONS else None, None
 
 
-def parse_after(after: str | None) -> int:
-    """Return the parameter ``after`` of ``stream/resume``, 0 when it is absent."""
+def parse_after(after: str | None, stream_id: str | None = None) -> int:
+    """Return the id of the last message seen: 0 when it is absent, or when it is that of ``stream-id``."""
+    if after and after == stream_id and not after.isdecimal():
+        return 0
     if after and not (len(after) <= MAX_ID_DIGITS and after.isascii() and after.isdigit()):
         raise RequestError("after parameter must be the id of the last message seen, a whole number")
     return int(after or 0)
@@ -212,16 +223,19 @@ def _session_id(fields: dict[str, Any]) -> str | None:
     value = _optional(fields, "sessionId")
     if not value:
         return None
-    _check_characters("sessionId", value)
-    if len(value.encode()) > MAX_SESSION_BYTES:
-        raise RequestError(f"sessionId is longer than {MAX_SESSION_BYTES} bytes")
-    return value
+    return check_id("sessionId", value)
 
 
-def _check_characters(name: str, value: str) -> None:
-    """Refuse half a character, which JSON can hold and a store cannot look up."""
+def check_id(name: str, value: str) -> str:
+    """Return an id of a session or a stream that a request names. Raises RequestError for one that cannot be.
+
+    JSON can hold half of a character, which a store cannot look up.
+    """
+    if len(value) > MAX_SESSION_BYTES or len(value.encode("utf-8", "surrogatepass")) > MAX_SESSION_BYTES:
+        raise RequestError(f"{name} is longer than {MAX_SESSION_BYTES} bytes")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise RequestError(f"{name} holds half of a character (a lone surrogate)")
+    return value
 
 
 def _messages(fields: dict[str, Any], *, allow_empty: bool) -> list[Message]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize
 from .app import AsgiApp, Receive, Scope, Send, raw_path, send_response, with_http_exceptions
-from .endpoints import DEFAULT_PREFIX, MAX_BODY_BYTES, Endpoints
+from .bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PENDING_BODY_BYTES, BodyReader
+from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .openapi import OPERATIONS, Operation
 
@@ -27,6 +28,10 @@ def create_router(
     max_body_bytes: int = MAX_BODY_BYTES,
     authorize: Authorize | None = None,
     access: Callable[..., Any] | None = None,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    body_timeout_s: float | None = BODY_TIMEOUT_S,
+    max_pending_body_bytes: int | None = MAX_PENDING_BODY_BYTES,
 ) -> APIRouter:
     """Return a FastAPI router of a handler, for ``app.include_router(…)``.
 
@@ -36,6 +41,9 @@ def create_router(
     ``access`` is a FastAPI dependency, which may have others, and returns what ``authorize`` does: an owner, an
     :class:`Access`, or None to refuse. Where it depends on what is asked for, give ``authorize`` instead, which is
     asked as by :func:`create_app`; dependencies that ran before can leave what it needs in ``request.state``.
+
+    ``allowed_origins`` are those of other sites whose pages may change something: give them to FastAPI's
+    ``CORSMiddleware`` as well. The other options are those of :func:`create_app`.
 
     Needs FastAPI, which no extra installs. Raises ValueError for ``authorize`` and ``access`` together.
     """
@@ -49,7 +57,14 @@ def create_router(
         raise ValueError("Give either authorize or access, not both")
     if access is not None:
         authorize = _as_granted
-    app = AsgiApp(Endpoints(handler, prefix="", authorize=with_http_exceptions(authorize)), max_body_bytes)
+    endpoints = Endpoints(
+        handler,
+        prefix="",
+        authorize=with_http_exceptions(authorize),
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
+    )
+    app = AsgiApp(endpoints, BodyReader(max_body_bytes, body_timeout_s, max_pending_body_bytes))
 
     class Answer(Response):
         """The answer of an endpoint as FastAPI takes it; without one, nobody is left to be answered."""

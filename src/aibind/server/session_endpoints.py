@@ -6,14 +6,15 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 
-from .._json import load_json
 from ..conversations.sessions import MessagePage, SessionInfo, SessionStore
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
+from ..streams.position import END_ID
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import OwnedSessions
 from .attachments import Attachments
+from .json_body import parse_json
 from .replies import DurableReplies
 from .requests import parse_after
 from .responses import json_response
@@ -116,10 +117,13 @@ class SessionEndpoints:
     ) -> HttpResponse[Body]:
         """Return the response that follows the reply under way, wherever it is produced; 204 when there is none."""
         # A browser's EventSource reconnects with the last id it saw, which is newer than the one in its URL.
-        after = parse_after(headers.get("last-event-id") or fields.get("after", [None])[0])
+        last_event_id = headers.get("last-event-id")
         stream_id = await self._live_stream(session_id)
+        after = parse_after(last_event_id or fields.get("after", [None])[0], stream_id)
         if stream_id is None or self._replies is None:
             return _fresh(HttpResponse(204, {}, b""))
+        if last_event_id and after == END_ID:
+            after = 0  # it has an earlier reply
         try:
             return await self._replies.resume(stream_id, after)
         except RequestError as error:
@@ -134,11 +138,11 @@ class SessionEndpoints:
         headers = {"Content-Type": "application/json", "Content-Disposition": disposition_of(session)}
         return _fresh(HttpResponse(200, headers, chat.to_json().encode()))
 
-    async def import_(self, body: bytes, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
+    async def import_(self, body: bytes | bytearray, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         """Store an exported conversation as a new session, ``sessionId`` or a random one, and return its id."""
         session_id = imported_id(fields) or str(uuid.uuid4())
         title = parse_title(fields["title"][0]) if "title" in fields else None
-        chat = _read_chat(body)
+        chat = await _read_chat(body)
         if self._owner is not None:
             chat = _without_streams(chat)
         session = self._session(session_id)
@@ -202,9 +206,9 @@ def _lacks_an_answer(page: MessagePage) -> bool:
     return message.get("role") in ("user", "tool") or bool(message.get("tool_calls"))
 
 
-def _read_chat(body: bytes) -> ChatHistory:
+async def _read_chat(body: bytes | bytearray) -> ChatHistory:
     try:
-        load_json(body)  # stricter than ours: no number that overflows, which no page could be told
+        await parse_json(body)  # stricter than ours: no number that overflows, which no page could be told
         return ChatHistory.from_json(body.decode())
     except HistoryError as error:
         raise RequestError(f"The body is not an exported conversation: {error}") from error

@@ -8,13 +8,14 @@ from urllib.parse import parse_qs, unquote
 
 from ..streams.response import Body, HttpResponse
 from .access import Access, Action
+from .json_body import parse_json
 from .responses import error_response
 from .session_endpoints import SessionEndpoints
 from .session_requests import check_session_id, imported_id
 
 __all__ = ["ReadBody", "answer_session"]
 
-ReadBody: TypeAlias = Callable[[], Awaitable[bytes]]
+ReadBody: TypeAlias = Callable[[], Awaitable[bytes | bytearray]]
 
 Enter: TypeAlias = Callable[[Action, str | None], Awaitable[Access | None]]
 """Asks whether the request may act on a session, and returns what it is granted. Raises RequestError if not."""
@@ -29,21 +30,19 @@ async def answer_session(
     query: str,
     headers: Mapping[str, str],
     read_body: ReadBody,
-    decode: Callable[[bytes], object],
     read_file: Callable[[str, str, Access | None], Awaitable[HttpResponse[Body]]],
     enter: Enter,
 ) -> HttpResponse[Body] | None:
     """Return the response of the endpoint below ``sessions`` that has these percent-encoded segments; None without one.
 
-    ``decode`` parses a JSON body, and ``read_file`` answers with the file of a session. Raises RequestError
-    for a wrong request.
+    ``read_file`` answers with the file of a session. Raises RequestError for a wrong request.
     """
     endpoints_of(None)  # refuses where no sessions are listed, before anybody is asked
     fields = parse_qs(query, keep_blank_values=True)
     session_id: str | None = None
 
     async def change(access: Access | None) -> HttpResponse[Body]:
-        return await endpoints_of(access).change(named, decode(await read_body()), headers)
+        return await endpoints_of(access).change(named, await parse_json(await read_body()), headers)
 
     async def import_(access: Access | None) -> HttpResponse[Body]:
         return await endpoints_of(access).import_(await read_body(), fields)

@@ -6,6 +6,7 @@ import asyncio
 
 from .batch import EventBatch
 from .events import StreamEvent, encode_chunk
+from .parts import SHORT_CHARS, split_event
 from .position import Position
 from .store import StreamEnd
 
@@ -19,6 +20,9 @@ WINDOW_CHARS = 512 * 1024
 
 BATCH_CHARS = 64 * 1024
 """About the number of characters in one batch."""
+
+MAX_SHARED = 64
+"""Positions whose batches are kept for other followers until the next change."""
 
 
 class StreamBuffer:
@@ -40,7 +44,7 @@ class StreamBuffer:
         self._unsaved = 0  # characters in the others
         self._open = ""
         self._open_name = ""
-        self._waiters: list[asyncio.Future[bool]] = []
+        self._waiters: dict[asyncio.Future[bool], None] = {}  # in order, and each can be removed
         self._batches: dict[Position, tuple[EventBatch | None, Position]] = {}  # shared by followers at one position
 
     # --- the producer's side ---
@@ -129,10 +133,17 @@ class StreamBuffer:
     # --- the followers' side ---
 
     def waiter(self) -> asyncio.Future[bool]:
-        """Return a future that becomes True at the next change. The caller owns it, and may resolve or cancel it."""
+        """Return a future that becomes True at the next change. The caller owns it, and may resolve or cancel it.
+
+        A caller that stops waiting gives it back to :meth:`discard`.
+        """
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters[waiter] = None
         return waiter
+
+    def discard(self, waiter: asyncio.Future[bool]) -> None:
+        """Forget a future of :meth:`waiter`."""
+        self._waiters.pop(waiter, None)
 
     def reaches(self, position: Position) -> bool:
         """Whether the buffer still holds what follows ``position``; what it dropped is in the store."""
@@ -146,6 +157,8 @@ class StreamBuffer:
         """
         found = self._batches.get(position)
         if found is None:
+            if len(self._batches) >= MAX_SHARED:
+                self._batches.clear()  # readers who resume a silent stream at many positions must not fill the memory
             found = self._batches[position] = self._build(position)
         return found
 
@@ -158,9 +171,12 @@ class StreamBuffer:
             event = self._chunks[seq - self._first]
             if offset and event.grows:
                 event = StreamEvent(event.event, event.data[offset:])
-            if event.data or not offset:
+            chars = len(event.data)
+            if chars > SHORT_CHARS:
+                events += split_event(event, seq, Position(seq, offset))
+            elif chars or not offset:
                 events.append((seq, event))
-                size += len(event.data)
+            size += chars
             seq, offset = seq + 1, 0
         if seq <= visible or offset >= len(self._open) or self.store_first:
             reached = Position(seq, offset)
@@ -168,12 +184,16 @@ class StreamBuffer:
             return EventBatch(tuple(events), reached.id, end) if events or end is not None else None, reached
         reached = Position(seq, len(self._open))
         last_id = reached.id
-        events.append((last_id, StreamEvent(self._open_name, self._open[offset:] if offset else self._open)))
+        event = StreamEvent(self._open_name, self._open[offset:] if offset else self._open)
+        if len(event.data) > SHORT_CHARS:
+            events += split_event(event, last_id, Position(seq, offset))
+        else:
+            events.append((last_id, event))
         return EventBatch(tuple(events), last_id), reached  # with an open chunk there is no end yet
 
     def _wake(self) -> None:
         self._batches.clear()
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(True)

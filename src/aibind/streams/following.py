@@ -17,6 +17,7 @@ from ..errors import AibindError, ProducerLostError, StreamNotFoundError
 from .batch import EventBatch
 from .buffer import BATCH_CHARS, StreamBuffer
 from .events import StreamEvent
+from .parts import SHORT_CHARS, split_event
 from .position import Position
 from .store import StreamEnd, StreamPage, StreamStore
 
@@ -60,7 +61,13 @@ async def follow_buffer(
                 if batch.end is not None:
                     return
                 idle.restart()
-            elif not await idle.wait(buffer.waiter()):
+                continue
+            waiter = buffer.waiter()
+            try:
+                is_news = await idle.wait(waiter)
+            finally:
+                buffer.discard(waiter)  # of a follower that leaves, or has waited too long
+            if not is_news:
                 yield _encode(encode, EventBatch((), position.id))
                 idle.restart()
     except AibindError as error:
@@ -156,13 +163,18 @@ def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
             yield EventBatch(tuple(events), reached)
             events, size = [], 0
         event = chunk.event
-        reached = chunk.seq
+        reached, offset = chunk.seq, 0
         if chunk.seq == position.seq and position.offset and event.grows:
-            event = StreamEvent(event.event, event.data[position.offset :])
+            offset = position.offset
+            event = StreamEvent(event.event, event.data[offset:])
             if not event.data:
                 continue
-        events.append((chunk.seq, event))
-        size += len(event.data)
+        chars = len(event.data)
+        if chars > SHORT_CHARS:
+            events += split_event(event, chunk.seq, Position(chunk.seq, offset))
+        else:
+            events.append((chunk.seq, event))
+        size += chars
     if events or end is not None:
         yield EventBatch(tuple(events), reached, end)
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["MAX_ID", "Position"]
+__all__ = ["END_ID", "MAX_ID", "Position"]
 
 _PART = 10**9
 MAX_ID = 2**53 - 1
 """The largest id that a JavaScript client holds exactly."""
+
+END_ID = MAX_ID
+"""The id of ``done``, the last message: a client that comes back with it has the whole stream."""
 
 
 class Position(NamedTuple):

@@ -6,15 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from .batch import EventBatch
+from .position import END_ID
 from .sse import PING, encode_message
 from .store import StreamEnd
 
 __all__ = ["announced", "encode_batch", "encode_end"]
 
 
-def encode_end(end: StreamEnd) -> bytes:
-    """Encode how a stream ended: ``error`` with its message, or ``stopped``; then always ``done``."""
-    done = encode_message("", event="done")
+def encode_end(end: StreamEnd, *, id: int | None = None) -> bytes:
+    """Encode how a stream ended: ``error`` with its message, or ``stopped``; then always ``done``, with ``id``."""
+    done = encode_message("", id=id, event="done")
     if end.state == "error":
         return encode_message(end.error or "error", event="error") + done
     return encode_message("", event="stopped") + done if end.state == "stopped" else done
@@ -30,7 +31,7 @@ def encode_batch(batch: EventBatch) -> bytes:
         return PING
     messages = [encode_message(event.data, id=id_, event=event.event) for id_, event in events]
     if end is not None:
-        messages.append(encode_end(end))
+        messages.append(encode_end(end, id=END_ID))
     return b"".join(messages)
 
 

@@ -1,0 +1,1 @@
+"""Connections that break early, and readers that leave."""
