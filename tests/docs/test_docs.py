@@ -157,7 +157,7 @@ def test_modules_import_what_the_page_says() -> None:
     [
         (r"\b(threading|_thread|concurrent)\b", ("sqlite/driver/",)),
         (r"\b(js|pyodide|workers)\b", ("cloudflare/ffi.py", "_time.py")),
-        (r"\bhttpx2?\b", ("models/openai.py",)),
+        (r"\bhttpx2?\b", ("models/openai.py", "client/")),
     ],
     ids=["threads", "JavaScript", "HTTP client"],
 )
