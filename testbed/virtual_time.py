@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 from unittest import mock
 
+from aibind import _time
+
 __all__ = ["in_virtual_time", "run_in_virtual_time", "suspend"]
 
 T = TypeVar("T")
@@ -60,7 +62,7 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
             def now() -> float:
                 return began + loop.time()
 
-            with mock.patch("time.time", now):
+            with mock.patch("time.time", now), mock.patch.object(_time, "_clock", _time.SteadyClock(loop.time)):
                 await test(*args, **kwargs)
 
         run_in_virtual_time(main())

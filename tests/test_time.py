@@ -320,3 +320,46 @@ def test_the_time_of_day_is_in_whole_milliseconds() -> None:
     before, now, after = time.time(), now_ms(), time.time()
     assert type(now) is int
     assert math.floor(before * 1000) <= now <= after * 1000
+
+
+class Clock:
+    """A time of day that can be set, and the time that elapses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.wall_s, self.elapsed_s = 1_000_000.0, 5.0
+        monkeypatch.setattr("time.time", lambda: self.wall_s)
+        monkeypatch.setattr(_time, "_clock", _time.SteadyClock(lambda: self.elapsed_s))
+
+    def run(self, seconds: float) -> None:
+        self.wall_s += seconds
+        self.elapsed_s += seconds
+
+
+@pytest.mark.parametrize("set_by_s", [3600, -3600])
+def test_the_time_does_not_jump_with_the_clock(set_by_s: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    assert now_ms() == _time.latest_ms() == _time.earliest_ms() == 1_000_000_000
+    clock.run(10)
+    now_ms()
+    clock.wall_s += set_by_s
+    assert now_ms() == 1_000_010_000
+    assert sorted([now_ms(), int(clock.wall_s * 1000)]) == [_time.earliest_ms(), _time.latest_ms()]
+    times: list[int] = []
+    for _ in range(300):
+        clock.run(1)
+        times.append(now_ms())
+    assert times == sorted(times)
+    assert 2999 <= abs(times[-1] - 1_000_310_000) <= 3001  # it follows by 1 %
+    for _ in range(400):
+        clock.run(1000)
+        now_ms()
+    assert now_ms() == _time.latest_ms() == _time.earliest_ms() == int(clock.wall_s * 1000)
+
+
+def test_a_clock_that_is_far_off_counts_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    before = now_ms()
+    clock.wall_s += 10 * 365 * 86_400
+    assert (_time.earliest_ms(), _time.latest_ms()) == (before, before + 86_400_000)
+    clock.wall_s = 0
+    assert (_time.earliest_ms(), _time.latest_ms()) == (before - 86_400_000, before)

@@ -1,4 +1,4 @@
-"""The current time, and timers that behave the same in CPython and in Pyodide.
+"""The current time, which no change of the clock moves, and timers that behave the same in CPython and in Pyodide.
 
 Pyodide's event loop refuses a timer whose moment passed between two calls (``Can't schedule in the past``), and leaves
 a cancelled timer pending in JavaScript, where it keeps a Durable Object awake and billed. The timers here clamp the
@@ -16,15 +16,78 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-__all__ = ["Timeout", "Timer", "call_later", "now_ms", "sleep", "timeout", "wait_for_event"]
+__all__ = ["Timeout", "Timer", "call_later", "earliest_ms", "latest_ms", "now_ms", "sleep", "timeout", "wait_for_event"]
 
 _MAX_TIMER_S = 2_000_000.0
 """Seconds that one timer waits at most: JavaScript fires a timer of more than 2**31 - 1 ms at once."""
 
 
+_SLEW = 0.01
+"""Seconds by which the steady clock follows the time of day in a second: an hour takes it four days."""
+
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+_MAX_DOUBT_S = 86_400.0
+"""Seconds by which the time of day may be off the steady clock and still count: no entry is kept longer for it."""
+
+
 def now_ms() -> int:
-    """Return the time of day, in whole milliseconds since the epoch."""
-    return int(time.time() * 1000)
+    """Return the time of day by the steady clock, in whole milliseconds since the epoch.
+
+    It goes by elapsed time: when the time of day is set, this process goes on as before, and follows by 1 %. For what
+    one process measures, and for leases, whose readers allow for clocks that differ.
+    """
+    return _clock.read()[0]
+
+
+def latest_ms() -> int:
+    """Return the steady or the set time of day, whichever is later: for deadlines that other processes may judge.
+
+    The two differ by more than a moment only in a process that lived through a change of the clock.
+    """
+    return max(_clock.read())
+
+
+def earliest_ms() -> int:
+    """Return the steady or the set time of day, whichever is earlier: for judging what other processes wrote."""
+    return min(_clock.read())
+
+
+def _elapsed_s() -> float:
+    """Return the seconds that have passed since some moment, those in which the machine was suspended included."""
+    return time.clock_gettime(_BOOT_CLOCK) if _BOOT_CLOCK is not None else time.monotonic()
+
+
+class SteadyClock:
+    """The time of day when it was first read, and the time that has elapsed since.
+
+    In Pyodide it is the time of day: an isolate may be restored from a snapshot of its memory, in which no time
+    elapses, and the clocks of its machines are kept right.
+    """
+
+    def __init__(self, elapsed_s: Callable[[], float] = _elapsed_s) -> None:
+        self._elapsed_s = elapsed_s
+        self._last: tuple[float, float] | None = None  # elapsed, steady: replaced as one, since threads share it
+
+    def read(self) -> tuple[int, int]:
+        """Return the steady time, and the time of day as far as it counts, in milliseconds since the epoch."""
+        wall_s = time.time()
+        if sys.platform == "emscripten":
+            return int(wall_s * 1000), int(wall_s * 1000)
+        elapsed_s = self._elapsed_s()
+        if self._last is None:
+            steady_s = wall_s
+        else:
+            passed_s = elapsed_s - self._last[0]
+            follows_s = abs(passed_s) * _SLEW
+            steady_s = self._last[1] + passed_s
+            steady_s += max(-follows_s, min(wall_s - steady_s, follows_s))
+        self._last = elapsed_s, steady_s
+        wall_s = max(steady_s - _MAX_DOUBT_S, min(wall_s, steady_s + _MAX_DOUBT_S))
+        return int(steady_s * 1000), int(wall_s * 1000)
+
+
+_clock = SteadyClock()
 
 
 class Timer(Protocol):

@@ -24,7 +24,7 @@ from aibind.errors import (
     SqliteTypeError,
     TransientError,
 )
-from aibind.sqlite.client import SqliteValue, Statement
+from aibind.sqlite.client import SqliteResult, SqliteValue, Statement
 from aibind.sqlite.driver import SqliteDatabase, wrap_sqlite3
 
 TABLES = [
@@ -241,3 +241,79 @@ asyncio.run(main())
     assert [line.split()[0] for line in lines[:3]] == ["SqliteResult", "SqliteError", "SqliteResult"]
     assert "check the disk" in lines[1] or "make room" in lines[1]
     assert lines[3:] == ["[{'v': '1,10,20'}]", "[{'integrity_check': 'ok'}]"]
+
+
+async def test_calls_that_queue_for_a_lock_wait_no_longer_than_the_timeout(
+    path: Path, outsider: sqlite3.Connection
+) -> None:
+    """A call that waits behind another's wait does not begin to wait when that is over."""
+    loop = asyncio.get_running_loop()
+
+    async def wait(client: SqliteDatabase, delay_s: float) -> float:
+        await asyncio.sleep(delay_s)
+        began = loop.time()
+        with pytest.raises(SqliteTransientError, match="busy for too long"):
+            await client.execute("INSERT INTO t VALUES (1)")
+        return loop.time() - began
+
+    async with wrap_sqlite3(path, busy_timeout_ms=600) as client:
+        await client.execute("CREATE TABLE t (v)")
+        outsider.execute("BEGIN IMMEDIATE")
+        waited = await asyncio.gather(*(wait(client, number * 0.15) for number in range(6)))
+        assert min(waited) > 0.55
+        assert max(waited) < 1.1
+        outsider.execute("ROLLBACK")
+        await client.execute("INSERT INTO t VALUES (2)")
+        assert (await client.execute("SELECT v FROM t")).rows == [{"v": 2}]
+
+
+async def test_a_call_outlives_the_deadline_of_one_that_waits_with_it(path: Path, outsider: sqlite3.Connection) -> None:
+    async with wrap_sqlite3(path, busy_timeout_ms=800) as client:
+        await client.execute("CREATE TABLE t (v)")
+        outsider.execute("BEGIN IMMEDIATE")
+        calls: list[asyncio.Task[SqliteResult]] = []
+        for number in range(3):
+            calls.append(asyncio.create_task(client.execute("INSERT INTO t VALUES (?)", [number])))
+            await asyncio.sleep(0.25)
+        with pytest.raises(SqliteTransientError):
+            await calls[0]
+        outsider.execute("ROLLBACK")
+        await calls[2]
+        assert {"v": 2} in (await client.execute("SELECT v FROM t")).rows
+
+
+@pytest.mark.parametrize("threads", [True, False])
+@pytest.mark.parametrize("replaced", [True, False])
+async def test_a_file_that_is_removed_or_replaced_is_noticed(path: Path, threads: bool, replaced: bool) -> None:
+    async with wrap_sqlite3(path, threads=threads) as client:
+        await client.execute("CREATE TABLE t (v)")
+        await client.execute("SELECT v FROM t")
+        token = client.change_token
+        waiting = asyncio.create_task(client.wait_for_change(token, 30))
+        await asyncio.sleep(0.02)
+        for file in path.parent.iterdir():
+            file.unlink()
+        if replaced:
+            sqlite3.connect(path).close()
+            path.touch()
+        await asyncio.sleep(0.6)
+        words = "was replaced while" if replaced else "was removed while"
+        for sql in ("INSERT INTO t VALUES (1)", "SELECT v FROM t", "PRAGMA user_version", "SELECT v FROM t"):
+            with pytest.raises(SqliteError, match=words) as caught:
+                await client.execute(sql)
+            assert type(caught.value) is SqliteError
+            assert str(path) in str(caught.value)
+        async with asyncio.timeout(5):
+            await waiting
+    async with wrap_sqlite3(path, threads=threads) as client:
+        await client.execute("CREATE TABLE t (v)")
+
+
+async def test_a_reader_that_opens_another_file_is_refused(path: Path) -> None:
+    async with wrap_sqlite3(path) as client:
+        await client.execute("CREATE TABLE t (v)")
+        for file in path.parent.iterdir():
+            file.unlink()
+        sqlite3.connect(path).close()
+        with pytest.raises(SqliteError, match=r"was (replaced|removed) while"):
+            await client.execute("SELECT v FROM t")

@@ -195,11 +195,11 @@ async def test_pages_are_polled_until_the_end() -> None:
     assert script.waits == [True, False, True]
 
 
-async def not_lost() -> StreamEnd | None:
+async def not_lost(_: int) -> StreamEnd | None:
     return None
 
 
-async def lost() -> StreamEnd | None:
+async def lost(_: int) -> StreamEnd | None:
     return StreamEnd("error", "producer lost")
 
 
@@ -218,9 +218,10 @@ async def test_what_was_stored_before_a_stream_was_given_up_is_read() -> None:
     ended = StreamPage(StreamStatus("error", "producer lost", 2, 2**52), page("active", "a", "b").chunks[1:])
     script = Script([page("active", "a"), *[page("active", expires_at=0)] * 20])
 
-    async def give_up() -> StreamEnd | None:
+    async def give_up(lease: int) -> StreamEnd | None:
+        assert lease == 0
         script.pages[:] = [ended]
-        return await lost()
+        return await lost(lease)
 
     pages: list[StreamPage] = []
 
@@ -238,7 +239,7 @@ async def test_what_was_stored_before_a_stream_was_given_up_is_read() -> None:
 async def test_a_stream_is_not_lost_while_nobody_can_write() -> None:
     answers = iter([TransientError("locked"), None])
 
-    async def give_up() -> StreamEnd | None:
+    async def give_up(_: int) -> StreamEnd | None:
         answer = next(answers)
         if answer is not None:
             raise answer

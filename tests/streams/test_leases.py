@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aibind._time import now_ms
 from aibind.errors import ProducerLostError
 from aibind.sqlite import SqliteClient, SqliteResult, SqliteStreamStore, SqliteValue, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, StreamStore
@@ -106,3 +107,32 @@ async def test_a_producer_that_is_gone_is_given_up_with_its_lease(backend: str, 
         with pytest.raises(ProducerLostError):
             await gather_items(other.read_pages("s"))
         assert 29.9 < asyncio.get_running_loop().time() < 31
+
+
+@pytest.mark.parametrize("ahead_s", [60, 7200, -60, -7200])
+@pytest.mark.parametrize("backend", ["file", "remote"])
+@in_virtual_time
+async def test_a_lease_by_another_clock_is_judged_by_its_renewals(backend: str, ahead_s: int, tmp_path: Path) -> None:
+    """A producer whose clock is off is not given up, by a follower or by a sweep, while it renews; afterwards it is."""
+    async with two_stores(backend, tmp_path) as (store, other):
+        await other.create("s")
+        follower = asyncio.ensure_future(gather_items(store.read_pages("s")))
+        loop = asyncio.get_running_loop()
+        for _ in range(10):
+            await set_lease(other, "s", ahead_s)
+            sweep = asyncio.ensure_future(store.cleanup())
+            await asyncio.sleep(15)
+        assert await sweep == 0
+        assert not follower.done()
+        began = loop.time()
+        with pytest.raises(ProducerLostError):
+            await follower
+        wait_s = 33 - 15 if ahead_s > 1800 else 15 + max(0, ahead_s)
+        assert wait_s - 1 < loop.time() - began < wait_s + 2
+
+
+async def set_lease(store: StreamStore, stream_id: str, ahead_s: int) -> None:
+    """Renew a lease as a process does whose clock is ahead."""
+    assert isinstance(store, SqliteStreamStore)
+    expires_at = now_ms() + ahead_s * 1000 + store.lease_ms
+    await store._client.execute("UPDATE aibind_stream_status SET expires_at = ? WHERE id = ?", (expires_at, stream_id))

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -41,24 +44,40 @@ class CountingModel:
                 self._note.write_text("closed")
 
 
+def repair_sleep() -> None:
+    """Sleep on another system call: libfaketime 0.9.10 lets ``time.sleep`` fail from Python 3.11 on."""
+    time.sleep = lambda seconds: threading.Event().wait(float(seconds))  # type: ignore[assignment]
+
+
+async def sweep(streams: SqliteStreamStore, interval_s: float) -> None:
+    """Clean up again and again, as a cron job does."""
+    while True:
+        await streams.cleanup()
+        await asyncio.sleep(interval_s)
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", required=True)
     parser.add_argument("--lease-ms", type=int, default=30_000)
+    parser.add_argument("--ttl-ms", type=int, default=300_000)
+    parser.add_argument("--busy-timeout-ms", type=float, default=30_000)
+    parser.add_argument("--sweep-s", type=float, help="seconds between two cleanups")
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--note", type=Path)
     parser.add_argument("--calls", type=Path)
     parser.add_argument("--messages", type=bool, default=False)
     parser.add_argument("--endpoint")
     options = parser.parse_args()
-    async with wrap_sqlite3(options.database) as client:
+    async with wrap_sqlite3(options.database, busy_timeout_ms=options.busy_timeout_ms) as client:
         await migrate(client)
+        streams = SqliteStreamStore(client, lease_ms=options.lease_ms, ttl_ms=options.ttl_ms)
         handler = StreamHandler(
             model=OpenAIModel("any", base_url=options.endpoint)
             if options.endpoint
             else CountingModel(options.rate, options.note, options.calls),
             resumable=True,
-            store=SqliteStreamStore(client, lease_ms=options.lease_ms),
+            store=streams,
             conversations=SqliteMessageStore(client) if options.messages else SqliteConversationStore(client),
             toolsets=TOOLSETS,
         )
@@ -66,8 +85,13 @@ async def main() -> None:
         listener.bind(("127.0.0.1", 0))
         print(listener.getsockname()[1], flush=True)
         config = uvicorn.Config(create_app(handler), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        sweeping = asyncio.ensure_future(sweep(streams, options.sweep_s)) if options.sweep_s else None
         await uvicorn.Server(config).serve(sockets=[listener])
+        if sweeping is not None:
+            sweeping.cancel()
 
 
 if __name__ == "__main__":
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        repair_sleep()
     asyncio.run(main())

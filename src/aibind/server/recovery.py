@@ -12,7 +12,7 @@ from ..errors import PRODUCER_LOST, StreamNotFoundError
 from ..history import ChatHistory
 from ..streams.durable import DurableStream
 from ..streams.events import StreamEvent
-from ..streams.leases import grace_s
+from ..streams.leases import has_run_out
 from ..streams.store import StreamEnd, StreamStatus, StreamStore
 from .answers import Answer
 from .exchanges import OpenTurn, add_messages, count_stored, find_open_turn, is_kept
@@ -163,13 +163,15 @@ async def read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
     """Read a reply; when its producer is lost, end the stream as failed first, so that it is kept like any other."""
     reading = _Reading(streams, stream_id)
     await reading.read_on()
-    if not reading.is_overdue:
+    lease = reading.lease
+    if lease is None or not has_run_out(lease, now_ms(), streams.lease_ms):
         return reading.reply
     try:
-        # Judged as followers judge it: a producer that does not renew its lease may still be writing.
-        await sleep(grace_s(streams.lease_ms))
-        if not await reading.read_on() and reading.is_overdue:
-            end = await streams.give_up(stream_id)
+        # Judged as followers judge it: a producer that does not renew its lease may still be writing, and the clock of
+        # one that does may be behind.
+        await sleep(streams.grace_s)
+        if not await reading.read_on() and reading.lease == lease:
+            end = await streams.give_up(stream_id, lease=lease)
             await reading.read_on()  # the producer may have ended it first, with more text
             return StoredReply(reading.reply.events, reading.reply.end or end)
     except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
@@ -200,9 +202,9 @@ class _Reading:
                 return self._after_seq > began_at
 
     @property
-    def is_overdue(self) -> bool:
-        """Whether the producer's lease has run out."""
-        return self._status is not None and self._status.is_active and self._status.expires_at <= now_ms()
+    def lease(self) -> int | None:
+        """The end of the producer's lease, or None when the stream has ended."""
+        return self._status.expires_at if self._status is not None and self._status.is_active else None
 
     @property
     def reply(self) -> StoredReply:

@@ -6,7 +6,7 @@ import json
 from typing import Final, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
-from .._time import now_ms, sleep
+from .._time import earliest_ms, latest_ms, sleep
 from ..conversations.codec import decode_chat, encode_chat
 from ..errors import ConversationConflictError
 from ..history import ChatHistory
@@ -105,7 +105,7 @@ class SqliteConversationStore:
         Raises CorruptConversationError when the row does not hold a conversation; the row is left unchanged.
         """
         del limit, leaf_id
-        found = (await self._client.execute(self._load, (session_id, now_ms()))).rows
+        found = (await self._client.execute(self._load, (session_id, earliest_ms()))).rows
         if not found:
             return ChatHistory()
         chat = self._decode(session_id, found[0])
@@ -153,7 +153,7 @@ class SqliteConversationStore:
         )
 
     def _next_expiry(self, version: _Version | None) -> int:
-        expires_at = _NEVER_MS if self._ttl_ms is None else now_ms() + self._ttl_ms
+        expires_at = _NEVER_MS if self._ttl_ms is None else latest_ms() + self._ttl_ms
         if version is None or not isinstance(version.expires_at, int | float):
             return expires_at
         stored = int(version.expires_at)
@@ -174,7 +174,7 @@ class SqliteConversationStore:
 
         The search reads the whole table, so it runs outside any transaction; a conversation saved meanwhile is kept.
         """
-        now = now_ms()
+        now = earliest_ms()
         removed = 0
         rows = (await self._client.execute(self._first_expired, (now,))).rows
         while rows:

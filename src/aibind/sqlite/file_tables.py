@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import cast
 
-from .._time import now_ms
+from .._time import earliest_ms, now_ms
 from ..conversations.files import FileReference, StoredFile, references_in
 from ..history.changes import TreeChanges
 from .client import SqliteClient, SqliteRow
@@ -71,7 +71,7 @@ class FileTables:
 
     async def find(self, session_id: str, sha256: str) -> StoredFile | None:
         """Return a file that a session refers to; see :meth:`FileStore.find_file`."""
-        find = self._sql.find(session_id, sha256, now_ms())
+        find = self._sql.find(session_id, sha256, earliest_ms())
         rows = (await self._client.execute(find.sql, find.args)).rows
         data = (await self.read(session_id, [sha256])).get(sha256) if rows else None
         if data is None:

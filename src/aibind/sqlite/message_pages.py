@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from .._time import now_ms
+from .._time import earliest_ms
 from ..conversations.sessions import MessagePage, StoredMessage
 from ..history.reader import read_nodes
 from .client import SqliteClient, SqliteRow
@@ -22,7 +22,7 @@ async def read_page(
     skipped = 0 if before is None else 1  # the path begins with that message
     wanted = limit + skipped + 1  # one more tells whether there is anything above
     path = sql.path(session_id, None if before is None else key_of(before), wanted)
-    sessions, found = await client.batch([sql.find_session(session_id, now_ms()), path])
+    sessions, found = await client.batch([sql.find_session(session_id, earliest_ms()), path])
     if not sessions.rows:
         return None
     segments = [_Segment(found.rows)]

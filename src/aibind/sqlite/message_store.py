@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from .._time import now_ms
+from .._time import earliest_ms, latest_ms, now_ms
 from ..conversations.files import StoredFile
 from ..conversations.sessions import MessagePage, SessionInfo
 from ..errors import ConversationConflictError, CorruptConversationError, MalformedTreeError
@@ -153,12 +153,12 @@ class SqliteMessageStore:
         if limit < 1:
             raise ValueError(f"limit is {limit}: give 1 or more")
         place = (before.updated_at, before.session_id) if before is not None else None
-        rows = (await self._execute(self._sql.sessions(now_ms(), owner, place, limit))).rows
+        rows = (await self._execute(self._sql.sessions(earliest_ms(), owner, place, limit))).rows
         return [session_of(row) for row in rows]
 
     async def find_session(self, session_id: str) -> SessionInfo | None:
         """Return a session without its messages; None when it is unknown or has expired."""
-        rows = (await self._execute(self._sql.find_session(session_id, now_ms()))).rows
+        rows = (await self._execute(self._sql.find_session(session_id, earliest_ms()))).rows
         return session_of(rows[0]) if rows else None
 
     async def read_page(self, session_id: str, *, before: str | None = None, limit: int = 50) -> MessagePage | None:
@@ -181,7 +181,7 @@ class SqliteMessageStore:
         Below the message the path goes on along first children, as :meth:`ChatHistory.next_alternative` does. Returns
         None when the session or the message is unknown.
         """
-        rows = (await self._execute(self._sql.select(session_id, key_of(message_id), now_ms()))).rows
+        rows = (await self._execute(self._sql.select(session_id, key_of(message_id), earliest_ms()))).rows
         return id_of(cast("str", rows[0]["active_leaf_id"])) if rows else None
 
     async def search(
@@ -203,7 +203,7 @@ class SqliteMessageStore:
 
     async def rename(self, session_id: str, title: str | None) -> bool:
         """Change the title of a session, and return False when it is unknown or has expired."""
-        return bool((await self._execute(self._sql.rename(session_id, title, now_ms()))).rows)
+        return bool((await self._execute(self._sql.rename(session_id, title, earliest_ms()))).rows)
 
     async def delete(self, session_id: str) -> None:
         """Delete a conversation; an unknown one is not an error."""
@@ -231,7 +231,7 @@ class SqliteMessageStore:
 
         Files whose messages were never saved go as well.
         """
-        now = now_ms()
+        now = earliest_ms()
         removed = 0
         await self._files.sweep()
         while True:
@@ -246,7 +246,7 @@ class SqliteMessageStore:
     # --- loading ---
 
     async def _load(self, session_id: str) -> ChatHistory:
-        sessions, page = await self._client.batch(self._sql.load(session_id, now_ms(), self._page_rows))
+        sessions, page = await self._client.batch(self._sql.load(session_id, earliest_ms(), self._page_rows))
         if not sessions.rows:
             return ChatHistory()
         rows = list(page.rows)
@@ -264,7 +264,7 @@ class SqliteMessageStore:
     async def _load_path(self, session_id: str, limit: int, leaf_id: str | None) -> ChatHistory:
         key = None if leaf_id is None else key_of(leaf_id)
         first = min(limit, self._page_rows)
-        sessions, path, children = await self._client.batch(self._sql.load_path(session_id, now_ms(), key, first))
+        sessions, path, children = await self._client.batch(self._sql.load_path(session_id, earliest_ms(), key, first))
         if not sessions.rows:
             return ChatHistory()
         rows = path.rows
@@ -333,7 +333,7 @@ class SqliteMessageStore:
             floor_seq=changes.mark if changes.compacted else 0,
             unknown=tree.unknown,
             now=now,
-            expires_at=None if self._ttl_ms is None else now + self._ttl_ms,
+            expires_at=None if self._ttl_ms is None else latest_ms() + self._ttl_ms,
             required=sorted(map(key_of, required)),
         )
         removed = [key_of(node_id) for node_id in changes.removed]

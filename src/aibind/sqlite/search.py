@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from .._json import is_object
-from .._time import now_ms, sleep
+from .._time import earliest_ms, sleep
 from ..errors import SqliteError, SqliteSchemaError
 from ..history.json import decode_at
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement
@@ -134,7 +134,7 @@ class MessageSearch:
         is_created = False
         while True:
             try:
-                among = Filter(owner, session_id, now_ms())
+                among = Filter(owner, session_id, earliest_ms())
                 hits = self._sql.hits(among, match, terms, limit)
                 behind, stale, found = await self._client.batch([self._sql.behind(among), self._sql.stale(among), hits])
                 if any(row["number"] is None for row in behind.rows) or not all(row["gone"] for row in stale.rows):

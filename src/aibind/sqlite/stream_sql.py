@@ -78,7 +78,7 @@ class StreamSql:
             f"UPDATE {status} AS s SET state = 'error', error = ?,"
             f" expires_at = CASE WHEN {has_session} THEN ? ELSE ? END,"
             f" total_chunks = CASE WHEN {has_session} THEN {WAITING} ELSE {stored} END"
-            f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at <= ? RETURNING id"
+            f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND {{}} RETURNING id"
         )
         self._settle = (
             f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
@@ -117,7 +117,7 @@ class StreamSql:
             f"SELECT s.id, s.total_chunks, s.expires_at, {has_session} AS has_session, {stored} AS stored"
             f" FROM {status} s"
             # Those of JavaScript last, which may have to stay: they must not keep others from being swept.
-            f" WHERE s.state = 'active' AND s.expires_at <= ?"
+            f" WHERE s.state = 'active' AND (s.expires_at <= ? OR s.expires_at > ?)"
             f" ORDER BY s.total_chunks > 0, s.expires_at LIMIT {MAX_SWEPT_STREAMS}"
         )
         expired = (
@@ -140,14 +140,16 @@ class StreamSql:
         )
         still_silent = (
             f"SELECT s.id FROM json_each(?) j JOIN {status} s ON s.id = json_extract(j.value, '$[0]')"
-            f" WHERE s.state = 'active' AND s.expires_at <= ? AND {stored} = json_extract(j.value, '$[1]')"
+            f" WHERE s.state = 'active' AND s.expires_at = json_extract(j.value, '$[2]')"
+            f" AND {stored} = json_extract(j.value, '$[1]')"
         )
         self._remove_silent = (
             f"DELETE FROM {chunks} WHERE id IN ({still_silent})",
             # A stream that made progress still has its chunks, and so keeps its row.
             (
-                f"DELETE FROM {status} WHERE id IN (SELECT json_extract(value, '$[0]') FROM json_each(?))"
-                f" AND state = 'active' AND expires_at <= ?"
+                f"DELETE FROM {status} WHERE (id, expires_at) IN"
+                f" (SELECT json_extract(value, '$[0]'), json_extract(value, '$[2]') FROM json_each(?))"
+                f" AND state = 'active'"
                 f" AND NOT EXISTS (SELECT 1 FROM {chunks} c WHERE c.id = {status}.id) RETURNING id"
             ),
         )
@@ -228,12 +230,16 @@ class StreamSql:
         """Note that the producer of a live stream is to end it, returning its row. JavaScript producers do not look."""
         return Statement(self._request_stop, (stream_id, now))
 
-    def give_up(self, stream_id: str, error: str, *, kept_until: int, expires_at: int, now: int) -> Statement:
-        """End an active stream whose lease has run out, returning its row. JavaScript producers have no lease.
+    def give_up(
+        self, stream_id: str, error: str, *, kept_until: int, expires_at: int, now: int, lease: int | None
+    ) -> Statement:
+        """End an active stream whose lease has run out, or is still ``lease``, returning its row.
 
-        A stream of a session is kept until ``kept_until``, or until it is settled.
+        JavaScript producers have no lease. A stream of a session is kept until ``kept_until``, or until it is settled.
         """
-        return Statement(self._give_up, (error, kept_until, expires_at, stream_id, now))
+        condition = "expires_at <= ?" if lease is None else "expires_at = ?"
+        args = error, kept_until, expires_at, stream_id, now if lease is None else lease
+        return Statement(self._give_up.format(condition), args)
 
     def settle(self, stream_id: str, expires_at: int) -> Statement:
         """Let a lost stream expire."""
@@ -285,14 +291,17 @@ class StreamSql:
                 args.append(value)
         return Statement(f"{sql} ORDER BY s.created_at DESC, s.id DESC LIMIT ?", (*args, limit))
 
-    def silent(self, now: int) -> Statement:
-        """Select active streams past their ``expires_at``, with the chunks that are counted and those stored."""
-        return Statement(self._silent, (now,))
+    def silent(self, now: int, too_late: int) -> Statement:
+        """Select active streams past their ``expires_at``, with the chunks that are counted and those stored.
 
-    def remove_silent(self, now: int, seen: Iterable[tuple[str, int]]) -> list[Statement]:
-        """Delete those of them that still have the number of chunks with which they were seen."""
+        One that is to expire after ``too_late`` was written by a clock that was wrong, and counts as past it.
+        """
+        return Statement(self._silent, (now, too_late))
+
+    def remove_silent(self, seen: Iterable[tuple[str, int, int]]) -> list[Statement]:
+        """Delete those of them that still have the number of chunks and the ``expires_at`` that they were seen with."""
         found = json.dumps(list(seen), ensure_ascii=False)
-        return [Statement(sql, (found, now)) for sql in self._remove_silent]
+        return [Statement(sql, (found,)) for sql in self._remove_silent]
 
     def remove_expired(self, now: int) -> list[Statement]:
         """Delete streams that have ended and expired."""

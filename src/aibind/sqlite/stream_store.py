@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from .._time import now_ms, sleep
+from .._time import earliest_ms, latest_ms, now_ms, sleep
 from ..errors import (
     PRODUCER_LOST,
     SqliteConstraintError,
@@ -18,7 +18,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..streams.base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
-from ..streams.leases import MAX_WAIT_MS
+from ..streams.leases import MAX_LEASE_MS, MAX_WAIT_MS
 from ..streams.polling import PagePoller
 from ..streams.store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamState, StreamStatus
 from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
@@ -69,6 +69,7 @@ class SqliteStreamStore(BaseStreamStore):
             lease_ms=lease_ms,
             poll_interval_ms=poll_interval_ms,
             shares_wakeups=client.shares_wakeups,
+            shares_clock=False,
         )
         self._client = client
         self._local = local
@@ -113,7 +114,7 @@ class SqliteStreamStore(BaseStreamStore):
             await self._execute_extended(make)
         except SqliteConstraintError:
             try:
-                await self._client.batch([*self._sql.remove_one(stream_id, now), make(self._sql)])
+                await self._client.batch([*self._sql.remove_one(stream_id, earliest_ms()), make(self._sql)])
             except SqliteConstraintError as error:
                 raise StreamExistsError(stream_id) from error
         self._leases[stream_id] = expires_at
@@ -155,7 +156,7 @@ class SqliteStreamStore(BaseStreamStore):
         self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
     ) -> StreamEnd:
         """Store the last chunks and the end, and return how the stream really ended: one batch, or one statement."""
-        ending = self._sql.finish(stream_id, end.state, end.error, now_ms() + self._ttl_ms)
+        ending = self._sql.finish(stream_id, end.state, end.error, latest_ms() + self._ttl_ms)
         try:
             appending = self._sql.append(stream_id, chunks, first_seq, ending=True)
             last = (await self._run([*appending, ending]))[-1]
@@ -175,27 +176,28 @@ class SqliteStreamStore(BaseStreamStore):
             return None
         return await self.finish(stream_id, StreamEnd("stopped"))
 
-    async def give_up(self, stream_id: str) -> StreamEnd | None:
+    async def give_up(self, stream_id: str, *, lease: int | None = None) -> StreamEnd | None:
         """End a stream whose lease has run out as lost: one statement, or two when its lease has not.
 
         A stream that JavaScript writes has no lease: it is left as it is.
         """
         lost = StreamEnd("error", PRODUCER_LOST)
         now = now_ms()
-        if (await self._execute_extended(lambda sql: self._giving_up(sql, stream_id, now))).rows:
+        if (await self._execute_extended(lambda sql: self._giving_up(sql, stream_id, now, lease))).rows:
             self._has_ended(stream_id)
             return lost
         status = await self._read_status(stream_id)
         if status is None:
             raise StreamNotFoundError(stream_id)
         if status.is_active:
-            return lost if status.expires_at <= now else None
+            has_run_out = status.expires_at <= now if lease is None else status.expires_at == lease
+            return lost if has_run_out else None
         return status.end
 
-    def _giving_up(self, sql: StreamSql, stream_id: str, now: int) -> Statement:
-        expires_at = now + self._ttl_ms
-        kept_until = max(expires_at, now + MAX_WAIT_MS)
-        return sql.give_up(stream_id, PRODUCER_LOST, kept_until=kept_until, expires_at=expires_at, now=now)
+    def _giving_up(self, sql: StreamSql, stream_id: str, now: int, lease: int | None) -> Statement:
+        expires_at = latest_ms() + self._ttl_ms
+        kept_until = max(expires_at, latest_ms() + MAX_WAIT_MS)
+        return sql.give_up(stream_id, PRODUCER_LOST, kept_until=kept_until, expires_at=expires_at, now=now, lease=lease)
 
     async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
         """Return the streams of a session (None: of all) whose producer is lost and that are not settled, oldest first.
@@ -208,7 +210,7 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def settle(self, stream_id: str) -> None:
         """Let a lost stream expire, since its answer is stored: one statement."""
-        await self._execute(self._sql.settle(stream_id, now_ms() + self._ttl_ms))
+        await self._execute(self._sql.settle(stream_id, latest_ms() + self._ttl_ms))
 
     def _renewal(self, stream_id: str) -> Statement:
         expires_at = now_ms() + self._lease_ms
@@ -236,7 +238,7 @@ class SqliteStreamStore(BaseStreamStore):
         lease = self._leases.get(stream_id)
         found: StreamStatus | None = status
         if lease is not None and status.total_chunks == 0 and status.expires_at <= lease:
-            expires_at = now_ms() + self._ttl_ms
+            expires_at = latest_ms() + self._ttl_ms
             kept = (await self._execute_extended(lambda sql: sql.keep(stream_id, expires_at, lease))).rows
             # No row: another call was first, or the stream has been removed.
             found = _status(kept[0], stored=0) if kept else await self._read_status(stream_id)
@@ -330,7 +332,7 @@ class SqliteStreamStore(BaseStreamStore):
         ValueError for a ``limit`` below 1.
         """
         check_limit(limit)
-        now = now_ms()
+        now = earliest_ms()
         result = await self._try_extended(
             lambda sql: sql.select_listed(now, owner=owner, session_id=session_id, since_ms=since_ms, limit=limit)
         )
@@ -353,51 +355,60 @@ class SqliteStreamStore(BaseStreamStore):
         Call it from a cron trigger or a periodic task. These are removed:
 
         * a stream that has ended and whose time to live is over;
-        * an active stream whose lease has run out, if it gets no chunk during a tenth of a lease more, for which this
-          call waits; one of a session is ended as lost instead, and kept for 30 days unless :meth:`settle` is called;
+        * an active stream whose lease has run out, if it gets no chunk and its lease is not renewed during another
+          lease, for which this call waits; one of a session is ended as lost instead, and kept for 30 days unless
+          :meth:`settle` is called;
         * an active stream that JavaScript writes, which has no lease, once its time to live is over: if an earlier call
           on this store object, at least ``lease_ms`` ago, saw it with as many chunks; or, since a cron trigger may make
           a store for each call, if it expired more than an hour ago, and more than ``ttl_ms`` ago. In either case it
-          too gets a tenth of a lease more.
+          too gets another lease.
 
         JavaScript counts chunks in the status row as it writes them, which tells its active streams from ours. One that
         has no chunk yet is treated as ours.
         """
         now = now_ms()
+        too_late = now + max(MAX_LEASE_MS, 10 * self._lease_ms, self._ttl_ms)
         removed = 0
-        rows = (await self._execute_extended(lambda sql: sql.silent(now))).rows
+        rows = (await self._execute_extended(lambda sql: sql.silent(now, too_late))).rows
         silent = self._choose_silent(rows, now)
         if silent:
             await sleep(self.grace_s)
             waited_for = {cast("str", row["id"]) for row in rows if row["has_session"]}
             giving_up = [
-                self._giving_up(self._sql, stream_id, now) for stream_id, _ in silent if stream_id in waited_for
+                self._giving_up(self._sql, stream_id, now, lease)
+                for stream_id, _, lease in silent
+                if stream_id in waited_for
             ]
-            removing = self._sql.remove_silent(now, [one for one in silent if one[0] not in waited_for])
+            removing = self._sql.remove_silent([one for one in silent if one[0] not in waited_for])
             removed = len((await self._client.batch([*giving_up, *removing]))[-1].rows)
+        expired = earliest_ms()
         while True:
-            count = len((await self._client.batch(self._sql.remove_expired(now)))[-1].rows)
+            count = len((await self._client.batch(self._sql.remove_expired(expired)))[-1].rows)
             removed += count
             if count < MAX_SWEPT_STREAMS:
                 return removed
 
-    def _choose_silent(self, rows: Sequence[SqliteRow], now: int) -> list[tuple[str, int]]:
-        """Return which active streams past their ``expires_at`` may be abandoned, with the number of their chunks."""
+    def _choose_silent(self, rows: Sequence[SqliteRow], now: int) -> list[tuple[str, int, int]]:
+        """Return which active streams past their ``expires_at`` may be abandoned, with their chunks and that time."""
         clock = asyncio.get_running_loop().time()
         long_ago = now - max(self._ttl_ms, JAVASCRIPT_SILENCE_MS)
-        chosen: list[tuple[str, int]] = []
+        chosen: list[tuple[str, int, int]] = []
         javascript: dict[str, tuple[int, float]] = {}
         for row in rows:
-            stream_id, stored = cast("str", row["id"]), cast("int", row["stored"])
+            stream_id, stored, expires_at = (
+                cast("str", row["id"]),
+                cast("int", row["stored"]),
+                cast("int", row["expires_at"]),
+            )
             if cast("int", row["total_chunks"]) > 0:
                 count, since = self._silent.get(stream_id, (stored, clock))
                 if count != stored:
                     since = clock
                 javascript[stream_id] = stored, since
                 silent_ms = (clock - since) * 1000
-                if silent_ms < self._lease_ms and cast("int", row["expires_at"]) > long_ago:
+                if silent_ms < self._lease_ms and expires_at > long_ago:
                     continue
-            chosen.append((stream_id, stored))
+            chosen.append((stream_id, stored, expires_at))
         self._silent = javascript
         return chosen
 
@@ -457,4 +468,4 @@ def _infos(result: SqliteResult | None) -> list[StreamInfo]:
 
 
 def _is_expired(status: StreamStatus) -> bool:
-    return not status.is_active and status.expires_at <= now_ms()
+    return not status.is_active and status.expires_at <= earliest_ms()

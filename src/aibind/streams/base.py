@@ -37,7 +37,9 @@ class BaseStreamStore(ABC):
     ``flush_pace`` is how often to write, after what a write costs: ``Pace(0)`` stores each event before it is
     delivered, ``Pace(250, 2000)`` is right where each write is a round trip. ``lease_ms`` is how long a producer may be
     silent. Readers that are not woken poll after ``poll_interval_ms``, then ever less often; None means that every
-    change wakes them. ``shares_wakeups`` is as in the protocol. Raises ValueError for a time that is not above 0.
+    change wakes them. ``shares_wakeups`` is as in the protocol. ``shares_clock`` is whether all processes that use the
+    store take the time from one clock; where they do not, a producer is judged by what changes while its readers watch.
+    Raises ValueError for a time that is not above 0.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class BaseStreamStore(ABC):
         lease_ms: int = 30_000,
         poll_interval_ms: int | None = 50,
         shares_wakeups: bool = True,
+        shares_clock: bool = True,
     ) -> None:
         if poll_interval_ms is not None:
             check_milliseconds("poll_interval_ms", poll_interval_ms)
@@ -55,6 +58,7 @@ class BaseStreamStore(ABC):
         self._lease_ms = lease_ms
         self._poll_interval_s = None if poll_interval_ms is None else poll_interval_ms / 1000
         self._shares_wakeups = shares_wakeups
+        self._shares_clock = shares_clock
         self._wakeups = WakeupSignals()
 
     def __repr__(self) -> str:
@@ -72,8 +76,11 @@ class BaseStreamStore(ABC):
 
     @property
     def grace_s(self) -> float:
-        """Seconds that ``cleanup`` gives a producer whose lease has run out to show progress: a tenth of the lease."""
-        return grace_s(self._lease_ms)
+        """Seconds that a producer whose lease has run out has to show progress.
+
+        A tenth of the lease, or a whole one where the clocks of processes may differ.
+        """
+        return grace_s(self._lease_ms, shares_clock=self._shares_clock)
 
     @property
     def shares_wakeups(self) -> bool:
@@ -170,12 +177,12 @@ class BaseStreamStore(ABC):
         """End a stream as ``stopped``, and return how it has ended."""
         return await self.finish(stream_id, StreamEnd("stopped"))
 
-    async def give_up(self, stream_id: str) -> StreamEnd | None:
+    async def give_up(self, stream_id: str, *, lease: int | None = None) -> StreamEnd | None:
         """End a stream whose lease has run out as lost; return how it has ended, or None while its lease lasts."""
         status = await self.get_status(stream_id)
         if status is None:
             raise StreamNotFoundError(stream_id)
-        if status.is_active and status.expires_at > now_ms():
+        if status.is_active and (status.expires_at > now_ms() if lease is None else status.expires_at != lease):
             return None
         return status.end or await self.finish(stream_id, StreamEnd("error", PRODUCER_LOST))
 
@@ -225,7 +232,8 @@ class BaseStreamStore(ABC):
                 poller,
                 after_seq=after_seq,
                 lease_ms=self._lease_ms,
-                give_up=partial(self.give_up, stream_id),
+                give_up=lambda lease: self.give_up(stream_id, lease=lease),
+                shares_clock=self._shares_clock,
             ):
                 yield page
 

@@ -6,28 +6,44 @@ import math
 
 from .._time import now_ms
 
-__all__ = ["MAX_WAIT_MS", "LeaseWatch", "grace_s"]
+__all__ = ["MAX_WAIT_MS", "LeaseWatch", "grace_s", "has_run_out"]
 
 MAX_WAIT_MS = 30 * 24 * 60 * 60 * 1000
 """Milliseconds that the stream of a lost producer waits for its answer to be stored in its conversation."""
 
+MAX_LEASE_MS = 30 * 60 * 1000
+"""Milliseconds ahead of which a lease is believed, unless ten of the reader's leases are longer: beyond that, the clock
+of the producer was wrong."""
 
-def grace_s(lease_ms: int) -> float:
-    """Return the seconds that a producer whose lease has run out has to show progress: a tenth of the lease."""
-    return lease_ms / 10_000
+
+def grace_s(lease_ms: int, *, shares_clock: bool = True) -> float:
+    """Return the seconds that a producer whose lease has run out has to show progress.
+
+    A tenth of the lease where all read one clock, and a whole lease, in which a live producer renews it, elsewhere: the
+    reader's own clock may be ahead of the producer's.
+    """
+    return lease_ms / 10_000 if shares_clock else lease_ms / 1000
+
+
+def has_run_out(expires_at: int, now: int, lease_ms: int) -> bool:
+    """Return whether a lease has run out, or lies so far ahead that it is not believed."""
+    return expires_at <= now or expires_at > now + max(MAX_LEASE_MS, 10 * lease_ms)
 
 
 class LeaseWatch:
     """Decides for one reader when the producer of a stream counts as lost.
 
-    It is lost when its lease has run out and nothing new has arrived for a tenth of a lease: a producer that never
-    renews, such as a JavaScript one, is judged by its progress. A reader that was itself suspended past that time, as
-    on a laptop that was closed, grants the tenth once more, since the producer may have been suspended with it. Times
-    are in milliseconds since the epoch.
+    It is lost when its lease has run out, and for ``grace_s`` neither has anything new arrived nor the lease been
+    renewed: a producer that never renews, such as a JavaScript one, is judged by its progress, and one by another clock
+    by its renewals. A reader that was itself suspended past that time, as on a laptop that was closed, grants it a
+    tenth of a lease more, since the producer may have been suspended with it. Times are in milliseconds since the
+    epoch, by this process's steady clock.
     """
 
-    def __init__(self, lease_ms: int) -> None:
-        self._grace_ms = math.ceil(lease_ms / 10)
+    def __init__(self, lease_ms: int, grace_s: float) -> None:
+        self._lease_ms = lease_ms
+        self._grace_ms = math.ceil(grace_s * 1000)
+        self._lease: int | None = None
         self.progress()
 
     def progress(self) -> None:
@@ -42,8 +58,18 @@ class LeaseWatch:
         Call it after each look that showed nothing past what is known. ``looked_at`` is when that look began: an
         answer that was slow to arrive shows nothing of what happened meanwhile.
         """
-        if self._due is not None and looked_at > self._due + self._grace_ms / 2 and not self._excused:
+        if expires_at != self._lease:
+            if self._lease is not None:
+                self.progress()
+            self._lease = expires_at
+        tenth_ms = math.ceil(self._lease_ms / 10)
+        if self._due is not None and looked_at > self._due + tenth_ms / 2 and not self._excused:
             self._excused = True  # once: a machine that is always slow must not keep a lost producer alive
-            self._progress_at = looked_at
-        self._due = max(expires_at, self._progress_at + self._grace_ms)
+            self._progress_at = looked_at - self._grace_ms + tenth_ms
+        if not has_run_out(expires_at, self._progress_at, self._lease_ms):
+            self._due = max(expires_at, self._progress_at + self._grace_ms)
+        elif expires_at > self._progress_at:
+            self._due = self._progress_at + self._lease_ms + tenth_ms
+        else:
+            self._due = self._progress_at + self._grace_ms
         return None if looked_at >= self._due else max(0.0, (self._due - now_ms()) / 1000)

@@ -130,11 +130,11 @@ class MemoryStreamStore(BaseStreamStore):
             return None
         return await self.finish(stream_id, StreamEnd("stopped"))
 
-    async def give_up(self, stream_id: str) -> StreamEnd | None:
+    async def give_up(self, stream_id: str, *, lease: int | None = None) -> StreamEnd | None:
         """End a stream whose lease has run out as lost; one of a session is kept until it is settled."""
         stream = self._get(stream_id)
         was_active = stream.end is None
-        end = await super().give_up(stream_id)
+        end = await super().give_up(stream_id, lease=lease)
         if was_active and end is not None and stream.session_id is not None:
             stream.is_waiting = True
             stream.expires_at = now_ms() + max(self._ttl_ms, MAX_WAIT_MS)

@@ -11,7 +11,7 @@ from typing import Protocol
 from .._retry import retry
 from .._time import now_ms
 from ..errors import PRODUCER_LOST, ProducerLostError, TransientError
-from .leases import LeaseWatch
+from .leases import LeaseWatch, grace_s
 from .store import Pace, StreamEnd, StreamPage
 
 __all__ = ["PagePoller", "PollBackoff", "poll_pages"]
@@ -49,17 +49,19 @@ async def poll_pages(
     *,
     after_seq: int = 0,
     lease_ms: int,
-    give_up: Callable[[], Awaitable[StreamEnd | None]],
+    give_up: Callable[[int], Awaitable[StreamEnd | None]],
+    shares_clock: bool = True,
 ) -> AsyncIterator[StreamPage]:
     """Yield what is stored past ``after_seq`` page by page, then what arrives, until the stream ends.
 
     Pages without news are not yielded; the last one has :attr:`~aibind.streams.StreamPage.is_last`. A read that fails
     with TransientError is retried for as long as a lease lasts. When the lease has run out and nothing new arrived for
     a tenth of ``lease_ms``, ``give_up`` ends the stream, so that its producer cannot go on, and ProducerLostError is
-    raised past the last chunk. While it cannot be ended because the store does not answer, neither can the producer
-    write, and the stream is not lost.
+    raised past the last chunk. It is called with the ``expires_at`` that was seen. Where the clocks of producers may
+    differ from this process's (``shares_clock`` is False), that too must be unchanged, and all for a whole lease. While
+    it cannot be ended because the store does not answer, neither can the producer write, and the stream is not lost.
     """
-    watch = LeaseWatch(lease_ms)
+    watch = LeaseWatch(lease_ms, grace_s(lease_ms, shares_clock=shares_clock))
     is_given_up = False
     while True:
         looked_at = now_ms()
@@ -81,7 +83,7 @@ async def poll_pages(
             continue
         left_s = watch.time_left_s(page.status.expires_at, looked_at)
         if left_s is None:
-            if await _ask(give_up) is not None:
+            if await _ask(partial(give_up, page.status.expires_at)) is not None:
                 is_given_up = True
             else:
                 watch.progress()

@@ -150,6 +150,11 @@ class StreamStore(Protocol):
         ...
 
     @property
+    def grace_s(self) -> float:
+        """Seconds that a producer whose lease has run out has to show progress, by a chunk or by renewing it."""
+        ...
+
+    @property
     def shares_wakeups(self) -> bool:
         """Whether tasks that use this store object may wake each other.
 
@@ -241,11 +246,13 @@ class StreamStore(Protocol):
         """
         ...
 
-    async def give_up(self, stream_id: str) -> StreamEnd | None:
+    async def give_up(self, stream_id: str, *, lease: int | None = None) -> StreamEnd | None:
         """End a stream whose producer is lost as ``error``: ``producer lost``; return how it has ended.
 
-        Nothing changes, and None is returned, when the lease has not run out. The end is final: a producer that
-        is alive after all can write nothing more. A stream of a session is kept until ``settle``.
+        Nothing changes, and None is returned, when the lease has not run out by the clock. ``lease`` is the
+        ``expires_at`` that the caller has seen unchanged for so long that the producer is lost, whatever the clock
+        says: the stream is ended if it still has that. The end is final: a producer that is alive after all can write
+        nothing more. A stream of a session is kept until ``settle``.
         """
         ...
 
@@ -289,7 +296,7 @@ class StreamStore(Protocol):
     async def cleanup(self) -> int:
         """Remove streams that have expired, ended or abandoned, and return how many.
 
-        The producer of an active stream gets a tenth of a lease to show progress first. An abandoned stream of a
+        The producer of an active stream gets ``grace_s`` seconds to show progress first. An abandoned stream of a
         session is given up and kept: see ``give_up``.
         """
         ...

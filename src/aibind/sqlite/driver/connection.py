@@ -8,14 +8,15 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar
 
 from ...errors import SqliteError
 from .errors import is_busy, map_error
+from .file import OpenFile
 
-__all__ = ["MEMORY", "Settings", "Synchronous", "connect", "retry_busy"]
+__all__ = ["MEMORY", "Settings", "Synchronous", "connect", "pause", "retry_busy"]
 
 Synchronous: TypeAlias = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
 """SQLite's levels of durability against power loss (https://sqlite.org/pragma.html#pragma_synchronous)."""
@@ -34,6 +35,7 @@ class Settings:
     busy_timeout_s: float = 30.0
     wal_limit_bytes: int = 64 * 1024 * 1024
     cached_statements: int = 256
+    file: OpenFile = field(default_factory=lambda: OpenFile(None), compare=False)
 
     @property
     def in_memory(self) -> bool:
@@ -41,32 +43,37 @@ class Settings:
         return self.path == MEMORY
 
 
-def retry_busy(action: Callable[[], T], timeout_s: float) -> T:
-    """Retry ``action`` while another connection holds a lock, for up to ``timeout_s`` seconds.
+def retry_busy(action: Callable[[], T], deadline: float) -> T:
+    """Retry ``action`` while another connection holds a lock, until ``deadline`` by the monotonic clock.
 
     SQLite's own busy handler backs off to 0.1 s, which starves a connection that competes with commits every few
     milliseconds; short random sleeps share the lock more fairly.
     """
-    deadline = time.monotonic() + timeout_s
     while True:
         try:
             return action()
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() >= deadline:
                 raise
-        time.sleep(random.uniform(0.0005, 0.004))
+        pause()
 
 
-def connect(settings: Settings, role: Literal["writer", "reader", "watcher"]) -> sqlite3.Connection:
-    """Open a connection. Blocks for up to the busy timeout; raises the ``Sqlite…`` errors.
+def pause() -> None:
+    """Sleep until a lock may be free."""
+    time.sleep(random.uniform(0.0005, 0.004))
+
+
+def connect(
+    settings: Settings, role: Literal["writer", "reader", "watcher"], deadline: float | None = None
+) -> sqlite3.Connection:
+    """Open a connection. Blocks until ``deadline``, or for the busy timeout; raises the ``Sqlite…`` errors.
 
     The first connection creates the file and switches its journal to a WAL, whatever its role.
     """
     try:
         connection = sqlite3.connect(
             settings.path,
-            # The writer waits in retry_busy instead; a watcher must never wait.
-            timeout=settings.busy_timeout_s if role == "reader" else 0,
+            timeout=0,  # it is waited in retry_busy instead, and a watcher must never wait
             isolation_level=None,
             check_same_thread=False,
             cached_statements=settings.cached_statements,
@@ -74,7 +81,10 @@ def connect(settings: Settings, role: Literal["writer", "reader", "watcher"]) ->
     except (sqlite3.Error, ValueError, UnicodeEncodeError) as error:
         raise _open_error(settings, error) from error
     try:
-        retry_busy(lambda: _configure(connection, settings, role), settings.busy_timeout_s)
+        if deadline is None:
+            deadline = time.monotonic() + settings.busy_timeout_s
+        retry_busy(lambda: _configure(connection, settings, role), deadline)
+        settings.file.connected()
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):

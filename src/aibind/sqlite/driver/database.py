@@ -24,6 +24,7 @@ from typing import Self
 from ..client import SqliteResult, SqliteValue, Statement
 from .connection import MEMORY, Settings, Synchronous, connect
 from .errors import closed_error
+from .file import OpenFile
 from .jobs import Job, Mailbox
 from .sql import ALONE, Step, kind_of, make_step
 from .threads import Engine, InlineEngine, ThreadedEngine
@@ -49,7 +50,8 @@ def wrap_sqlite3(
 
     ``synchronous``: with NORMAL a power cut may lose the last commits but never damages the file, and a killed process
     loses nothing; FULL waits for the disk at each commit.
-    ``busy_timeout_ms``: how long to wait for other processes before SqliteTransientError is raised; at least 0.
+    ``busy_timeout_ms``: how long a call waits for other processes, in all, before SqliteTransientError is raised; at
+    least 0.
     ``readers``: how many threads may read at once, 1 to 64; they start when they are needed.
     ``threads``: False runs every call on the caller, which blocks its event loop; the default does so only in Pyodide,
     where there are no threads.
@@ -80,8 +82,11 @@ def wrap_sqlite3(
             raise ValueError(f"{option} must be at least {minimum}, not {value}")
     if name != MEMORY:
         name = os.path.abspath(name)  # noqa: PTH100 - the working directory may change before connections are opened
-    settings = Settings(name, synchronous, busy_timeout_ms / 1000, wal_limit_bytes, cached_statements)
-    watcher = Watcher(watch_interval_ms / 1000, None if settings.in_memory else partial(connect, settings, "watcher"))
+    file = OpenFile(None if name == MEMORY else name)
+    settings = Settings(name, synchronous, busy_timeout_ms / 1000, wal_limit_bytes, cached_statements, file)
+    watcher = Watcher(
+        watch_interval_ms / 1000, None if settings.in_memory else partial(connect, settings, "watcher"), file
+    )
     if threads is None:
         threads = sys.platform != "emscripten"
     engine = ThreadedEngine(settings, watcher, readers) if threads else InlineEngine(settings, watcher)
@@ -98,6 +103,9 @@ class SqliteDatabase:
 
     BEGIN, COMMIT and the like raise SqliteSyntaxError: use ``batch``. VACUUM, PRAGMA, ATTACH and DETACH run outside
     transactions when given to ``execute``, on the writing connection.
+
+    When the file is removed or replaced while it is open, calls fail with SqliteError within a second, until a new
+    client is made.
 
     Close it with ``await client.aclose()`` or use it in ``async with``. A client that is garbage-collected is shut down
     as well.

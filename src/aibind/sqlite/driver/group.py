@@ -88,7 +88,8 @@ class Committer:
     def run(self, jobs: list[Job]) -> None:
         """Run jobs in order, and store in each its results or its error. Never raises a job's error."""
         try:
-            connection = self._connection or self._open()
+            connection = self._connection or self._open(min(map(self._deadline, jobs)))
+            self._settings.file.check()
         except Exception as error:
             fail_all(jobs, error)
             return
@@ -123,28 +124,40 @@ class Committer:
         with suppress(sqlite3.Error):
             connection.close()
 
-    def _open(self) -> sqlite3.Connection:
-        self._connection = connect(self._settings, "writer")
+    def _open(self, deadline: float) -> sqlite3.Connection:
+        self._connection = connect(self._settings, "writer", deadline)
         return self._connection
+
+    def _deadline(self, job: Job) -> float:
+        return job.since + self._settings.busy_timeout_s
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
     def _run_together(self, connection: sqlite3.Connection, jobs: list[Job]) -> None:
-        if jobs and not self._transaction(connection, jobs):
-            for job in jobs:
+        groups = [jobs] if jobs else []
+        while groups:
+            again = self._transaction(connection, groups.pop(0))
+            for job in (job for group in again for job in group):
                 job.results, job.error = [], None
-                self._transaction(connection, [job])
+            groups = again + groups
 
-    def _transaction(self, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
-        """Run jobs in one transaction; return False, with nothing changed, when each must run in a separate one."""
+    def _transaction(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[list[Job]]:
+        """Run jobs in one transaction; return those for which nothing has happened, to be run again, each group alone.
+
+        While the database is busy, each job is waited for until its own deadline.
+        """
         cursor = connection.cursor()
         try:
-            return self._in_transaction(connection, cursor, jobs)
+            return [] if self._in_transaction(connection, cursor, jobs) else [[job] for job in jobs]
         except Exception as error:  # BEGIN or COMMIT failed, not a job
             if len(jobs) > 1 and not is_busy(error):
-                return False
-            fail_all([job for job in jobs if job.error is None], error)
-            return True
+                return [[job] for job in jobs]
+            waiting = [job for job in jobs if job.error is None]
+            first = min(map(self._deadline, waiting), default=0.0)
+            now = max(time.monotonic(), first)
+            patient = [job for job in waiting if is_busy(error) and self._deadline(job) > now]
+            fail_all([job for job in waiting if job not in patient], error)
+            return [patient] if patient else []
         finally:
             cursor.close()  # a statement that failed between two rows would stay open otherwise
             if connection.in_transaction:
@@ -154,7 +167,8 @@ class Committer:
     def _in_transaction(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, jobs: list[Job]) -> bool:
         reads_only = all(job.kind.reads for job in jobs)
         begin = "BEGIN" if reads_only else "BEGIN IMMEDIATE"
-        retry_busy(lambda: cursor.execute(begin), self._settings.busy_timeout_s)
+        deadline = min(map(self._deadline, jobs))
+        retry_busy(lambda: cursor.execute(begin), deadline)
         shared = len(jobs) > 1
         for job in jobs:
             before = connection.total_changes
@@ -168,7 +182,7 @@ class Committer:
                 return True  # the caller rolls back everything that the job did
             if not connection.in_transaction or (len(job.steps) == 1 and connection.total_changes != before):
                 return False
-        retry_busy(lambda: cursor.execute("COMMIT"), self._settings.busy_timeout_s)
+        retry_busy(lambda: cursor.execute("COMMIT"), deadline)
         if not reads_only:
             self._commits += 1
             self.is_dirty = True
@@ -190,7 +204,7 @@ class Committer:
                 job.call()
             for step in job.steps:
                 run = partial(_run_step, connection, cursor, step)
-                job.results.append(retry_busy(run, self._settings.busy_timeout_s))
+                job.results.append(retry_busy(run, self._deadline(job)))
         except Exception as error:
             job.error = map_error(error, job.steps[0].sql if job.steps else None)
         finally:

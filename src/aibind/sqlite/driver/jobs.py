@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ __all__ = ["Job", "Mailbox", "post_all"]
 class Job:
     """One call: its statements, where they may run, and finally their results or an error.
 
-    ``call``, when set, runs instead of statements.
+    ``call``, when set, runs instead of statements. ``since`` is when it was submitted, by the monotonic clock.
     """
 
     steps: tuple[Step, ...]
@@ -28,6 +29,7 @@ class Job:
     call: Callable[[], None] | None = None
     results: list[SqliteResult] = field(default_factory=list[SqliteResult])
     error: SqliteError | None = None
+    since: float = field(default_factory=time.monotonic)
 
     def settle(self) -> None:
         """Resolve the caller's future; runs on the caller's loop."""

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing
@@ -16,8 +17,8 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from ...errors import SqliteError
-from .connection import Settings, connect
-from .errors import closed_error, map_error
+from .connection import Settings, connect, pause
+from .errors import closed_error, is_busy, map_error
 from .group import Committer, fail_all, run_steps
 from .jobs import Job, post_all
 from .watch import Watcher
@@ -187,8 +188,10 @@ class ThreadedEngine:
                 elif job.call is not None:
                     job.call()
                 else:
-                    connection = connection or connect(self._settings, "reader")
-                    _run_reads(connection, job)
+                    deadline = job.since + self._settings.busy_timeout_s
+                    connection = connection or connect(self._settings, "reader", deadline)
+                    self._settings.file.check()
+                    _run_reads(connection, job, deadline)
             except BaseException as error:  # no caller may be left waiting
                 job.error = map_error(error, job.steps[0].sql if job.steps else None)
             with self._lock:
@@ -199,7 +202,18 @@ class ThreadedEngine:
             connection.close()
 
 
-def _run_reads(connection: sqlite3.Connection, job: Job) -> None:
+def _run_reads(connection: sqlite3.Connection, job: Job, deadline: float) -> None:
+    """Run statements that only read, again until the deadline while another connection holds a lock."""
+    while True:
+        _read_snapshot(connection, job)
+        cause = job.error.__cause__ if job.error is not None else None
+        if cause is None or not is_busy(cause) or time.monotonic() >= deadline:
+            return
+        job.results, job.error = [], None
+        pause()
+
+
+def _read_snapshot(connection: sqlite3.Connection, job: Job) -> None:
     """Run statements that only read; several of them see one snapshot."""
     with closing(connection.cursor()) as cursor:
         if len(job.steps) == 1:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from .file import OpenFile
+
 __all__ = ["Watcher"]
 
 _QUIET_AFTER_S = 1.0
@@ -66,13 +68,18 @@ class _LoopWaiters:
 class Watcher:
     """The change token of one client, and the calls that wait for it to move.
 
-    The token moves at every commit of the client, and when ``look`` finds that another connection has committed. A
+    The token moves at every commit of the client, and when ``look`` finds that another connection has committed, or
+    that the file is gone, which a waiter learns by reading. A
     waiter registers before it compares the token, and the token moves before waiters are woken, so that no change is
     missed in between.
     """
 
-    def __init__(self, interval_s: float, connect: Callable[[], sqlite3.Connection] | None) -> None:
+    def __init__(
+        self, interval_s: float, connect: Callable[[], sqlite3.Connection] | None, file: OpenFile | None = None
+    ) -> None:
         self._interval_s = interval_s
+        self._file = file or OpenFile(None)
+        self._told_of_loss = False
         self._connect = connect
         self._moved_at = time.monotonic()
         self._token = 0
@@ -163,6 +170,9 @@ class Watcher:
     def _data_version_moved(self) -> bool:
         if self._cursor is None:
             return False
+        if self._file.is_lost and not self._told_of_loss:
+            self._told_of_loss = True
+            return True
         try:
             version = self._cursor.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error:  # locked: the commit will still show at the next poll
