@@ -26,9 +26,10 @@ import aibind.streams
 import aibind.testing
 from aibind import errors
 from aibind.history import ChatHistory
-from tests.test_package import PUBLIC
+from tests.test_package import PUBLIC, needs_what_is_missing
 
-NAMES = [(package, name) for package, names in PUBLIC.items() for name in names.split()]
+INSTALLED = {package: names for package, names in PUBLIC.items() if not needs_what_is_missing(package)}
+NAMES = [(package, name) for package, names in INSTALLED.items() for name in names.split()]
 NAMES += [("aibind.errors", name) for name in errors.__all__]
 OBJECTS = {f"{package}.{name}": getattr(importlib.import_module(package), name) for package, name in NAMES}
 CLASSES = {name: value for name, value in OBJECTS.items() if isinstance(value, type)}
@@ -142,6 +143,10 @@ async def make_each() -> AsyncIterator[object]:
         yield faults
         yield aibind.testing.FaultySqliteClient(client, faults)
         yield aibind.sqlite.SqliteStreamStore(client, chunks_table="my_chunks")
+        if "aibind.integrations.langgraph" in INSTALLED:
+            from aibind.integrations.langgraph import SqliteCheckpointSaver
+
+            yield SqliteCheckpointSaver(client)
         conversations = aibind.sqlite.SqliteConversationStore(client, table="my_conversations")
         yield conversations
         yield aibind.sqlite.SqliteMessageStore(client, messages_table="my_messages")

@@ -173,7 +173,7 @@ class _Graph:
         builder.add_node("answer", lambda _: {"messages": [self._answer]})
         builder.add_edge(START, "answer")
         builder.add_edge("answer", END)
-        self._graph = builder.compile(checkpointer=saver)
+        self._graph: Any = builder.compile(checkpointer=saver)
 
     async def fill(self, session_id: str, messages: Sequence[Said]) -> None:
         *before, self._answer = messages

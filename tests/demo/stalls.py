@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 CODE_CHARS = 16 * 1024
 """As much as gets colours."""
 
-BLOCK_CHARS = 64 * 1024
+BLOCK_CHARS = 32 * 1024
 """As much as is read as one block of Markdown."""
 
 

@@ -53,3 +53,28 @@ def test_each_language_and_construct_is_shown_whole(page: Page, chars: int) -> N
     for name, text in code_blocks(languages[::6], chars):
         code = text.split("\n", 1)[1].rstrip("`~\n") if "'~'" not in name else "~"
         assert code.replace("\0", "") in words(page, text).replace("\ufffd", ""), name
+
+
+HELD = """async ([texts]) => {
+  const { showMarkdown } = await import("/static/markdown/view.js");
+  const shown = [];
+  for (const text of texts) {
+    const place = document.body.appendChild(document.createElement("div"));
+    const view = showMarkdown(place, text);
+    const isLeftToTheWorker = !view.isComplete;
+    let turns = 0;
+    while (!view.isComplete) {
+      turns += 1;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    shown.push([isLeftToTheWorker, turns > 1, place.textContent.length >= text.length / 3]);
+    place.remove();
+  }
+  return shown;
+}"""
+
+
+def test_markdown_that_takes_long_to_read_is_read_in_a_worker(page: Page) -> None:
+    """Each of these holds a page that reads it itself for seconds: the time grows with the square of their length."""
+    texts = ["x " + "~~" * 16_000, "^[" * 16_000, "[^a" * 10_000, "- [ ] a\n" * 4_000, "x ~~" * 8_000]
+    assert page.evaluate(HELD, [texts]) == [[True, True, True]] * len(texts)

@@ -11,9 +11,11 @@ from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from .._json import is_list, is_object
+from .._offload import offload
 from ..conversations.files import ID_PREFIX, FileReference, FileStore, StoredFile, is_sha256, references_in
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
+from ..history.json import decode_at
 from ..models.model import Message
 from ..streams.response import Body, HttpResponse
 
@@ -30,6 +32,9 @@ MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 """The default limit of the files in one request, in bytes: a few times as much is in memory while it is made."""
 
 MAX_NAME_CHARS = 255
+
+_LARGE_BYTES = 256 * 1024
+"""Bytes of files from which on they are encoded in a thread."""
 
 MAX_SHOWN_CHARS = 100
 """Characters of a refused URL that the error repeats."""
@@ -172,12 +177,15 @@ class Attachments:
             data = contents.get(reference.sha256)
             return _note(reference, "it is no longer stored") if data is None else _part_of(StoredFile(reference, data))
 
-        return [
-            {**message, "content": [resolve_part(place, part) for part in message["content"]]}
-            if place in found
-            else message
-            for place, message in enumerate(messages)
-        ]
+        def resolve_all() -> list[Message]:
+            return [
+                {**message, "content": [resolve_part(place, part) for part in message["content"]]}
+                if place in found
+                else message
+                for place, message in enumerate(messages)
+            ]
+
+        return await offload(resolve_all, sum(map(len, contents.values())) > _LARGE_BYTES)
 
     async def find(self, session_id: str, file_id: str) -> StoredFile | None:
         """Return a file that a session refers to, by its id or its bare hash; None when there is none."""
@@ -190,15 +198,21 @@ class Attachments:
 
     async def export(self, session_id: str, chat: ChatHistory) -> ChatHistory:
         """Return a conversation whose references have the files with them, as ``file_data``, for another place."""
-        data = chat.tree.serialize()
-        parts = list(_reference_parts(data))
-        if not parts or self._files is None:
+        if self._files is None:
             return chat
+        data = await offload(lambda: _with_references(chat))
+        if data is None:
+            return chat
+        parts = list(_reference_parts(data))
         contents = await self._files.read_files(session_id, [reference.sha256 for _, reference in parts])
-        for file, reference in parts:
-            if reference.sha256 in contents:
-                file["file_data"] = _data_url(reference.mime_type, contents[reference.sha256])
-        return ChatHistory.from_tree(chat.tree.deserialize(data))
+
+        def bring() -> ChatHistory:
+            for file, reference in parts:
+                if reference.sha256 in contents:
+                    file["file_data"] = _data_url(reference.mime_type, contents[reference.sha256])
+            return ChatHistory.from_tree(chat.tree.deserialize(data))
+
+        return await offload(bring)
 
     async def import_(self, session_id: str, chat: ChatHistory) -> ChatHistory:
         """Return an exported conversation as it is to be saved in a session, after storing the files that it brings.
@@ -207,20 +221,27 @@ class Attachments:
         Without a FileStore the files stay in the messages. Raises RequestError for a file that is not what its
         reference says.
         """
-        data = chat.tree.serialize()
-        if not any(True for _ in _reference_parts(data)):
-            return chat
-        for message_id, node in data["nodes"].items():
-            content = node["message"].get("content")
-            if is_list(content):
-                brought: list[StoredFile] = []
-                node["message"]["content"] = [self._take_in(part, brought) for part in content]
-                if brought and self._files is not None:
-                    await self._files.put_files(session_id, message_id, brought)
+
+        def take_in() -> tuple[ChatHistory, dict[str, list[StoredFile]]]:
+            data = _with_references(chat)
+            brought: dict[str, list[StoredFile]] = {}
+            if data is None:
+                return chat, brought
+            for message_id, node in data["nodes"].items():
+                content = node["message"].get("content")
+                if is_list(content):
+                    files = brought.setdefault(message_id, [])
+                    node["message"]["content"] = [self._take_in(part, files) for part in content]
+            return ChatHistory.from_tree(chat.tree.deserialize(data)), brought
+
         try:
-            return ChatHistory.from_tree(chat.tree.deserialize(data))
+            taken, brought = await offload(take_in)
         except HistoryError as error:
             raise RequestError(f"The conversation cannot be imported: {error}") from error
+        for message_id, files in brought.items():
+            if files and self._files is not None:
+                await self._files.put_files(session_id, message_id, files)
+        return taken
 
     def _take_in(self, part: Any, brought: list[StoredFile]) -> Any:
         reference = FileReference.from_part(part)
@@ -269,6 +290,15 @@ def file_response(file: StoredFile) -> HttpResponse[Body]:
 
 def _files_of(attachments: Iterable[Attachment]) -> list[StoredFile]:
     return [attachment.file for attachment in attachments if attachment.file is not None]
+
+
+def _with_references(chat: ChatHistory) -> dict[str, Any] | None:
+    """Return a conversation's JSON as a dict; None when nothing in it refers to a file."""
+    text = chat.to_json()
+    if ID_PREFIX not in text:
+        return None
+    data: dict[str, Any] = decode_at(text, 0)[0]
+    return data if any(True for _ in _reference_parts(data)) else None
 
 
 def _reference_parts(data: Mapping[str, Any]) -> Iterable[tuple[dict[str, Any], FileReference]]:

@@ -25,7 +25,7 @@ from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.store import Pace
 from .answers import Answer
-from .partial_json import parse_partial
+from .partial_json import MAX_PARTIAL_CHARS, parse_partial
 
 __all__ = ["Generation"]
 
@@ -99,7 +99,7 @@ class Generation:
                 pieces.append(event.text)
                 size += len(event.text)
                 now = time.monotonic()
-                if now < due or size < due_size:
+                if now < due or size < due_size or size > MAX_PARTIAL_CHARS:
                     continue
                 due_size = size + size // 64  # parsing starts over each time: a long answer is parsed less often
                 try:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .._json import load_json
 
-__all__ = ["parse_partial"]
+__all__ = ["MAX_PARTIAL_CHARS", "parse_partial"]
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -22,11 +22,19 @@ _TOKEN = re.compile(
 _CLOSERS = {"{": "}", "[": "]"}
 
 
+MAX_PARTIAL_CHARS = 32 * 1024
+"""Characters of unfinished JSON to read at most: more of it would keep the event loop for over 50 ms."""
+
+MAX_DEPTH = 2_000
+"""Levels of brackets in brackets; the decoder of Python takes fewer, and would find that out last."""
+
+
 class _Open(NamedTuple):
     """An open bracket and the one around it: a linked list, so that remembering where it stood costs nothing."""
 
     bracket: str
     outside: _Open | None
+    depth: int
 
 
 def parse_partial(text: str) -> Any:
@@ -46,7 +54,9 @@ def parse_partial(text: str) -> Any:
                 break
             return load_json(text[: token.start("cut")] + value + '"' + _close(stack))
         if kind == "open":
-            stack = _Open(value, stack)
+            stack = _Open(value, stack, 1 if stack is None else stack.depth + 1)
+            if stack.depth > MAX_DEPTH:
+                raise RecursionError(f"the value is nested deeper than {MAX_DEPTH:,} levels")
             is_key = value == "{"
         elif kind == "close" and stack:
             stack = stack.outside

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 
+from .._offload import offload
 from ..conversations.sessions import MessagePage, SessionInfo, SessionStore
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
@@ -24,6 +25,9 @@ from .session_wire import NO_OUTCOME, Outcome, disposition_of, info_json, matche
 from .sessions import Session, Sessions
 
 __all__ = ["SessionEndpoints"]
+
+_LARGE_BYTES = 64 * 1024
+"""Bytes of a body from which on it is read in a thread."""
 
 UNKNOWN = "This conversation does not exist, or has expired"
 
@@ -135,16 +139,15 @@ class SessionEndpoints:
         """Return a whole conversation, with its files, as the JSON of a ChatHistory, to be kept as a file."""
         session = await self._find(session_id)
         chat = await self._attachments.export(self._session(session_id).id, await self._store.load(session_id))
+        text = await offload(lambda: chat.to_json().encode())
         headers = {"Content-Type": "application/json", "Content-Disposition": disposition_of(session)}
-        return _fresh(HttpResponse(200, headers, chat.to_json().encode()))
+        return _fresh(HttpResponse(200, headers, text))
 
     async def import_(self, body: bytes | bytearray, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         """Store an exported conversation as a new session, ``sessionId`` or a random one, and return its id."""
         session_id = imported_id(fields) or str(uuid.uuid4())
         title = parse_title(fields["title"][0]) if "title" in fields else None
-        chat = await _read_chat(body)
-        if self._owner is not None:
-            chat = _without_streams(chat)
+        chat = await _read_chat(body, is_owned=self._owner is not None)
         session = self._session(session_id)
         async with session.changing():
             if await self._store.find_session(session_id) is not None:
@@ -206,10 +209,14 @@ def _lacks_an_answer(page: MessagePage) -> bool:
     return message.get("role") in ("user", "tool") or bool(message.get("tool_calls"))
 
 
-async def _read_chat(body: bytes | bytearray) -> ChatHistory:
+async def _read_chat(body: bytes | bytearray, *, is_owned: bool) -> ChatHistory:
+    def read() -> ChatHistory:
+        chat = ChatHistory.from_json(body.decode())
+        return _without_streams(chat) if is_owned and b"streamId" in body else chat
+
     try:
         await parse_json(body)  # stricter than ours: no number that overflows, which no page could be told
-        return ChatHistory.from_json(body.decode())
+        return await offload(read, len(body) > _LARGE_BYTES)
     except HistoryError as error:
         raise RequestError(f"The body is not an exported conversation: {error}") from error
     except (ValueError, RecursionError) as error:

@@ -57,6 +57,8 @@ class SessionChanges:
 
 def check_session_id(segment: str) -> str:
     """Return the session id in a percent-encoded segment of a path."""
+    if len(segment) > 3 * MAX_SESSION_BYTES:  # decoding takes long where all of it is percent signs
+        raise RequestError(f"The session id is longer than {MAX_SESSION_BYTES} bytes")
     try:
         session_id = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError as error:

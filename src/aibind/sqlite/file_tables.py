@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import cast
 
+from .._offload import offload
 from .._time import earliest_ms, now_ms
 from ..conversations.files import FileReference, StoredFile, references_in
 from ..history.changes import TreeChanges
@@ -61,13 +62,7 @@ class FileTables:
             if len(found) < MAX_PARTS:
                 break
             last = cast("str", found[-1]["sha256"]), cast("int", found[-1]["part"])
-        files = {cast("str", sha256): list(parts) for sha256, parts in groupby(rows, key=lambda row: row["sha256"])}
-        # A file whose writer died lacks its beginning.
-        return {
-            sha256: b"".join(cast("bytes", part["data"]) for part in parts)
-            for sha256, parts in files.items()
-            if parts[0]["part"] == 0
-        }
+        return await offload(lambda: _joined(rows), len(rows) > 1)
 
     async def find(self, session_id: str, sha256: str) -> StoredFile | None:
         """Return a file that a session refers to; see :meth:`FileStore.find_file`."""
@@ -92,6 +87,16 @@ class FileTables:
         while parts:  # the first one last: it tells that the others are there
             await self._client.batch(parts[-MAX_PARTS:])
             del parts[-MAX_PARTS:]
+
+
+def _joined(rows: list[SqliteRow]) -> dict[str, bytes]:
+    """Return files from the rows of their parts. A file whose writer died lacks its beginning."""
+    files = {cast("str", sha256): list(parts) for sha256, parts in groupby(rows, key=lambda row: row["sha256"])}
+    return {
+        sha256: b"".join(cast("bytes", part["data"]) for part in parts)
+        for sha256, parts in files.items()
+        if parts[0]["part"] == 0
+    }
 
 
 def file_rows(changes: TreeChanges) -> list[FileRow]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from .._offload import offload
 from .._time import earliest_ms, latest_ms, now_ms
 from ..conversations.files import StoredFile
 from ..conversations.sessions import MessagePage, SessionInfo
@@ -27,6 +28,9 @@ _REMOTE_PAGE_ROWS = 500
 """Rows of messages in one answer of a remote database, which limits the size of an answer."""
 
 _LOCAL_PAGE_ROWS = 1_000_000
+
+_LARGE_ROWS = 500
+"""Rows from which on they are made, and put together, in a thread."""
 
 _MAX_READS = 5
 
@@ -258,8 +262,12 @@ class SqliteMessageStore:
             rows += page.rows
         session = sessions.rows[0]
         leaf = cast("str | None", session["active_leaf_id"])
-        rows += await self._above(session_id, rows, leaf)
-        return self._restore(session_id, session, rows)
+        missing = await offload(lambda: _missing_above(rows, leaf), len(rows) > _LARGE_ROWS)
+        if missing:
+            found = {row["id"] for row in rows}
+            above = (await self._execute(self._sql.above(session_id, missing))).rows
+            rows += [row for row in above if row["id"] not in found]
+        return await offload(lambda: self._restore(session_id, session, rows), len(rows) > _LARGE_ROWS)
 
     async def _load_path(self, session_id: str, limit: int, leaf_id: str | None) -> ChatHistory:
         key = None if leaf_id is None else key_of(leaf_id)
@@ -274,7 +282,9 @@ class SqliteMessageStore:
             path = await self._execute(self._sql.path(session_id, cast("str", path.rows[-1]["parent_id"]), count))
             rows += path.rows
             left -= count
-        return self._restore(session_id, sessions.rows[0], [*rows, *children.rows], partial=True)
+        rows = [*rows, *children.rows]
+        session = sessions.rows[0]
+        return await offload(lambda: self._restore(session_id, session, rows, partial=True), len(rows) > _LARGE_ROWS)
 
     def _restore(
         self, session_id: str, session: SqliteRow, rows: list[SqliteRow], *, partial: bool = False
@@ -297,24 +307,21 @@ class SqliteMessageStore:
             session_id,
         )
 
-    async def _above(self, session_id: str, rows: Sequence[SqliteRow], leaf: str | None) -> list[SqliteRow]:
-        """Return the rows that others need above them and that a summary has replaced."""
-        found = {cast("str", row["id"]) for row in rows}
-        needed = {cast("str", row["parent_id"]) for row in rows if row["parent_id"] is not None}
-        if leaf is not None:
-            needed.add(leaf)
-        missing = sorted(needed - found)
-        if not missing:
-            return []
-        above = (await self._execute(self._sql.above(session_id, missing))).rows
-        return [row for row in above if row["id"] not in found]
-
     # --- saving ---
 
     async def _save(
         self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None, title: str | None
     ) -> int | None:
         """Store changes, and return the next seq; None, and nothing is stored, when what they are below is missing."""
+        statements = await offload(
+            lambda: self._statements(session_id, tree, changes, owner, title), len(changes.added) > _LARGE_ROWS
+        )
+        results = await self._client.batch(statements)
+        return cast("int", results[0].rows[0]["next_seq"]) if results[0].rows else None
+
+    def _statements(
+        self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None, title: str | None
+    ) -> list[Statement]:
         added = {entry.id for entry in changes.added}
         required = {entry.parent_id for entry in changes.added if entry.parent_id is not None} - added
         leaf = changes.active_leaf_id
@@ -338,9 +345,20 @@ class SqliteMessageStore:
         )
         removed = [key_of(node_id) for node_id in changes.removed]
         statements = self._sql.save(change, rows_of(tree, changes), removed)
-        statements += self._file_sql.save(session_id, file_rows(changes)) + self._file_sql.remove(session_id, removed)
-        results = await self._client.batch(statements)
-        return cast("int", results[0].rows[0]["next_seq"]) if results[0].rows else None
+        return [
+            *statements,
+            *self._file_sql.save(session_id, file_rows(changes)),
+            *self._file_sql.remove(session_id, removed),
+        ]
 
     async def _execute(self, statement: Statement) -> SqliteResult:
         return await self._client.execute(statement.sql, statement.args)
+
+
+def _missing_above(rows: Sequence[SqliteRow], leaf: str | None) -> list[str]:
+    """Return the ids of messages that rows need above them and that a summary has replaced."""
+    found = {cast("str", row["id"]) for row in rows}
+    needed = {cast("str", row["parent_id"]) for row in rows if row["parent_id"] is not None}
+    if leaf is not None:
+        needed.add(leaf)
+    return sorted(needed - found)

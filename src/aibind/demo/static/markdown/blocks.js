@@ -1,10 +1,13 @@
 // One block of a text, as elements.
 import { el } from "../dom.js";
-import { codeHtml, colours } from "./code.js";
+import { colours } from "./code.js";
 import { closingLine, codeBetween, openingFence } from "./fences.js";
-import { codeBox, furnish } from "./furnish.js";
-import { parser } from "./parser.js";
-import { sanitise, sanitiseAll } from "./sanitise.js";
+import { codeBox, furnishSteps } from "./furnish.js";
+import { atOnce, findHtml, inSteps } from "./heavy.js";
+import { htmlOf } from "./parser.js";
+import { sanitiseAll } from "./sanitise.js";
+import { sanitiseSteps } from "./slices.js";
+import { spansOf } from "./spans.js";
 
 /**
  * @typedef {{ label: string, content: DocumentFragment, refs: string[] }} Note
@@ -26,19 +29,28 @@ export function renderAll(pieces, definitions) {
   const texts = pieces.map(({ kind, source }, index) => (kind === "markdown" ? htmlOf(source, environments[index]) : ""));
   const fragments = sanitiseAll(texts);
   return pieces.map((piece, index) => {
-    const fragment = piece.kind === "markdown" ? furnish(fragments[index]) : codeOf(piece);
+    const fragment = piece.kind === "markdown" ? fragments[index] : codeOf(piece);
+    if (piece.kind === "markdown") {
+      atOnce(furnishSteps(fragment));
+    }
     return rendered(fragment, environments[index]);
   });
 }
 
-/** Return Markdown as HTML; a text that breaks the parser is shown as it is. */
-function htmlOf(source, environment) {
-  try {
-    return parser.render(source, environment);
-  } catch (error) {
-    reportError(error);
-    return codeHtml(source, "");
+/**
+ * Render a piece that is not light: read in a worker, and made in steps. Returns undefined when `isOver()` meanwhile.
+ * @returns {Promise<Rendered | undefined>}
+ */
+export async function renderHeavy({ source }, definitions, isOver) {
+  const answer = await findHtml(source, definitions.known);
+  if (!answer) {
+    return { fragment: codeOf({ kind: "plain", source }), refs: [], notes: [], links: new Map(), sought: new Set() };
   }
+  const fragment = isOver() ? undefined : await inSteps(sanitiseSteps(answer.html), isOver);
+  if (fragment) {
+    await inSteps(furnishSteps(fragment), isOver);
+  }
+  return isOver() ? undefined : rendered(fragment, answer.environment);
 }
 
 /** Make the block of code that a piece is. */
@@ -64,10 +76,11 @@ function rendered(fragment, environment) {
   const refs = new Map(); // by the note that they stand in; null for the block
   for (const mark of fragment.querySelectorAll("sup[data-note]")) {
     const place = mark.closest("section[data-note]");
-    refs.set(place, [...(refs.get(place) ?? []), environment.noteRefs[Number(mark.dataset.note)]]);
+    refs.set(place, refs.get(place) ?? []);
+    refs.get(place).push(environment.noteRefs[Number(mark.dataset.note)]);
     mark.removeAttribute("data-note");
     mark.className = "note-ref";
-    mark.replaceChildren(el("a"));
+    mark.replaceChildren(el("a", {}, "*")); // until it has its number
   }
   return {
     fragment,
@@ -96,5 +109,5 @@ export function codeElement(language, code) {
 /** Show code in an element, in colours as far as they are known. */
 export function fillCode(element, language, code) {
   const [coloured, plain] = colours(code, language);
-  element.replaceChildren(...(coloured ? [sanitise(coloured)] : []), plain);
+  element.replaceChildren(...(coloured ? [spansOf(coloured)] : []), plain);
 }

@@ -1,18 +1,13 @@
 // The colours of code, by highlight.js in a worker. Its expressions take a time that may grow with the cube of a line, so
 // each piece of code has a limit: what takes longer stays in one colour.
+import { LimitedWorker } from "./limited-worker.js";
 import { MAX_COLOUR_MS, MAX_KNOWN_COLOURS } from "./limits.js";
 
-const WORKER = new URL("./colour-worker.js", import.meta.url).href;
-const policy = globalThis.trustedTypes?.createPolicy("aibind", { createScriptURL: () => WORKER });
+const worker = new LimitedWorker("colour", MAX_COLOUR_MS);
 
 const known = new Map(); // by language and code: { language, code, html }, html is null where it stays in one colour
 const plain = new Set(); // languages without colours
 const asked = new Map(); // promises, by language and code
-const waiting = []; // jobs that the worker has not begun
-
-let worker = null;
-let current = null;
-let timer = null;
 
 const keyOf = (code, language) => `${language}\n${code}`;
 
@@ -41,60 +36,20 @@ export function findColours(code, language) {
   const key = keyOf(code, language);
   let promise = asked.get(key);
   if (!promise) {
-    promise = new Promise((resolve) => waiting.push({ key, code, language, resolve }));
+    promise = worker.ask({ code, language }).then((answer) => keep(key, code, language, answer));
     asked.set(key, promise);
-    next();
   }
   return promise;
 }
 
-function next() {
-  if (current || !waiting.length) {
+function keep(key, code, language, answer) {
+  asked.delete(key);
+  if (answer?.html === null) {
+    plain.add(language);
     return;
   }
-  current = waiting.shift();
-  if (worker) {
-    begin();
-  } else {
-    start(); // and begin when it is ready: loading takes its time
+  known.set(key, { language, code, html: answer?.html ?? null });
+  if (known.size > MAX_KNOWN_COLOURS) {
+    known.delete(known.keys().next().value);
   }
-}
-
-function start() {
-  const started = new Worker(policy ? policy.createScriptURL("") : WORKER, { type: "module" });
-  worker = started;
-  started.onmessage = ({ data }) => (data === "ready" ? begin() : settle(data.html));
-  started.onerror = (event) => {
-    event.preventDefault();
-    fail();
-  };
-}
-
-function begin() {
-  timer = setTimeout(fail, MAX_COLOUR_MS);
-  worker.postMessage({ code: current.code, language: current.language });
-}
-
-/** Give up the current job, and the worker that is busy with it. */
-function fail() {
-  worker.terminate();
-  worker = null;
-  settle(null, true);
-}
-
-function settle(html, isSlow = false) {
-  clearTimeout(timer);
-  const { key, code, language, resolve } = current;
-  current = null;
-  asked.delete(key);
-  if (html === null && !isSlow) {
-    plain.add(language);
-  } else {
-    known.set(key, { language, code, html });
-    if (known.size > MAX_KNOWN_COLOURS) {
-      known.delete(known.keys().next().value);
-    }
-  }
-  resolve();
-  next();
 }

@@ -10,6 +10,20 @@ export class Definitions {
   /** No more text comes: a footnote that is not there yet never will be. Until then, all are expected to come. */
   isComplete = false;
 
+  /** What a block has to know of the others, to be read in another thread. */
+  get known() {
+    return { links: this.#links, notes: new Set(this.#notes.keys()), isComplete: this.isComplete };
+  }
+
+  /** Return definitions that know only that. */
+  static of({ links, notes, isComplete }) {
+    const made = new Definitions();
+    made.#links = links;
+    made.#notes = notes;
+    made.isComplete = isComplete;
+    return made;
+  }
+
   /** Make the environment in which markdown-it reads one block. */
   environment() {
     const links = new Map();

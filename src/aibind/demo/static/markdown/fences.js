@@ -2,7 +2,7 @@
 import { MAX_BLOCK_CHARS } from "./limits.js";
 import { languageOf } from "./parser.js";
 
-const OPENING = /^( {0,3})(`{3,}(?=[^`\n]*\n)|~{3,})([^\n]*)\n/;
+const OPENING = /^( {0,3})(`{3,}(?=[^`\n]*\n)|~{3,}(?!~))([^\n]*)\n/;
 
 /**
  * Read how a text that begins with a fence opens it; null where it does not, or its first line is not complete.

@@ -8,28 +8,36 @@ export function codeBox(pre) {
   return el("div", { class: "code" }, el("div", { class: "code-head" }, el("span", {}, pre.dataset.language || "text"), copy), pre);
 }
 
-/** Furnish what the sanitiser returned, in place. */
-export function furnish(fragment) {
-  for (const pre of fragment.querySelectorAll("pre")) {
-    const mark = document.createComment("");
-    pre.replaceWith(mark);
-    mark.replaceWith(codeBox(pre));
+/** Furnish what the sanitiser returned, in place and in steps. */
+export function* furnishSteps(fragment) {
+  for (const [selector, change] of CHANGES) {
+    for (const element of fragment.querySelectorAll(selector)) {
+      change(element);
+      yield 1;
+    }
   }
-  for (const table of fragment.querySelectorAll("table")) {
-    const wrap = el("div", { class: "table", tabindex: "0" });
-    table.replaceWith(wrap);
-    wrap.append(table);
-  }
-  for (const formula of fragment.querySelectorAll("div.maths")) {
-    formula.tabIndex = 0;
-  }
-  fragment.querySelectorAll("h1, h2, h3, h4, h5, h6").forEach(nameHeading);
-  fragment.querySelectorAll("th").forEach(nameHead);
-  fragment.querySelectorAll("a[href]").forEach(nameLink);
-  for (const box of fragment.querySelectorAll("input")) {
-    box.setAttribute("aria-label", box.checked ? "Done" : "To do");
-  }
-  return fragment;
+}
+
+const CHANGES = [
+  ["pre", boxCode],
+  ["table", wrapTable],
+  ["div.maths", (formula) => (formula.tabIndex = 0)],
+  ["h1, h2, h3, h4, h5, h6", nameHeading],
+  ["th", nameHead],
+  ["a[href]", nameLink],
+  ["input", (box) => box.setAttribute("aria-label", box.checked ? "Done" : "To do")],
+];
+
+function boxCode(pre) {
+  const mark = document.createComment("");
+  pre.replaceWith(mark);
+  mark.replaceWith(codeBox(pre));
+}
+
+function wrapTable(table) {
+  const wrap = el("div", { class: "table", tabindex: "0" });
+  table.replaceWith(wrap);
+  wrap.append(table);
 }
 
 // A reply that is cut off, or still grows, may end with "## " or "[](https://…)". Screen readers announce headings, heads

@@ -2,13 +2,28 @@
 // no text, however odd, freezes the page.
 
 /** Characters of one block (a paragraph, a list, a table …) that are read as Markdown. */
-export const MAX_BLOCK_CHARS = 64 * 1024;
+export const MAX_BLOCK_CHARS = 32 * 1024;
+
+/** Characters of a piece of Markdown that is read at once, where it has few marks. */
+export const MAX_LIGHT_CHARS = 8 * 1024;
+
+/** Characters of such a piece that may mean something: no letters, digits and spaces. More are read in a worker. */
+export const MAX_LIGHT_MARKS = 256;
+
+/** Milliseconds for reading one block in the worker; one that takes longer is shown as plain text. */
+export const MAX_PARSE_MS = 2_000;
+
+/** Elements within one paragraph, heading or cell; what comes after them has none. */
+export const MAX_INLINE_ELEMENTS = 500;
+
+/** Elements of one block; one that has more is shown as plain text. */
+export const MAX_BLOCK_ELEMENTS = 5_000;
 
 /** Levels of lists, quotes and emphasis in each other; what is nested deeper is left out. */
 export const MAX_NESTING = 40;
 
 /** Cells of one table. */
-export const MAX_TABLE_CELLS = 10_000;
+export const MAX_TABLE_CELLS = 2_000;
 
 /** Cells of one table that its rows leave out, and that rendering adds. */
 export const MAX_ADDED_CELLS = 256;
@@ -24,6 +39,9 @@ export const MAX_KNOWN_COLOURS = 100;
 
 /** Links from a footnote back to the places that refer to it. */
 export const MAX_NOTE_BACKS = 10;
+
+/** References to footnotes of one text that get numbers, counted block by block. */
+export const MAX_NOTE_REFS = 1_000;
 
 /** Characters of one formula. */
 export const MAX_MATHS_CHARS = 4_000;

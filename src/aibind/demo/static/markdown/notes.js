@@ -1,6 +1,6 @@
 // The footnotes of a text: their numbers, in the order in which the text refers to them, and the list at its end.
 import { el } from "../dom.js";
-import { MAX_NOTE_BACKS } from "./limits.js";
+import { MAX_NOTE_BACKS, MAX_NOTE_REFS } from "./limits.js";
 
 export class Notes {
   #container;
@@ -23,7 +23,7 @@ export class Notes {
   update(blocks, find) {
     const marks = []; // [label, element], in order
     for (const { refs, nodes } of blocks) {
-      if (refs.length) {
+      if (refs.length && marks.length < MAX_NOTE_REFS) {
         const elements = nodes.flatMap((node) => (node.querySelectorAll ? [...node.querySelectorAll("sup.note-ref > a")] : []));
         refs.forEach((label, index) => marks.push([label, elements[index]]));
       }

@@ -2,6 +2,7 @@
 // Raw HTML stays text, and pictures become links: a page that fetched them would tell their host who reads what.
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
 import { codeHtml } from "./code.js";
+import { crowded } from "./crowded.js";
 import { footnotes } from "./footnotes.js";
 import { MAX_NESTING } from "./limits.js";
 import { maths } from "./maths.js";
@@ -19,6 +20,7 @@ function makeParser() {
   tasks(markdown);
   maths(markdown);
   footnotes(markdown);
+  crowded(markdown);
   bareUrls(markdown.linkify);
   const { rules } = markdown.renderer;
   const { escapeHtml } = markdown.utils;
@@ -31,6 +33,16 @@ function makeParser() {
   };
   rules.th_open = rules.td_open = cell;
   return markdown;
+}
+
+/** Return Markdown as HTML; a text that breaks the parser is shown as it is. */
+export function htmlOf(source, environment) {
+  try {
+    return parser.render(source, environment);
+  } catch (error) {
+    reportError(error);
+    return codeHtml(source, "");
+  }
 }
 
 /** Return the language that the line above a block of code names. */

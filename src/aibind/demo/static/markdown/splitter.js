@@ -1,8 +1,9 @@
 // Where a text that grows can be cut: between top-level blocks. A block is over when the next one has begun, on a line
 // that is complete; no further text changes it, so where the text is cut does not depend on how it arrived.
+import { endsOfBlocks } from "./ends.js";
 import { closingLine, openingFence } from "./fences.js";
+import { isLight, lightLines } from "./heavy.js";
 import { MAX_BLOCK_CHARS } from "./limits.js";
-import { parser } from "./parser.js";
 
 const BLANK = /^(?:[ \t]*\n)+/;
 
@@ -13,6 +14,8 @@ export class Splitter {
   #held = ""; // a carriage return, whose line feed may be on its way
   #scanned = 0; // complete lines of the open text that were looked at
   #fence = undefined; // how the open text begins, when it is code; null when it is not; undefined when that is not known
+  #looked = 0; // characters of it that were looked at, as far as they are few enough to look at at once
+  #wanted = null; // lines that are too many for that
   #ready = [];
 
   /** The text of the block that is not over. */
@@ -41,7 +44,7 @@ export class Splitter {
       this.#held = "";
       this.#open += "\n";
     }
-    while (!this.#ready.length && this.#cut(isEnd)) {
+    while (!this.#ready.length && !this.#wanted && this.#cut(isEnd)) {
       // blank lines were left out, or blocks were found
     }
     return this.#ready.shift() ?? null;
@@ -80,8 +83,40 @@ export class Splitter {
     if (lines === this.#scanned && !isLarge && !isEnd) {
       return false;
     }
+    const light = lines === text.length && isLight(text) ? lines : lightLines(text, lines);
+    if (light === lines) {
+      return this.#cutAt(endsOfBlocks(text.slice(0, lines)), lines, isEnd, isLarge);
+    }
+    if (light > this.#looked) {
+      this.#looked = light;
+      const ends = endsOfBlocks(text.slice(0, light));
+      if (ends.length) {
+        return this.#cutAt(ends, 0, false, false);
+      }
+    }
+    this.#wanted = { lines: text.slice(0, lines), isEnd, isLarge };
+    return false;
+  }
+
+  /** Lines that take too long to find blocks in here, or null: what ends in them has to be told by `tell()`. */
+  get wanted() {
+    return this.#wanted;
+  }
+
+  /** Tell where the blocks in the wanted lines end; undefined when nobody can say, and they are no Markdown then. */
+  tell(ends) {
+    const { lines, isEnd, isLarge } = this.#wanted; // as it was when it was asked: more may have come
+    this.#wanted = null;
+    if (ends) {
+      this.#cutAt(ends, lines.length, isEnd, isLarge);
+    } else {
+      this.#take("plain", lines.length);
+    }
+  }
+
+  #cutAt(ends, lines, isEnd, isLarge) {
+    const text = this.#open;
     this.#scanned = lines;
-    const ends = endsOfBlocks(text.slice(0, lines));
     if (isEnd && !isLarge) {
       ends.push(text.length);
     }
@@ -106,6 +141,7 @@ export class Splitter {
     this.#open = this.#open.slice(length);
     this.#fence = undefined;
     this.#scanned = 0;
+    this.#looked = 0;
   }
 
   #keep(kind, text) {
@@ -114,22 +150,6 @@ export class Splitter {
       this.#ready.push({ kind: kind === "markdown" && openingFence(source) ? "code" : kind, source });
     }
   }
-}
-
-/**
- * Find where the blocks of some lines end, but for the last one. The address of a link, "[label]: https://…", belongs to
- * the block after it: what seems to be that block's first line may yet be the rest of its title.
- */
-function endsOfBlocks(text) {
-  const tokens = [];
-  parser.block.parse(text, parser, { references: {}, footnotes: {} }, tokens);
-  const starts = [];
-  for (let at = 0; at >= 0 && at < text.length; at = text.indexOf("\n", at) + 1 || -1) {
-    starts.push(at);
-  }
-  const blocks = tokens.filter(({ level, nesting, type }) => level === 0 && nesting >= 0 && type !== "reference_definition");
-  const lastLines = blocks.map(({ map }) => map[1]);
-  return lastLines.slice(0, -1).map((line) => starts[line] ?? text.length);
 }
 
 const wholeCharacters = (text, length) => (/[\ud800-\udbff]/.test(text[length - 1]) ? length - 1 : length);

@@ -15,8 +15,8 @@ export function tables(markdown) {
 
 /** Find where a table that begins at `start` has to end. Rows are counted one by one, so text to come changes nothing. */
 function lastLine(state, start, end) {
-  if (start + 2 > end || !/^[\s|:>-]*-[\s|:>-]*$/.test(line(state, start + 1))) {
-    return end; // the second line of a table is made of dashes
+  if (start + 2 > end || !line(state, start).includes("|") || !/^[\s|:>-]*-[\s|:>-]*$/.test(line(state, start + 1))) {
+    return end; // the first line of a table has a bar, and the second is made of dashes
   }
   const columns = bars(line(state, start)) + 1;
   let cells = 2 * columns;

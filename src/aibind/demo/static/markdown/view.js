@@ -1,38 +1,25 @@
 // Shows one text that may grow. What cannot change any more is never touched again; the block that is still open is
 // rendered at most once a frame, and less often when that takes long.
-import { el } from "../dom.js";
-import { codeElement, fillCode, renderAll } from "./blocks.js";
+import { arrange, endOfSlice, weightOf } from "./budget.js";
+import { codeElement, fillCode, renderAll, renderHeavy } from "./blocks.js";
 import { codeBetween } from "./fences.js";
 import { colourable, isUncoloured } from "./code.js";
 import { findColours } from "./colours.js";
 import { Definitions } from "./definitions.js";
+import { findEnds, inSteps, isLight } from "./heavy.js";
+import { MAX_LIGHT_MARKS } from "./limits.js";
 import { Notes } from "./notes.js";
-import { patch } from "./patch.js";
+import { patch, patchSteps } from "./patch.js";
 import { withoutPending, withoutPendingFence } from "./pending.js";
 import { Splitter } from "./splitter.js";
+import { Tail } from "./tail.js";
 
 const FRAME_MS = 16;
 const SHARE = 4; // rendering takes at most one part in so many of the time
 const MAX_WAIT_MS = 1_000;
-const SLICE_MS = 40;
 const BATCH_BLOCKS = 32;
-const BATCH_CHARS = 8 * 1024;
-const HOSTS = new Set(["P", "LI", "UL", "OL", "BLOCKQUOTE", "PRE", "H1", "H2", "H3", "H4", "H5", "H6", "DIV"]);
 
 let texts = 0;
-let sliceEnd = 0;
-
-/** Return when rendering has to stop for this turn of the event loop: all texts of a conversation share the time. */
-function endOfSlice() {
-  if (!sliceEnd) {
-    sliceEnd = performance.now() + SLICE_MS;
-    setTimeout(() => {
-      sliceEnd = 0;
-    });
-  }
-  return sliceEnd;
-}
-
 export class MarkdownView {
   #container;
   #onChange;
@@ -42,10 +29,14 @@ export class MarkdownView {
   #open = { refs: [], notes: [], nodes: [] };
   #code = null; // { element, shown }: the open block, when it is code
   #notes;
-  #tail = el("span", { class: "tail" });
+  #tail;
   #timer = null;
   #due = 0;
   #colouring = new Set(); // elements of code whose colours are being found
+  #again = new Set(); // blocks that have to be rendered again
+  #held = null; // a piece that is not light: it comes after those that are
+  #shown = null; // the source of the open block that is shown, when it is not light
+  #isBusy = false; // something is being rendered in steps
   #state = "growing"; // then "ending", "ended" or "closed"
 
   /** Show a text in `container`; `onChange()` is called whenever more of it is shown. */
@@ -54,8 +45,9 @@ export class MarkdownView {
     this.#container = container;
     this.#onChange = onChange;
     this.#notes = new Notes(container, prefix);
+    this.#tail = new Tail(container, this.#notes);
     container.replaceChildren();
-    this.#showTail();
+    this.#tail.show(this.#open);
   }
 
   /** Whether all of a text that has ended is shown. */
@@ -101,32 +93,19 @@ export class MarkdownView {
   }
 
   #render(until = endOfSlice()) {
-    const started = performance.now();
-    const isEnd = this.#state === "ending";
-    const again = new Set();
-    let isCutShort = false;
-    this.#hideTail();
-    for (;;) {
-      isCutShort = performance.now() > until;
-      const pieces = isCutShort ? [] : this.#batch(isEnd);
-      if (!pieces.length) {
-        break;
-      }
-      const blocks = renderAll(pieces, this.#definitions);
-      blocks.forEach((block, index) => this.#settle(pieces[index], block).forEach((each) => again.add(each)));
+    if (this.#isBusy) {
+      return; // it is called when the work in progress is done
     }
-    again.forEach((block) => this.#renderAgain(block));
-    if (isCutShort) {
-      // There is more than fits into one slice of time.
-    } else if (isEnd) {
-      this.#end();
-    } else {
+    const started = performance.now();
+    this.#tail.hide();
+    const isCutShort = !this.#renderBlocks(until) && !this.#isBusy;
+    if (!isCutShort && !this.#isBusy) {
       this.#showOpen();
     }
     this.#findColours(this.#open.nodes);
     this.#notes.update([...this.#blocks.filter(({ refs }) => refs.length), this.#open], (label) => this.#note(label));
     if (this.#state === "growing") {
-      this.#showTail();
+      this.#tail.show(this.#open);
     }
     const took = performance.now() - started;
     this.#due = started + (isCutShort ? took : Math.min(MAX_WAIT_MS, Math.max(FRAME_MS, took * SHARE)));
@@ -136,45 +115,160 @@ export class MarkdownView {
     this.#onChange();
   }
 
-  /** Take some blocks that are over from the splitter. */
+  /** Show the blocks that are over. Returns whether all are shown: some may need more time, or work elsewhere. */
+  #renderBlocks(until) {
+    const isEnd = this.#state === "ending";
+    for (;;) {
+      if (performance.now() > until) {
+        return false;
+      }
+      const pieces = this.#batch(isEnd);
+      const [again] = this.#again;
+      if (pieces.length && !this.#isHeavy(pieces[0])) {
+        const blocks = renderAll(pieces, this.#definitions);
+        blocks.forEach((block, index) => this.#settle(pieces[index], block));
+      } else if (pieces.length) {
+        this.#begin(() => this.#settleHeavy(pieces[0]));
+        return false;
+      } else if (this.#splitter.wanted) {
+        this.#begin(async () => this.#splitter.tell(await findEnds(this.#splitter.wanted.lines)));
+        return false;
+      } else if (again) {
+        this.#again.delete(again);
+        if (this.#isHeavy(again.piece)) {
+          this.#begin(() => this.#renderHeavyAgain(again));
+          return false;
+        }
+        this.#renderAgain(again, renderAll([again.piece], this.#definitions)[0]);
+      } else if (isEnd && !this.#definitions.isComplete) {
+        this.#complete();
+      } else {
+        this.#state = isEnd ? "ended" : this.#state;
+        return true;
+      }
+      arrange(this.#container, pieces);
+    }
+  }
+
+  #isHeavy({ kind, source }) {
+    return kind === "markdown" && !isLight(source);
+  }
+
+  /** Do work that takes its time. Nothing else of this text is rendered meanwhile. */
+  async #begin(work) {
+    this.#isBusy = true;
+    const started = performance.now();
+    try {
+      await work();
+    } catch (error) {
+      reportError(error);
+    }
+    this.#isBusy = false;
+    if (this.#state !== "closed") {
+      this.#due = performance.now() + Math.min(MAX_WAIT_MS, performance.now() - started);
+      this.#render();
+    }
+  }
+
+  #isOver = () => this.#state === "closed";
+
+  /** Take some blocks that are over from the splitter: light ones, or one that is not. */
   #batch(isEnd) {
     const pieces = [];
-    let chars = 0;
-    for (let piece; chars < BATCH_CHARS && pieces.length < BATCH_BLOCKS && (piece = this.#splitter.next(isEnd)); ) {
+    let marks = 0;
+    while (marks < MAX_LIGHT_MARKS && pieces.length < BATCH_BLOCKS) {
+      const piece = this.#held ?? this.#splitter.next(isEnd);
+      this.#held = null;
+      if (!piece) {
+        break;
+      }
+      if (pieces.length && this.#isHeavy(piece)) {
+        this.#held = piece;
+        break;
+      }
       pieces.push(piece);
-      chars += piece.source.length;
+      marks += weightOf(piece);
+      if (this.#isHeavy(piece)) {
+        break;
+      }
     }
     return pieces;
   }
 
-  /** Show a block that is over, in the place where it grew. Returns the blocks that have to be rendered again. */
+  /** Show a block that is over, in the place where it grew. */
   #settle(piece, { fragment, ...rendered }) {
-    const block = { piece, ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#notes.list) };
+    this.#keep({ piece, ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#notes.list) });
+  }
+
+  async #settleHeavy(piece) {
+    const block = await renderHeavy(piece, this.#definitions, this.#isOver);
+    const nodes = block && (await this.#patch(this.#open.nodes, block.fragment, this.#notes.list));
+    if (nodes) {
+      const { fragment: _, ...rendered } = block;
+      this.#keep({ piece, ...rendered, nodes });
+    }
+  }
+
+  #keep(block) {
     this.#open = { refs: [], notes: [], nodes: [] };
+    this.#shown = null;
     this.#code = null;
     this.#blocks.push(block);
     this.#findColours(block.nodes);
-    return this.#definitions.keep(block);
+    this.#definitions.keep(block).forEach((each) => this.#again.add(each));
   }
 
-  #renderAgain(block) {
+  /** Bring neighbouring nodes up to date in steps. Returns those that are there then; undefined when this is over. */
+  #patch(old, fragment, anchor) {
+    this.#tail.hide();
+    return inSteps(patchSteps(this.#container, old, fragment, anchor), this.#isOver, () => this.#container.offsetHeight);
+  }
+
+  async #renderHeavyAgain(block) {
+    const rendered = await renderHeavy(block.piece, this.#definitions, this.#isOver);
+    if (rendered) {
+      this.#renderAgain(block, rendered);
+    }
+  }
+
+  #renderAgain(block, { fragment, ...rendered }) {
     const before = block.notes;
-    const [{ fragment, ...rendered }] = renderAll([block.piece], this.#definitions);
     const last = block.nodes.at(-1);
     Object.assign(block, rendered, { nodes: patch(this.#container, block.nodes, fragment, last ? last.nextSibling : this.#notes.list) });
     this.#findColours(block.nodes);
     this.#definitions.replaceNotes(before, block.notes);
-    this.#definitions.keep(block);
+    this.#definitions.keep(block).forEach((each) => this.#again.add(each));
   }
 
   #showOpen() {
+    if (this.#state === "ended") {
+      return;
+    }
     const { open, openFence } = this.#splitter;
     if (openFence) {
       this.#showOpenCode(openFence.language, withoutPendingFence(codeBetween(open, openFence)));
       return;
     }
-    const [{ fragment, ...rendered }] = renderAll([{ kind: "markdown", source: withoutPending(open) }], this.#definitions);
+    const piece = { kind: "markdown", source: withoutPending(open) };
+    if (piece.source === this.#shown) {
+      return;
+    }
+    if (this.#isHeavy(piece)) {
+      this.#begin(() => this.#showHeavyOpen(piece));
+      return;
+    }
+    const [{ fragment, ...rendered }] = renderAll([piece], this.#definitions);
     this.#open = { ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#notes.list) };
+  }
+
+  async #showHeavyOpen(piece) {
+    const block = await renderHeavy(piece, this.#definitions, this.#isOver);
+    const nodes = block && (await this.#patch(this.#open.nodes, block.fragment, this.#notes.list));
+    if (nodes) {
+      const { fragment: _, ...rendered } = block;
+      this.#open = { ...rendered, nodes };
+      this.#shown = piece.source;
+    }
   }
 
   #showOpenCode(language, code) {
@@ -216,52 +310,29 @@ export class MarkdownView {
     await findColours(colourable(code), language);
     this.#colouring.delete(place);
     if (this.#container.contains(place) && this.#state !== "closed") {
-      this.#hideTail();
+      this.#tail.hide();
       const fresh = document.createElement("code");
       fillCode(fresh, language, place.textContent);
       patch(place, [...place.childNodes], fresh, null);
       if (this.#state === "growing") {
-        this.#showTail();
+        this.#tail.show(this.#open);
       }
       this.#colour(place); // it may have grown meanwhile
       this.#onChange();
     }
   }
 
-  #end() {
-    this.#state = "ended";
+  /** Footnotes that are not there yet never will be: have the blocks that refer to them rendered again. */
+  #complete() {
     this.#definitions.isComplete = true;
     const missing = (label) => !this.#definitions.note(label);
     this.#blocks
       .filter(({ refs, notes }) => refs.some(missing) || notes.some((note) => note.refs.some(missing)))
-      .forEach((block) => this.#renderAgain(block));
+      .forEach((block) => this.#again.add(block));
   }
 
   #note(label) {
     return this.#definitions.note(label) ?? this.#open.notes.find((note) => note.label === label);
-  }
-
-  // --- the caret: at the end of the words, or where they will be ---
-
-  #showTail() {
-    const last = this.#open.nodes.findLast((node) => node.nodeType === Node.ELEMENT_NODE) ?? this.#notes.element(this.#open.notes.at(-1)?.label);
-    let host = last;
-    while (host?.lastElementChild && (HOSTS.has(host.lastElementChild.tagName) || host.tagName === "PRE")) {
-      host = host.lastElementChild;
-    }
-    if (host && (HOSTS.has(host.tagName) || host.tagName === "CODE") && !host.matches(".table, .maths")) {
-      host.append(this.#tail);
-    } else {
-      this.#container.insertBefore(el("p", { class: "growing" }, this.#tail), this.#notes.list);
-    }
-  }
-
-  #hideTail() {
-    const place = this.#tail.parentElement;
-    this.#tail.remove();
-    if (place?.matches(".growing")) {
-      place.remove();
-    }
   }
 }
 
