@@ -44,10 +44,8 @@ def make_app(database: str | Path) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with client:
             await migrate(client)
-            await handler.sweep()  # what a killed server was answering, before its streams are removed
-            await conversations.cleanup()
-            yield
-            await handler.aclose()  # ends the replies in progress, and stores what there is of them
+            async with handler.running(grace_s=10):  # at SIGTERM, replies have 10 s to end; what is left is stored
+                yield
 
     app = FastAPI(lifespan=lifespan)
     app.mount("/__aibind__", create_app(handler))
@@ -65,4 +63,4 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--database", default="chat.db")
     options = parser.parse_args()
-    uvicorn.run(make_app(options.database), port=options.port, timeout_graceful_shutdown=2)
+    uvicorn.run(make_app(options.database), port=options.port, timeout_graceful_shutdown=20)

@@ -31,7 +31,8 @@ async def two_stores(backend: str, folder: Path) -> AsyncIterator[tuple[StreamSt
         clients: list[SqliteClient] = [one, two]
         if backend == "remote":
             clients = [CountingClient(client) for client in clients]
-        yield SqliteStreamStore(clients[0]), SqliteStreamStore(clients[1])
+        first, second = (SqliteStreamStore(client, lease_ms=30_000) for client in clients)
+        yield first, second
 
 
 async def slow_words() -> AsyncIterator[str]:

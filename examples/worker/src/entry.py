@@ -12,22 +12,23 @@ from aibind.server import StreamHandler, create_app
 from aibind.sqlite import SqliteStreamStore
 
 
-def make_app(env):
-    """Return the app for one request: a Worker gets its bindings again with each."""
-    conversations = KVConversationStore(env.CONVERSATIONS)
-    handler = StreamHandler(
+def make_handler(env):
+    """Return the handler for one request: a Worker gets its bindings again with each."""
+    return StreamHandler(
         model=WorkersAIModel(env.AI) if hasattr(env, "AI") else EchoModel(),
         resumable=True,
         store=SqliteStreamStore(wrap_d1(env.DB)),
-        conversations=conversations,
+        conversations=KVConversationStore(env.CONVERSATIONS),
         keep_alive=wait_until,  # a reply continues when its reader has gone
     )
 
+
+def make_app(env):
     async def history(request):
-        chat = await conversations.load(request.path_params["session_id"])
+        chat = await KVConversationStore(env.CONVERSATIONS).load(request.path_params["session_id"])
         return JSONResponse({"messages": chat.messages})
 
-    return Starlette(routes=[Route("/history/{session_id}", history), Mount("/", create_app(handler))])
+    return Starlette(routes=[Route("/history/{session_id}", history), Mount("/", create_app(make_handler(env)))])
 
 
 class Default(WorkerEntrypoint):
@@ -35,4 +36,4 @@ class Default(WorkerEntrypoint):
         return await asgi.fetch(make_app(self.env), request, self.env, self.ctx)
 
     async def scheduled(self, controller, env, ctx):  # noqa: ARG002
-        await SqliteStreamStore(wrap_d1(self.env.DB)).cleanup()
+        await make_handler(self.env).sweep()  # answers that were cut off are stored, and expired streams removed

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .._time import sleep
-from ..errors import AibindError
 from ..models import Model
 from ..server import StreamHandler
 from ..sqlite.driver import wrap_sqlite3
@@ -30,12 +25,8 @@ STREAM_TTL_MS = 24 * 60 * 60 * 1000
 LEASE_MS = 4_000
 """A short lease, since the database is a local file: the page learns after 4 s that a server was killed."""
 
-SWEEP_INTERVAL_S = 600.0
-
 MAX_MESSAGES = 100
 """The limit of the messages that the model sees before the question."""
-
-logger = logging.getLogger("aibind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +52,5 @@ async def open_demo(
             conversations=SqliteMessageStore(client),  # without a time to live: kept until they are deleted
             max_messages=MAX_MESSAGES,
         )
-
-        sweeping = asyncio.create_task(_sweep_regularly(handler))
-        try:
+        async with handler.running(grace_s=0):
             yield Demo(build_app(handler, about, local=local), handler)
-        finally:
-            sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeping
-            await handler.aclose()
-
-
-async def _sweep_regularly(handler: StreamHandler) -> None:
-    while True:
-        # Only after a lease: streams of a server that was killed a moment ago still look alive.
-        await sleep(LEASE_MS / 1000)
-        try:
-            await handler.sweep()
-        except AibindError:
-            logger.exception("The database could not be swept")
-        await sleep(SWEEP_INTERVAL_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
@@ -16,7 +16,7 @@ from .bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PENDING_BODY_BYTES, Body
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 
-__all__ = ["AsgiApp", "Receive", "Scope", "Send", "create_app", "raw_path", "send_response", "with_http_exceptions"]
+__all__ = ["AsgiApp", "Receive", "Scope", "Send", "create_app", "raw_path", "with_http_exceptions"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -107,7 +107,7 @@ class AsgiApp:
         request = self._request(scope) if self._request is not None else None
         response = await self.answer(scope, receive, raw_path(scope), request)
         if response is not None:
-            await send_response(response, receive, send)
+            await self.send(response, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, path: str, request: object) -> HttpResponse[Body] | None:
         """Return the response to a request, which ``authorize`` sees as ``request``; None when its client has gone."""
@@ -123,6 +123,10 @@ class AsgiApp:
             )
         except ClientGoneError:
             return None
+
+    async def send(self, response: HttpResponse[Body], receive: Receive, send: Send) -> None:
+        """Send a response, until it ends, its client goes or the handler is shut down."""
+        await _send_response(response, receive, send, self._endpoints.responding)
 
 
 def with_http_exceptions(authorize: Authorize | None) -> Authorize | None:
@@ -163,8 +167,13 @@ def raw_path(scope: Scope) -> str:
     return raw if unquote(raw) == path else quote(path, errors="replace")
 
 
-async def send_response(response: HttpResponse[Body], receive: Receive, send: Send) -> None:
-    """Send a response, until it ends or its client goes."""
+async def _send_response(
+    response: HttpResponse[Body],
+    receive: Receive,
+    send: Send,
+    responding: Callable[[asyncio.Future[Any], asyncio.Future[Any]], AbstractContextManager[None]],
+) -> None:
+    """Send a response, until it ends, its client goes or ``leaving``, which waits for that, is cancelled."""
     headers = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in response.headers.items()]
     if isinstance(response.body, bytes):
         if response.status not in (204, 304):  # neither has a body: RFC 9110, section 8.6
@@ -176,13 +185,17 @@ async def send_response(response: HttpResponse[Body], receive: Receive, send: Se
     sending = asyncio.ensure_future(_send_body(response.body, send))
     leaving = asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
+        with responding(sending, leaving):
+            await asyncio.wait([sending, leaving], return_when=asyncio.FIRST_COMPLETED)
         if sending.done():
             sending.result()
+        is_cut = not sending.done() and leaving.cancelled()
     finally:
         for task in (sending, leaving):
             task.cancel()
         await asyncio.wait([sending, leaving])
+    if is_cut:  # between two messages: the client resumes elsewhere
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_body(body: AsyncGenerator[bytes], send: Send) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 from ..errors import (
@@ -93,6 +95,10 @@ class Endpoints:
     def asks(self) -> bool:
         """Whether ``authorize`` is asked about each request."""
         return self._authorize is not None
+
+    def responding(self, sending: asyncio.Future[Any], leaving: asyncio.Future[Any]) -> AbstractContextManager[None]:
+        """Note a response while it is sent: see :meth:`StreamHandler.responding`."""
+        return self._handler.responding(sending, leaving)
 
     async def answer(
         self,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import signal
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
-from ..errors import AibindError, RequestError
+from ..errors import RequestError
 from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction, ModelRequest
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
@@ -23,6 +24,7 @@ from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
 from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
 from .claims import Claim
 from .generation import Generation
+from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
 from .models import Models, ask_model
 from .recovery import Recovery
 from .replies import DurableReplies
@@ -31,12 +33,12 @@ from .responses import json_response, text_response
 from .session_endpoints import SessionEndpoints
 from .session_titles import bounded_title
 from .sessions import Session, Sessions
+from .shutdown import GRACE_S, Shutdown
+from .signals import noticing_signals
 from .starting import ReplyStarter
 from .tools import Tool, run_rounds
 
 __all__ = ["StreamHandler"]
-
-logger = logging.getLogger("aibind")
 
 
 class StreamHandler:
@@ -51,7 +53,8 @@ class StreamHandler:
     ``max_attachment_bytes`` of attached files. ``toolsets`` are tools by name, which a request may let the model call.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
-    ``max_queued`` how many may wait in one session.
+    ``max_queued`` how many may wait in one session. Every ``housekeeping_interval_s``
+    seconds from the first reply on, :meth:`sweep` is called (None: never).
 
     An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
     another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
@@ -82,6 +85,7 @@ class StreamHandler:
         keep_alive: KeepAlive | None = None,
         on_busy: OnBusy = "branch",
         max_queued: int = MAX_QUEUED,
+        housekeeping_interval_s: float | None = HOUSEKEEPING_INTERVAL_S,
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
         self._on_busy: OnBusy = on_busy
@@ -101,7 +105,9 @@ class StreamHandler:
             self._replies = DurableReplies(
                 store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
             )
-        self._starter = ReplyStarter(self._replies, max_queued=max_queued)
+        self._shutdown = Shutdown(self._replies)
+        self._housekeeping = Housekeeping(store, conversations, self.sweep, housekeeping_interval_s)
+        self._starter = ReplyStarter(self._replies, self._shutdown, self._housekeeping, max_queued=max_queued)
         self._attachments = Attachments(conversations, max_attachment_bytes)
         self._sessions: Sessions | None = None
         if conversations is not None:
@@ -171,25 +177,17 @@ class StreamHandler:
         return await self._session(session_id, owner).recover()
 
     async def sweep(self) -> int:
-        """Recover the answers of lost producers in all conversations, then remove expired streams; return how many.
+        """Remove expired streams, and return how many; recover the answers of lost producers in all conversations.
 
-        Call it when a server starts and every few minutes, in place of the store's ``cleanup()``. A conversation that
-        cannot be loaded or saved is logged, and its streams stay.
+        Housekeeping calls it. Where that is off, and on Workers, call it every few minutes in place of the store's
+        ``cleanup()``. A conversation that cannot be loaded or saved is logged, and its streams stay.
         """
         if self._store is None:
             return 0
-        if self._sessions is not None:
-            lost = await self._store.lost_streams()
-            for session_id in dict.fromkeys(one.status.session_id for one in lost):
-                if session_id is not None:
-                    await self._recover_logged(session_id)
-        return await self._store.cleanup()
+        return await sweep(self._store, self._recover_end if self._sessions is not None else None)
 
-    async def _recover_logged(self, session_id: str) -> None:
-        try:
-            await self._session(session_id).recover(limit=1)
-        except AibindError:
-            logger.exception("The answers of lost producers in conversation %s could not be recovered", session_id)
+    async def _recover_end(self, session_id: str) -> None:
+        await self._session(session_id).recover(limit=1)
 
     # --- endpoints ---
 
@@ -296,14 +294,43 @@ class StreamHandler:
         # A browser keeps it, and is not to show it to a user who signs in later.
         return HttpResponse(response.status, {**response.headers, "Vary": "Authorization, Cookie"}, response.body)
 
-    async def aclose(self) -> None:
-        """End the replies under way, and store what there is of them; call this before closing the stores.
+    # --- the life of the server ---
 
-        Their readers find the text so far and the error ``The server was shut down``. Later requests for a durable
-        stream are answered with 503.
+    @asynccontextmanager
+    async def running(self, *, grace_s: float = GRACE_S) -> AsyncGenerator[Self]:
+        """Do the housekeeping from the start, and shut down when the server is told to end: for an app's lifespan.
+
+        ``SIGTERM``, while the server handles it, begins ``aclose(grace_s=grace_s)`` at once: servers end the lifespan
+        only when their connections have ended. ``SIGINT``, of Ctrl+C, begins one without grace. Leaving ends what is
+        left of it.
         """
-        if self._replies is not None:
-            await self._replies.aclose()
+        closing: list[asyncio.Task[None]] = []
+
+        def close(number: int) -> None:
+            closing.append(asyncio.create_task(self.aclose(grace_s=0 if number == signal.SIGINT else grace_s)))
+
+        self._housekeeping.start()
+        with noticing_signals(signal.SIGTERM, signal.SIGINT, notice=close):
+            try:
+                yield self
+            finally:
+                await self.aclose(grace_s=grace_s)
+                await asyncio.gather(*closing)
+
+    async def aclose(self, *, grace_s: float = 0) -> None:
+        """Shut down: call this before closing the stores.
+
+        New replies are refused from now on, with 503 and ``Retry-After``. Those under way have ``grace_s`` seconds to
+        end; they can be followed, resumed and stopped meanwhile. Then the rest is ended, and what there is of it is
+        stored: its readers find the text so far and the error ``The server was shut down``. Last, responses that an
+        app is still sending are ended, so that their clients resume at another process.
+        """
+        await self._shutdown.run(grace_s)
+        await self._housekeeping.stop()
+
+    def responding(self, sending: asyncio.Future[Any], leaving: asyncio.Future[Any]) -> AbstractContextManager[None]:
+        """Note a response while an app sends it, so that :meth:`aclose` can end it, by cancelling ``leaving``."""
+        return self._shutdown.response(sending, leaving)
 
     # --- shared by endpoints ---
 
@@ -349,6 +376,7 @@ class StreamHandler:
     def _ask(
         self, key: str | None, text: str, system: str, access: Access | None, session_id: str | None = None
     ) -> Generation:
+        self._shutdown.check()
         request = self._request([{"role": "user", "content": text}], access, key, session_id, system=system)
         return Generation(ask_model(self._models.pick(key), request))
 

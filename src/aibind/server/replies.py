@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager
 from weakref import WeakSet
 
 from .._closing import close_iterator
@@ -22,12 +23,21 @@ from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
+from .housekeeping import CLAIM_ID
 from .recovery import read_reply
 from .turns import Turn
 
-__all__ = ["DurableReplies", "start_plain_reply"]
+__all__ = ["DurableReplies", "shut_down_error", "start_plain_reply"]
+
+RETRY_AFTER_S = 1
+"""Seconds after which a refused request is to come again: by then, connections lead to another process."""
 
 logger = logging.getLogger("aibind")
+
+
+def shut_down_error() -> RequestError:
+    """Return the refusal of a reply that would begin during a shutdown."""
+    return RequestError(SHUT_DOWN, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 class DurableReplies:
@@ -68,7 +78,7 @@ class DurableReplies:
         waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
         """
         if self._closed:
-            raise RequestError(SHUT_DOWN, 503)
+            raise shut_down_error()
         if isinstance(turn, WaitingTurn):
             stream = await self._create(generation, turn, owner, claim, turn.prepare)
         elif claim is not None:
@@ -123,6 +133,12 @@ class DurableReplies:
             raise RequestError(str(error), 404) from error
         return HttpResponse(200, response.headers, response.body)
 
+    async def wait_idle(self) -> None:
+        """Wait until no reply is under way."""
+        while under_way := [stream for stream in self._producing if stream.end is None]:
+            for stream in under_way:
+                await stream.wait_closed()
+
     async def confirm_end(self, stream_id: str, owner: str | None = None) -> HttpResponse[Body]:
         """Return the response that tells an ``EventSource`` not to come back, as it has the whole reply.
 
@@ -142,6 +158,8 @@ class DurableReplies:
 
         The store is asked about another's stream, even one of this process: it takes the time of an unknown one.
         """
+        if stream_id == CLAIM_ID:
+            return False  # of no reply
         if owner is None:
             return True
         producer = DurableStream.find(self._store, stream_id)
@@ -221,35 +239,40 @@ async def _nothing() -> None:
     """Prepare nothing: the stream is created before its model is asked."""
 
 
-async def start_plain_reply(generation: Generation, turn: Turn | None) -> HttpResponse[Body]:
-    """Store a turn's question, and return the response that produces the reply while it is read."""
+async def start_plain_reply(
+    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+) -> HttpResponse[Body]:
+    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``."""
     if turn is not None:
         await turn.save_question()
-    return HttpResponse(200, HEADERS, _plain_body(generation, turn))
+    return HttpResponse(200, HEADERS, _plain_body(generation, turn, under_way))
 
 
-async def _plain_body(generation: Generation, turn: Turn | None) -> AsyncGenerator[bytes]:
+async def _plain_body(
+    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+) -> AsyncGenerator[bytes]:
     """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
-    number = 0
-    end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
-    events = generation.stream()
-    try:
-        async for event in normalized(events):
-            if generation.record(event) and turn is not None:
-                turn.save_rounds(generation.answer)
-            if event.event:
-                yield encode_message(event.data, event=event.event)
-            else:
-                yield encode_message(event.data, id=number)
-                number += 1
-        end = StreamEnd("done")
-    except AibindError as error:
-        end = StreamEnd("error", message_for_readers(error))
-    finally:
-        await close_iterator(events)
-        if turn is not None:
-            try:
-                await turn.finish(generation.answer, end)
-            except Exception:
-                logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
-    yield encode_end(end)
+    with under_way:
+        number = 0
+        end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
+        events = generation.stream()
+        try:
+            async for event in normalized(events):
+                if generation.record(event) and turn is not None:
+                    turn.save_rounds(generation.answer)
+                if event.event:
+                    yield encode_message(event.data, event=event.event)
+                else:
+                    yield encode_message(event.data, id=number)
+                    number += 1
+            end = StreamEnd("done")
+        except AibindError as error:
+            end = StreamEnd("error", message_for_readers(error))
+        finally:
+            await close_iterator(events)
+            if turn is not None:
+                try:
+                    await turn.finish(generation.answer, end)
+                except Exception:
+                    logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
+        yield encode_end(end)

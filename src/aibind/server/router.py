@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize
-from .app import AsgiApp, Receive, Scope, Send, raw_path, send_response, with_http_exceptions
+from .app import AsgiApp, Receive, Scope, Send, raw_path, with_http_exceptions
 from .bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PENDING_BODY_BYTES, BodyReader
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
@@ -76,7 +76,7 @@ def create_router(
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             del scope
             if self._answer is not None:
-                await send_response(self._answer, receive, send)
+                await app.send(self._answer, receive, send)
             if self.background is not None:
                 await self.background()
 

@@ -14,9 +14,11 @@ from ..streams.response import Body, HttpResponse
 from .busy import OnBusy, WaitingTurn
 from .claims import Claim, claim_of, lacks_question
 from .generation import Generation
+from .housekeeping import Housekeeping
 from .replies import DurableReplies, start_plain_reply
 from .requests import StreamBody
 from .sessions import Session
+from .shutdown import Shutdown
 from .turns import Turn
 
 __all__ = ["AskModel", "ReplyStarter"]
@@ -31,8 +33,12 @@ MAX_CLAIM_ATTEMPTS = 5
 class ReplyStarter:
     """Starts the replies of a handler: durable ones in ``replies``, plain ones where that is None."""
 
-    def __init__(self, replies: DurableReplies | None, *, max_queued: int) -> None:
+    def __init__(
+        self, replies: DurableReplies | None, shutdown: Shutdown, housekeeping: Housekeeping, *, max_queued: int
+    ) -> None:
         self._replies = replies
+        self._shutdown = shutdown
+        self._housekeeping = housekeeping
         self._max_queued = max_queued
 
     def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
@@ -51,8 +57,9 @@ class ReplyStarter:
         begin: Callable[[], Awaitable[HttpResponse[Body]]],
         check_question: Callable[[Claim], Awaitable[None]] | None = None,
     ) -> HttpResponse[Body]:
-        """Return the reply that answers a request already, or begin it."""
+        """Return the reply that answers a request already, or begin it unless the handler is shut down."""
         if claim is None:
+            self._admit()
             return await begin()
         assert self._replies is not None
         for _ in range(MAX_CLAIM_ATTEMPTS):
@@ -63,6 +70,7 @@ class ReplyStarter:
                 attached = await self._replies.attach(claim)
                 if attached is not None:
                     return attached
+            self._admit()
             try:
                 return await begin()
             except StreamExistsError:
@@ -74,7 +82,7 @@ class ReplyStarter:
     ) -> HttpResponse[Body]:
         """Start a reply at once, and return the response that follows it."""
         if self._replies is None:
-            return await start_plain_reply(generation, turn)
+            return await start_plain_reply(generation, turn, self._shutdown.plain_reply())
         return await self._replies.start(generation, turn, claim, owner=owner)
 
     async def start_in_order(
@@ -111,3 +119,7 @@ class ReplyStarter:
             await turn.check()
             generation = Generation(events(), structured=structured, pace=self._replies.pace)
             return await self._replies.start(generation, turn, claim, owner=owner)
+
+    def _admit(self) -> None:
+        self._shutdown.check()
+        self._housekeeping.start()

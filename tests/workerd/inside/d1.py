@@ -429,5 +429,6 @@ async def anything_else_is_refused(bench: Bench) -> None:
 async def a_store_takes_it_for_remote(bench: Bench) -> None:
     client = wrap_d1(bench.db)
     assert not isinstance(client, WatchableSqliteClient)
-    schedule = SqliteStreamStore(client).flush_pace
-    assert (schedule.interval_ms, schedule.max_interval_ms) == (250, 2000)
+    store = SqliteStreamStore(client)
+    assert (store.flush_pace.interval_ms, store.flush_pace.max_interval_ms) == (250, 2000)
+    assert store.lease_ms == 30_000
