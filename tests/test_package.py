@@ -25,6 +25,7 @@ PUBLIC = {
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
+    "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.models": """
         ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
@@ -50,7 +51,7 @@ PUBLIC = {
 }
 
 
-FRAMEWORKS = {"aibind.integrations.langgraph": "langgraph"}
+FRAMEWORKS = {"aibind.integrations.langchain": "langchain_core", "aibind.integrations.langgraph": "langgraph"}
 """What a package needs to be imported, which comes with an extra."""
 
 

@@ -141,6 +141,13 @@ async def make_each() -> AsyncIterator[object]:
             from aibind.integrations.langgraph import SqliteCheckpointSaver
 
             yield SqliteCheckpointSaver(client)
+        if "aibind.integrations.langchain" in INSTALLED:
+            from langchain_core.runnables import RunnableLambda
+
+            from aibind.integrations.langchain import LangChainModel, StoredMessageHistory
+
+            yield LangChainModel(RunnableLambda(lambda _: "x"))
+            yield StoredMessageHistory(aibind.conversations.MemoryConversationStore(), "s")
         conversations = aibind.sqlite.SqliteConversationStore(client, table="my_conversations")
         yield conversations
         yield aibind.sqlite.SqliteMessageStore(client, messages_table="my_messages")

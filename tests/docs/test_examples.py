@@ -23,6 +23,7 @@ EXAMPLES = ROOT / "examples"
 # What a run prints, in part. The programs check themselves as well.
 PRINTS = {
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
+    "langgraph_agent": ("Which river flows through Vienna? The Danube.", "How long is it? 2,850 km."),
     "own_model": ('"result":21', "degrees"),
     "own_store": ("passed: every text comes back as it was", "passed: a renewed lease holds"),
     "stream_and_resume": ("cut off after id", "the stream is done"),

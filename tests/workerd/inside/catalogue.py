@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from . import (
+    checkpoints,
     d1,
     faults,
     files,
@@ -27,6 +28,7 @@ from .stores import SUITES
 __all__ = ["contract_of", "names", "run_check"]
 
 _MODULES = (
+    checkpoints,
     d1,
     faults,
     files,
