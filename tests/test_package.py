@@ -34,7 +34,7 @@ PUBLIC = {
     "aibind.models.endpoint": "EndpointAnswer Redactor Reply encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.server": """
-        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse MAX_BODY_BYTES OnBusy Recovery
+        Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
         StreamHandler Tool create_app create_router session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore

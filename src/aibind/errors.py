@@ -253,23 +253,31 @@ class ModelError(AibindError):
     """Raised when a model fails.
 
     ``status`` is the endpoint's HTTP status and ``code`` its own error code, each None when there is none.
-    ``retryable`` is whether the same request may succeed later.
+    ``retryable`` is whether the same request may succeed later. ``for_clients`` is the message that clients see: by
+    default all of it, and for what an endpoint said, which is not meant for them, a sentence without that.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, code: str | None = None, retryable: bool = False
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        retryable: bool = False,
+        for_clients: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.retryable = retryable
+        self.for_clients = message if for_clients is None else for_clients
 
 
 class ModelTimeoutError(ModelError):
     """Raised when a model does not answer in time. ``retryable`` is true."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, retryable=True)
+    def __init__(self, message: str, *, for_clients: str | None = None) -> None:
+        super().__init__(message, retryable=True, for_clients=for_clients)
 
 
 class SourceError(AibindError):

@@ -152,6 +152,16 @@ async def test_missing_tables_are_explained(tmp_path: Path) -> None:
         SqliteCheckpointSaver(database, writes_table="no; good")
 
 
+async def test_metadata_that_is_not_json_is_refused(client: CountingClient) -> None:
+    saver = SqliteCheckpointSaver(client)
+    checkpoint: Any = {"id": "c", "channel_values": {}}
+    for value, error in ((float("nan"), ValueError), (object(), TypeError)):
+        metadata: Any = {"score": value}
+        with pytest.raises(error):
+            await saver.aput(CONFIG, checkpoint, metadata, {})
+    assert [found async for found in saver.alist(None)] == []
+
+
 async def test_configs_that_name_too_little_are_refused(client: CountingClient) -> None:
     saver = SqliteCheckpointSaver(client)
     with pytest.raises(ValueError, match="names no thread"):

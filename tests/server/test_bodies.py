@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from aibind.errors import RequestError
 from aibind.server import StreamHandler, create_app
 from aibind.server.bodies import SMALL_BYTES, BodyReader
 from tests.support.http import serve
@@ -54,30 +55,56 @@ async def test_a_body_that_takes_too_long() -> None:
 
 
 async def test_bodies_that_together_hold_too_much() -> None:
-    app = create_app(StreamHandler(model=ScriptedModel("x")), max_pending_body_bytes=150 * 1024)
+    app = create_app(StreamHandler(model=ScriptedModel("x")), max_pending_body_bytes=len(BODY) + 100 * 1024)
     async with serve(app) as url:
         slow = await Upload(url).open(len(BODY))
-        await slow.send(BODY[: 100 * 1024])
+        await slow.send(BODY[:100])
         await asyncio.sleep(0.2)
         large = await Upload(url).open(len(BODY))
-        await large.send(BODY[: 100 * 1024])
         status, headers, error = await large.answer()
         assert (status, headers["retry-after"]) == (429, "5")
-        assert "153,600 bytes" in error
-        assert "max_pending_body_bytes" in error
-        small = await Upload(url).open(SMALL_BYTES)  # a prompt is taken nevertheless
-        await small.send(b'{"prompt": "' + b"x" * (SMALL_BYTES - 14))
-        await small.send(b'"}')
-        assert (await small.answer())[0] == 200
-        await slow.send(BODY[100 * 1024 : 150 * 1024])
-        await slow.send(BODY[150 * 1024 :])
-        status, _, error = await slow.answer()
-        assert status in (200, 429)  # by how its last part was cut on the way
-        again = await Upload(url).open(len(BODY))  # what was refused or has been read is given back
-        await again.send(BODY[: 100 * 1024])
-        await asyncio.sleep(0.1)
-        assert not again._reader.at_eof()
-        again._writer.close()
+        assert f"{len(BODY):,} bytes" in error
+        assert f"allows {len(BODY) + 100 * 1024:,} at one time (max_pending_body_bytes)" in error
+        for _ in range(5):  # prompts are taken nevertheless
+            small = await Upload(url).open(SMALL_BYTES)
+            await small.send(b'{"prompt": "' + b"x" * (SMALL_BYTES - 14) + b'"}')
+            assert (await small.answer())[0] == 200
+        fits = await Upload(url).open(100 * 1024)
+        await fits.send(b" " * (100 * 1024))
+        assert (await fits.answer())[0] == 400
+        await slow.send(BODY[100:])
+        assert (await slow.answer())[0] == 200
+        large = await Upload(url).open(len(BODY))  # what has been read is given back
+        await large.send(BODY)
+        assert (await large.answer())[0] == 200
+
+
+@pytest.mark.parametrize(("size", "fits"), [(149, True), (150, True), (151, False)])
+async def test_bodies_of_undeclared_size_count_as_they_come(size: int, fits: bool) -> None:
+    reader = BodyReader(max_pending_bytes=150 * 1024)
+    more = asyncio.Event()
+
+    async def never() -> Any:
+        if more.is_set():
+            await asyncio.Event().wait()
+        more.set()
+        return {"type": "http.request", "body": b"x" * 50 * 1024, "more_body": True}
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x" * (size - 50) * 1024, "more_body": False}
+
+    waiting = asyncio.create_task(reader.read(never))
+    await more.wait()
+    await asyncio.sleep(0)
+    if fits:
+        assert len(await reader.read(receive)) == (size - 50) * 1024
+    else:
+        with pytest.raises(RequestError, match="max_pending_body_bytes"):
+            await reader.read(receive)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert len(await reader.read(receive)) == (size - 50) * 1024
+    assert reader._pending_bytes == 0
 
 
 @pytest.mark.parametrize(("size", "status"), [(999, 200), (1000, 200), (1001, 413)])

@@ -361,7 +361,7 @@ async def test_compact_replaces_the_stored_conversation() -> None:
         (
             "chat",
             {"messages": [{"role": "user", "content": "x"}], "attachments": [{"mimeType": "a/b", "url": "file:///x"}]},
-            "Attachment 1 needs data",
+            "use https or data",
         ),
         ("stop", {"id": 1}, "id is required"),
     ],

@@ -29,6 +29,18 @@ def test_a_reply_of_a_thousand_tokens(prepared: Rig, delay_ms: int) -> None:
     assert counted["rowsWritten"] <= 50 + late, counted["sql"]
 
 
+def test_a_thousand_small_events(prepared: Rig) -> None:
+    """Pieces of a tool's arguments at 100 a second: packed into the rows that text would take."""
+    prepared.meter("checks", 0)
+    asked = {"id": f"events-{prepared.python.name}", "tokens": 1000, "rate": 100, "events": True}
+    answer = prepared.ask("checks", "/cost", asked)
+    counted = prepared.meter("checks", 0)
+    assert (answer["state"], answer["whole"], answer["events"]) == ("done", True, 1000)
+    late = 4 * max(0, answer["stream_s"] - 10.5)
+    assert counted["rowsWritten"] <= 50 + late, counted["sql"]
+    assert counted["statements"] <= 50 + late, counted["sql"]
+
+
 def test_a_follower_in_another_isolate_polls_seldom(prepared: Rig) -> None:
     stream_id = f"followed-{prepared.python.name}"
     prepared.ask("second", "/sql", {"sql": "SELECT 1"})  # starts its Python

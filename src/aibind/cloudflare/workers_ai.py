@@ -60,7 +60,9 @@ class WorkersAIModel:
             if text is None:
                 raise
             retryable = _PASSING.search(text) is not None
-            raise ModelError(f"Workers AI failed: {text}", code="workers_ai", retryable=retryable) from error
+            raise ModelError(
+                f"Workers AI failed: {text}", code="workers_ai", retryable=retryable, for_clients="Workers AI failed"
+            ) from error
         for event in reply.end():
             yield event
         if reply.failure is not None:

@@ -42,6 +42,8 @@ _HINTS = {
     401: " (check the API key)",
     404: " (check base_url and the model's name)",
 }
+_UNREACHABLE = "The model's endpoint cannot be reached"
+"""The error that clients see, without the address, which may be internal."""
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_ERROR_S = 5.0
 """Seconds to read the body of an error for."""
@@ -260,7 +262,9 @@ class OpenAIModel:
             await response.aclose()
             target = self._redact(shown_redirect(self._endpoint.url, location))
             return ModelError(
-                f"{prefix}: it redirects to {target}; set base_url to the final address", status=status
+                f"{prefix}: it redirects to {target}; set base_url to the final address",
+                status=status,
+                for_clients=prefix,
             ), None
         payload = _parse_error(await _read_error(response), response.headers.get("content-type", ""))
         return endpoint_error(payload, prefix, self._redact, status=status), retry_after_s(response.headers)
@@ -268,14 +272,20 @@ class OpenAIModel:
     def _unanswered(self, error: httpx2.HTTPError) -> ModelError:
         place = self._endpoint.shown
         if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-            return ModelTimeoutError(f"No connection to {place} within {self._timeout.connect:g} s")
+            return ModelTimeoutError(
+                f"No connection to {place} within {self._timeout.connect:g} s", for_clients=_UNREACHABLE
+            )
         if isinstance(error, httpx2.TimeoutException):
             return ModelTimeoutError(f"The model's endpoint sent nothing for {self._timeout_s:g} s")
         reason = snippet(self._redact(str(error))) or type(error).__name__
         if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
-            return ModelError(f"Cannot connect to {place}: {reason}", code="connection", retryable=True)
+            return ModelError(
+                f"Cannot connect to {place}: {reason}", code="connection", retryable=True, for_clients=_UNREACHABLE
+            )
         lost = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
-        return ModelError(f"The request to {place} failed: {reason}", code="connection", retryable=lost)
+        return ModelError(
+            f"The request to {place} failed: {reason}", code="connection", retryable=lost, for_clients=_UNREACHABLE
+        )
 
     def _broken(self, error: httpx2.HTTPError) -> ModelError:
         if isinstance(error, httpx2.TimeoutException):
@@ -283,7 +293,8 @@ class OpenAIModel:
                 f"The model's reply was cut off: the endpoint sent nothing for {self._timeout_s:g} s"
             )
         if isinstance(error, httpx2.DecodingError):
-            return ModelError(f"The model's endpoint sent a body that cannot be decompressed: {error}")
+            said = "The model's endpoint sent a body that cannot be decompressed"
+            return ModelError(f"{said}: {error}", for_clients=said)
         return cut_off()
 
 

@@ -10,6 +10,7 @@ from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
+from .limits import Limits
 from .recovery import Recovery
 from .router import create_router
 from .tools import Tool
@@ -23,6 +24,7 @@ __all__ = [
     "Endpoints",
     "HttpRequest",
     "HttpResponse",
+    "Limits",
     "OnBusy",
     "Recovery",
     "StreamHandler",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from .._time import timeout
@@ -43,12 +44,20 @@ def too_many(message: str) -> RequestError:
     return RequestError(message, 429, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
+@dataclass(slots=True)
+class _Pending:
+    """A body that is arriving, and the bytes that are counted for it: from its start all that it has declared."""
+
+    reserved: int = 0
+    data: bytearray = field(default_factory=bytearray)
+
+
 class BodyReader:
     """Reads the bodies of the requests to one app.
 
-    A body has at most ``max_bytes``, and all that are still arriving ``max_pending_bytes`` together, of which the first
-    64 KiB of each are always taken. ``timeout_s`` is the time that a body may take (None: any). Raises ValueError for
-    bounds of no use.
+    A body has at most ``max_bytes``, and all that are still arriving ``max_pending_bytes`` together, by what they have
+    declared or, without that, by what has come. Those of at most 64 KiB are always taken. ``timeout_s`` is the time
+    that a body may take (None: any). Raises ValueError for bounds of no use.
     """
 
     def __init__(
@@ -74,38 +83,52 @@ class BodyReader:
         Raises RequestError for one that is too large (413), that takes too long (408) or for which there is no memory
         at the moment (429), and ClientGoneError when the client disconnects.
         """
-        if length.isdecimal() and (len(length) > 18 or int(length) > self._max_bytes):
-            raise self._too_large()
-        body = bytearray()
+        declared = 0
+        if length.isdecimal():
+            if len(length) > 18 or int(length) > self._max_bytes:
+                raise self._too_large()
+            declared = int(length)
+        body = _Pending()
         try:
+            self._reserve(body, declared)
             async with timeout(self._timeout_s):
                 await self._receive(receive, body)
+            return body.data
         except TimeoutError as error:
             raise RequestError(
                 f"The body took longer than {self._timeout_s:g} s, which is this server's limit (body_timeout_s)", 408
             ) from error
         finally:
-            self._pending_bytes -= len(body)
-        return body
+            self._pending_bytes -= body.reserved
+            body.data = bytearray()  # now: the traceback of an error keeps it until the next garbage collection
 
-    async def _receive(self, receive: Receive, body: bytearray) -> None:
+    async def _receive(self, receive: Receive, body: _Pending) -> None:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             piece = message.get("body", b"")
-            if len(body) + len(piece) > self._max_bytes:
+            size = len(body.data) + len(piece)
+            if size > self._max_bytes:
                 raise self._too_large()
-            body += piece
-            self._pending_bytes += len(piece)
+            self._reserve(body, size)
+            body.data += piece
             if not message.get("more_body"):
                 return
-            limit = self._max_pending_bytes
-            if limit is not None and self._pending_bytes > limit and len(body) > SMALL_BYTES:
-                raise too_many(
-                    f"The bodies of unfinished requests have {limit:,} bytes, which is this server's limit "
-                    "(max_pending_body_bytes): try later"
-                )
+
+    def _reserve(self, body: _Pending, size: int) -> None:
+        """Count so many bytes of a body as pending. Raises RequestError when there is no memory for them."""
+        more = size - body.reserved
+        if more <= 0:
+            return
+        limit = self._max_pending_bytes
+        if limit is not None and size > SMALL_BYTES and self._pending_bytes + more > limit:
+            raise too_many(
+                f"The bodies of unfinished requests have {self._pending_bytes:,} bytes, and this server allows "
+                f"{limit:,} at one time (max_pending_body_bytes): try later"
+            )
+        body.reserved = size
+        self._pending_bytes += more
 
     def _too_large(self) -> RequestError:
         return RequestError(f"The body is larger than {self._max_bytes} bytes", 413)

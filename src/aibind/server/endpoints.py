@@ -21,6 +21,7 @@ from ..errors import (
     SqliteSchemaError,
 )
 from ..streams.response import Body, HttpResponse
+from ..streams.source import message_for_readers
 from .access import Access, Action, Authorize, HttpRequest, ask_authorize
 from .bodies import RETRY_AFTER_S, ClientGoneError
 from .guard import Guard, check_content_type
@@ -128,10 +129,8 @@ class Endpoints:
         except RequestError as error:
             refused = error_response(str(error), error.status)
             return HttpResponse(refused.status, {**refused.headers, **error.headers}, refused.body)
-        except ModelTimeoutError as error:
-            return error_response(str(error), 504)
         except ModelError as error:
-            return error_response(str(error), 502)
+            return error_response(message_for_readers(error), 504 if isinstance(error, ModelTimeoutError) else 502)
         except ConversationConflictError:
             return error_response("This conversation was changed meanwhile: load it, and try again", 409)
         except ConversationTooLargeError as error:

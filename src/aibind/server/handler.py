@@ -21,10 +21,13 @@ from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
+from .bounded import bounded
 from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
 from .claims import Claim
 from .generation import Generation
 from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
+from .limits import Limits
+from .load import Load
 from .models import Models, ask_model
 from .recovery import Recovery
 from .replies import DurableReplies
@@ -53,8 +56,8 @@ class StreamHandler:
     ``max_attachment_bytes`` of attached files. ``toolsets`` are tools by name, which a request may let the model call.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
-    ``max_queued`` how many may wait in one session. Every ``housekeeping_interval_s``
-    seconds from the first reply on, :meth:`sweep` is called (None: never).
+    ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
+    Every ``housekeeping_interval_s`` seconds from the first reply on, :meth:`sweep` is called (None: never).
 
     An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
     another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
@@ -81,10 +84,12 @@ class StreamHandler:
         title_prompt: str = prompts.TITLE,
         compact_prompt: str = prompts.COMPACT,
         flush_interval_ms: float | None = None,
+        pack_events: bool | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         on_busy: OnBusy = "branch",
         max_queued: int = MAX_QUEUED,
+        limits: Limits | None = None,
         housekeeping_interval_s: float | None = HOUSEKEEPING_INTERVAL_S,
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
@@ -100,14 +105,23 @@ class StreamHandler:
             raise ValueError("A stream store is used by resumable streams only: add resumable=True")
         store = (store or MemoryStreamStore()) if resumable else None
         self._store = store
+        self._limits = limits or Limits()
+        self._load = Load(self._limits)
         self._replies: DurableReplies | None = None
         if store is not None:
             self._replies = DurableReplies(
-                store, flush_interval_ms=flush_interval_ms, heartbeat_ms=heartbeat_ms, keep_alive=keep_alive
+                store,
+                flush_interval_ms=flush_interval_ms,
+                pack_events=pack_events,
+                heartbeat_ms=heartbeat_ms,
+                keep_alive=keep_alive,
+                load=self._load,
             )
         self._shutdown = Shutdown(self._replies)
         self._housekeeping = Housekeeping(store, conversations, self.sweep, housekeeping_interval_s)
-        self._starter = ReplyStarter(self._replies, self._shutdown, self._housekeeping, max_queued=max_queued)
+        self._starter = ReplyStarter(
+            self._replies, self._shutdown, self._housekeeping, self._load, max_queued=max_queued
+        )
         self._attachments = Attachments(conversations, max_attachment_bytes)
         self._sessions: Sessions | None = None
         if conversations is not None:
@@ -211,6 +225,7 @@ class StreamHandler:
         self, body: object, *, request_id: str | None = None, access: Access | None = None
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
+        self._limits.check(body)
         claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
         asked = ChatBody.parse(body)
         model = self._models.pick(asked.model)
@@ -218,23 +233,25 @@ class StreamHandler:
         request = self._request(asked.messages, access, asked.model, system=asked.system)
 
         async def begin() -> HttpResponse[Body]:
-            generation = Generation(run_rounds(model, request, tools, asked.max_steps))
+            generation = Generation(bounded(run_rounds(model, request, tools, asked.max_steps), self._limits))
             return await self._starter.start(generation, None, claim, owner=owner_of(access))
 
         return await self._starter.once(claim, begin)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
+        self._limits.check(body)
         asked = CompleteBody.parse(body)
         generation = self._ask(asked.model, asked.input, asked.system or self._complete_prompt, access)
-        return text_response(await generation.read())
+        return text_response(await self._read(generation, access))
 
     async def title(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Name a conversation; with a session in a SessionStore, make the name its title."""
+        self._limits.check(body)
         asked = TitleBody.parse(body)
         transcript = prompts.transcript(asked.messages)
         generation = self._ask(asked.model, transcript, self._title_prompt, access, asked.session_id)
-        title = (await generation.read()).strip()
+        title = (await self._read(generation, access)).strip()
         if asked.session_id and title and isinstance(self._conversations, SessionStore):
             await self._conversations.rename(session_key(asked.session_id, owner_of(access)), bounded_title(title))
         response = text_response(title, content_type="text/plain; charset=utf-8")
@@ -242,10 +259,11 @@ class StreamHandler:
 
     async def compact(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Condense a conversation; with a session, replace the stored one by the summary."""
+        self._limits.check(body)
         asked = CompactBody.parse(body)
         transcript = prompts.transcript(asked.messages)
         generation = self._ask(asked.model, transcript, self._compact_prompt, access, asked.session_id)
-        summary = await generation.read()
+        summary = await self._read(generation, access)
         if asked.session_id and self._sessions is not None and summary:
             await self._sessions.find(asked.session_id, owner_of(access)).compact(summary)
         saved = generation.usage.input_tokens - generation.usage.output_tokens
@@ -338,6 +356,7 @@ class StreamHandler:
         self, endpoint: str, body: object, request_id: str | None, access: Access | None
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
+        self._limits.check(body)
         claim = self._starter.claim(endpoint, body, request_id, owner=owner_of(access))
         asked = StreamBody.parse(body)
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
@@ -353,7 +372,8 @@ class StreamHandler:
         def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent]:
             request = self._request(messages, access, asked.model, asked.session_id, system=asked.system)
             request = replace(request, json_schema=asked.schema) if structured else request
-            return run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+            answer = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
+            return bounded(answer, self._limits)
 
         pace = self._replies.pace if self._replies is not None else None
 
@@ -378,7 +398,11 @@ class StreamHandler:
     ) -> Generation:
         self._shutdown.check()
         request = self._request([{"role": "user", "content": text}], access, key, session_id, system=system)
-        return Generation(ask_model(self._models.pick(key), request))
+        return Generation(bounded(ask_model(self._models.pick(key), request), self._limits))
+
+    async def _read(self, generation: Generation, access: Access | None) -> str:
+        with self._load.start(owner_of(access)):
+            return await generation.read()
 
     def _request(
         self,

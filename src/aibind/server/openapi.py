@@ -85,7 +85,7 @@ _ERROR = {"application/json": {"schema": _object(("error",), error={"type": "str
 
 _SLOW = "The body took too long to arrive"
 _LARGE = "The body is too large"
-_BODIES = "Too many bodies are arriving"
+_BODIES = "Too many replies are under way, or too many bodies are arriving"
 
 _TEXT: Schema = {"type": "string"}
 _SESSION_ID: Schema = {"type": "string", "description": f"at most {MAX_SESSION_BYTES} bytes of UTF-8"}
@@ -139,7 +139,10 @@ _LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, or the str
 _TITLE: Schema = {"type": "string", "maxLength": MAX_TITLE_CHARS}
 
 _ONCE: Mapping[str, Schema] = {"Idempotency-Key": _REQUEST_ID}
-_BUSY = {409: "A reply of the session is under way, or another body had this id", 429: "Too many requests wait"}
+_BUSY = {
+    409: "A reply of the session is under way, or another body had this id",
+    429: "Too many requests wait, or too many replies are under way",
+}
 _FAILURES = {502: "The model failed", 504: "The model did not answer in time"}
 _UNKNOWN_SESSION = {404: "There is no such session"}
 

@@ -163,15 +163,15 @@ async def read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
     """Read a reply; when its producer is lost, end the stream as failed first, so that it is kept like any other."""
     reading = _Reading(streams, stream_id)
     await reading.read_on()
-    lease = reading.lease
-    if lease is None or not has_run_out(lease, now_ms(), streams.lease_ms):
+    status = reading.status
+    if status is None or not status.is_active or not has_run_out(status, now_ms(), streams.lease_ms):
         return reading.reply
     try:
         # Judged as followers judge it: a producer that does not renew its lease may still be writing, and the clock of
         # one that does may be behind.
         await sleep(streams.grace_s)
-        if not await reading.read_on() and reading.lease == lease:
-            end = await streams.give_up(stream_id, lease=lease)
+        if not await reading.read_on() and reading.lease == status.expires_at:
+            end = await streams.give_up(stream_id, lease=status.expires_at)
             await reading.read_on()  # the producer may have ended it first, with more text
             return StoredReply(reading.reply.events, reading.reply.end or end)
     except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
@@ -187,7 +187,7 @@ class _Reading:
         self._stream_id = stream_id
         self._after_seq = 0
         self._events: list[StreamEvent] = []
-        self._status: StreamStatus | None = None
+        self.status: StreamStatus | None = None
 
     async def read_on(self) -> bool:
         """Read what is stored past the last chunk; return whether there was any."""
@@ -195,19 +195,19 @@ class _Reading:
         while True:
             page = await self._streams.read_page(self._stream_id, self._after_seq)
             for chunk in page.chunks:
-                self._events.append(chunk.event)
+                self._events += chunk.events
                 self._after_seq = chunk.seq
             if not page.has_more:
-                self._status = page.status
+                self.status = page.status
                 return self._after_seq > began_at
 
     @property
     def lease(self) -> int | None:
         """The end of the producer's lease, or None when the stream has ended."""
-        return self._status.expires_at if self._status is not None and self._status.is_active else None
+        return self.status.expires_at if self.status is not None and self.status.is_active else None
 
     @property
     def reply(self) -> StoredReply:
         """What was read."""
-        end = self._status.end if self._status is not None else None
+        end = self.status.end if self.status is not None else None
         return StoredReply(tuple(self._events), end)

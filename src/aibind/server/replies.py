@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import AbstractContextManager
 from weakref import WeakSet
 
@@ -24,6 +24,7 @@ from .busy import WaitingTurn
 from .claims import Claim
 from .generation import Generation
 from .housekeeping import CLAIM_ID
+from .load import Load, Slot, counted
 from .recovery import read_reply
 from .turns import Turn
 
@@ -48,11 +49,15 @@ class DurableReplies:
         store: StreamStore,
         *,
         flush_interval_ms: float | None,
+        pack_events: bool | None,
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
+        load: Load,
     ) -> None:
         self._store = store
+        self._load = load
         self._flush_interval_ms = flush_interval_ms
+        self._pack_events = pack_events
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
@@ -79,17 +84,31 @@ class DurableReplies:
         """
         if self._closed:
             raise shut_down_error()
-        if isinstance(turn, WaitingTurn):
-            stream = await self._create(generation, turn, owner, claim, turn.prepare)
-        elif claim is not None:
-            save = turn.save_question if turn is not None else _nothing
-            stream = await self._create(generation, turn, owner, claim, save)
-        else:
-            stream = await self._create_and_save(generation, turn, owner)
+        self._load.check_follower()
+        slot = self._load.start(owner)
+        try:
+            stream = await self._begin(generation, turn, claim, owner, slot)
+        except BaseException:
+            slot.release()
+            raise
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
-        response = stream.response()
-        return HttpResponse(200, response.headers, response.body)
+        return self._load.follow(stream.response(), stream.id)
+
+    async def _begin(
+        self,
+        generation: Generation,
+        turn: Turn | WaitingTurn | None,
+        claim: Claim | None,
+        owner: str | None,
+        slot: Slot,
+    ) -> DurableStream:
+        if isinstance(turn, WaitingTurn):
+            return await self._create(generation, turn, owner, slot, claim, turn.prepare)
+        if claim is not None:
+            save = turn.save_question if turn is not None else _nothing
+            return await self._create(generation, turn, owner, slot, claim, save)
+        return await self._create_and_save(generation, turn, owner, slot)
 
     async def find(self, claim: Claim) -> StreamStatus | None:
         """Return the current state of the stream that answers a request already; None when there is none.
@@ -103,11 +122,12 @@ class DurableReplies:
 
     async def attach(self, claim: Claim) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
+        self._load.check_follower(claim.stream_id)
         try:
             response = await DurableStream.resume(self._store, claim.stream_id, None, heartbeat_ms=self._heartbeat_ms)
         except StreamNotFoundError:
             return None
-        return HttpResponse(200, response.headers, response.body)
+        return self._load.follow(response, claim.stream_id)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
@@ -125,13 +145,14 @@ class DurableReplies:
         """
         if not await self._is_own(stream_id, owner):
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
+        self._load.check_follower(stream_id)
         try:
             response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
             raise RequestError(str(error), 404) from error
-        return HttpResponse(200, response.headers, response.body)
+        return self._load.follow(response, stream_id)
 
     async def wait_idle(self) -> None:
         """Wait until no reply is under way."""
@@ -167,9 +188,13 @@ class DurableReplies:
             return True
         return await self._store.get_status(stream_id, owner=owner) is not None
 
-    async def _create_and_save(self, generation: Generation, turn: Turn | None, owner: str | None) -> DurableStream:
+    async def _create_and_save(
+        self, generation: Generation, turn: Turn | None, owner: str | None, slot: Slot
+    ) -> DurableStream:
         saving = turn.save_question() if turn is not None else asyncio.sleep(0)
-        stream, failure = await asyncio.gather(self._create(generation, turn, owner), saving, return_exceptions=True)
+        stream, failure = await asyncio.gather(
+            self._create(generation, turn, owner, slot), saving, return_exceptions=True
+        )
         if isinstance(stream, BaseException):
             raise stream
         if failure is not None:
@@ -182,6 +207,7 @@ class DurableReplies:
         generation: Generation,
         turn: Turn | WaitingTurn | None,
         owner: str | None,
+        slot: Slot,
         claim: Claim | None = None,
         prepare: PrepareHook | None = None,
     ) -> DurableStream:
@@ -199,6 +225,11 @@ class DurableReplies:
                 answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
                 await turn.finish(answer, end)
 
+        def keep(producer: Awaitable[None]) -> None:
+            asyncio.ensure_future(producer).add_done_callback(lambda _: slot.release())
+            if self._keep_alive is not None:
+                self._keep_alive(producer)
+
         if turn is not None:
             turn.go_live()
         try:
@@ -211,8 +242,9 @@ class DurableReplies:
                 request=claim.mark if claim is not None else None,
                 question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
+                pack_events=self._pack_events,
                 heartbeat_ms=self._heartbeat_ms,
-                keep_alive=self._keep_alive,
+                keep_alive=keep,
                 prepare=prepare,
                 on_event=record,
                 on_end=finish_turn,
@@ -240,12 +272,23 @@ async def _nothing() -> None:
 
 
 async def start_plain_reply(
-    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+    generation: Generation,
+    turn: Turn | None,
+    under_way: AbstractContextManager[None],
+    load: Load,
+    *,
+    owner: str | None,
 ) -> HttpResponse[Body]:
     """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``."""
-    if turn is not None:
-        await turn.save_question()
-    return HttpResponse(200, HEADERS, _plain_body(generation, turn, under_way))
+    load.check_follower()
+    slot = load.start(owner)
+    try:
+        if turn is not None:
+            await turn.save_question()
+    except BaseException:
+        slot.release()
+        raise
+    return load.follow(HttpResponse(200, HEADERS, counted(_plain_body(generation, turn, under_way), slot)))
 
 
 async def _plain_body(

@@ -15,6 +15,7 @@ from .busy import OnBusy, WaitingTurn
 from .claims import Claim, claim_of, lacks_question
 from .generation import Generation
 from .housekeeping import Housekeeping
+from .load import Load
 from .replies import DurableReplies, start_plain_reply
 from .requests import StreamBody
 from .sessions import Session
@@ -34,11 +35,18 @@ class ReplyStarter:
     """Starts the replies of a handler: durable ones in ``replies``, plain ones where that is None."""
 
     def __init__(
-        self, replies: DurableReplies | None, shutdown: Shutdown, housekeeping: Housekeeping, *, max_queued: int
+        self,
+        replies: DurableReplies | None,
+        shutdown: Shutdown,
+        housekeeping: Housekeeping,
+        load: Load,
+        *,
+        max_queued: int,
     ) -> None:
         self._replies = replies
         self._shutdown = shutdown
         self._housekeeping = housekeeping
+        self._load = load
         self._max_queued = max_queued
 
     def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
@@ -82,7 +90,7 @@ class ReplyStarter:
     ) -> HttpResponse[Body]:
         """Start a reply at once, and return the response that follows it."""
         if self._replies is None:
-            return await start_plain_reply(generation, turn, self._shutdown.plain_reply())
+            return await start_plain_reply(generation, turn, self._shutdown.plain_reply(), self._load, owner=owner)
         return await self._replies.start(generation, turn, claim, owner=owner)
 
     async def start_in_order(

@@ -74,6 +74,7 @@ class StreamSql:
             f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at > ? RETURNING id"
         )
         has_session = "s.session_id IS NOT NULL" if self.extended else "0"
+        is_ours = "s.created_at IS NOT NULL" if "created_at" in extra else "0"
         self._give_up = (
             f"UPDATE {status} AS s SET state = 'error', error = ?,"
             f" expires_at = CASE WHEN {has_session} THEN ? ELSE ? END,"
@@ -117,7 +118,7 @@ class StreamSql:
             f"SELECT s.id, s.total_chunks, s.expires_at, {has_session} AS has_session, {stored} AS stored"
             f" FROM {status} s"
             # Those of JavaScript last, which may have to stay: they must not keep others from being swept.
-            f" WHERE s.state = 'active' AND (s.expires_at <= ? OR s.expires_at > ?)"
+            f" WHERE s.state = 'active' AND (s.expires_at <= ? OR ({is_ours} AND s.expires_at > ?))"
             f" ORDER BY s.total_chunks > 0, s.expires_at LIMIT {MAX_SWEPT_STREAMS}"
         )
         expired = (
@@ -294,7 +295,7 @@ class StreamSql:
     def silent(self, now: int, too_late: int) -> Statement:
         """Select active streams past their ``expires_at``, with the chunks that are counted and those stored.
 
-        One that is to expire after ``too_late`` was written by a clock that was wrong, and counts as past it.
+        One of ours that is to expire after ``too_late`` was written by a clock that was wrong, and counts as past it.
         """
         return Statement(self._silent, (now, too_late))
 

@@ -374,7 +374,7 @@ class SqliteStreamStore(BaseStreamStore):
         has no chunk yet is treated as ours.
         """
         now = now_ms()
-        too_late = now + max(MAX_LEASE_MS, 10 * self._lease_ms, self._ttl_ms)
+        too_late = now + max(MAX_LEASE_MS, 10 * self._lease_ms)
         removed = 0
         rows = (await self._execute_extended(lambda sql: sql.silent(now, too_late))).rows
         silent = self._choose_silent(rows, now)

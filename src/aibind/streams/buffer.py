@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from .batch import EventBatch
-from .events import StreamEvent, encode_chunk
+from .events import PACK_NAME, StreamEvent, encode_chunk
+from .packs import MAX_PACKED_CHARS, OpenPack, events_after
 from .parts import SHORT_CHARS, split_event
 from .position import Position
 from .store import StreamEnd
@@ -21,6 +22,9 @@ WINDOW_CHARS = 512 * 1024
 BATCH_CHARS = 64 * 1024
 """About the number of characters in one batch."""
 
+CROWD = 6
+"""Chunks that events may begin, one soon after the other, before they are packed."""
+
 MAX_SHARED = 64
 """Positions whose batches are kept for other followers until the next change."""
 
@@ -28,14 +32,18 @@ MAX_SHARED = 64
 class StreamBuffer:
     """Events gathered into numbered chunks, for any number of followers to read.
 
-    Adjacent text grows one open chunk until the writer takes it; any other event is a chunk by itself. A follower is a
-    :class:`Position` and nothing more: all that lies between it and the end is handed out at once, so a slow follower
+    Adjacent text grows one open chunk until the writer takes it; any other event is a chunk by itself. With ``packs``
+    small events that crowd, text among them, are one chunk: until the writer takes a single event again. A follower is
+    a :class:`Position` and nothing more: all that lies between it and the end is handed out at once, so a slow follower
     gets fewer, larger batches. With ``store_first`` each event is a chunk by itself, which followers see once it is
     stored.
     """
 
-    def __init__(self, *, store_first: bool = False) -> None:
+    def __init__(self, *, store_first: bool = False, packs: bool = False) -> None:
         self.store_first = store_first
+        self._packs = packs and not store_first
+        self._pack = OpenPack()
+        self._crowd = 0  # chunks that were begun since the writer took a single event
         self.end: StreamEnd | None = None
         self.saved_seq = 0
         self._chunks: list[StreamEvent] = []  # closed; the first has seq _first
@@ -43,7 +51,7 @@ class StreamBuffer:
         self._window = 0  # characters in the saved chunks
         self._unsaved = 0  # characters in the others
         self._open = ""
-        self._open_name = ""
+        self._open_name: str = ""
         self._waiters: dict[asyncio.Future[bool], None] = {}  # in order, and each can be removed
         self._batches: dict[Position, tuple[EventBatch | None, Position]] = {}  # shared by followers at one position
 
@@ -52,12 +60,19 @@ class StreamBuffer:
     def push(self, event: StreamEvent) -> None:
         """Add an event, joining adjacent text."""
         self._unsaved += len(event.data)
-        if self.store_first or not event.grows:
-            self.close_chunk()
+        continues = bool(self._open) and event.grows and event.event == self._open_name
+        if not continues and self.is_crowded and len(event.data) <= MAX_PACKED_CHARS:
+            if self._open:
+                self.close_chunk()
+            self._pack.add(event)
+            if self._pack.chars >= MAX_CHUNK_CHARS:
+                self.close_chunk()
+        elif self.store_first or not event.grows:
+            self._begin_chunk()
             self._chunks.append(event)
         else:
-            if event.event != self._open_name:
-                self.close_chunk()
+            if not continues:
+                self._begin_chunk()
                 self._open_name = event.event
             self._open += event.data
             while len(self._open) >= MAX_CHUNK_CHARS:
@@ -65,6 +80,10 @@ class StreamBuffer:
                 self._open = self._open[MAX_CHUNK_CHARS:]
         if not self.store_first:
             self._wake()
+
+    def _begin_chunk(self) -> None:
+        self.close_chunk()
+        self._crowd += 1
 
     def finish(self, end: StreamEnd) -> None:
         """Note that the stream has ended. Text that was delivered but could not be stored stays readable here."""
@@ -87,24 +106,36 @@ class StreamBuffer:
     @property
     def last_seq(self) -> int:
         """The seq of the last chunk, the open one included; 0 when there is none."""
-        return self.next_seq if self._open else self.next_seq - 1
+        return self.next_seq if self._open or self._pack.events else self.next_seq - 1
 
     @property
     def has_unsaved(self) -> bool:
         """Whether anything waits to be stored."""
-        return bool(self._open) or self.next_seq - 1 > self.saved_seq
+        return self.last_seq > self.saved_seq
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether small events are packed at the moment."""
+        return self._packs and self._crowd >= CROWD
 
     def close_chunk(self) -> None:
         """Close the growing chunk, so that it can be stored."""
         if self._open:
             self._chunks.append(StreamEvent(self._open_name, self._open))
             self._open = ""
+        elif self._pack.events:
+            chars = self._pack.chars
+            self._chunks.append(self._pack.close())
+            self._unsaved += len(self._chunks[-1].data) - chars
 
     def unsaved_chunks(self) -> list[str]:
         """Close the open chunk and return all that is not stored, encoded; the first has seq ``saved_seq + 1``."""
         self.close_chunk()
         skip = self.saved_seq - self._first + 1
-        return [encode_chunk(self._chunks[i]) for i in range(skip, len(self._chunks))]
+        chunks = self._chunks[skip:]
+        if len(chunks) == 1 and chunks[0].event != PACK_NAME:
+            self._crowd = 0
+        return [encode_chunk(chunk) for chunk in chunks]
 
     def mark_saved(self, seq: int) -> None:
         """Note that all chunks up to ``seq`` are stored, and drop the oldest beyond the window."""
@@ -169,6 +200,11 @@ class StreamBuffer:
         visible = self.saved_seq if self.store_first else self.next_seq - 1
         while seq <= visible and size < BATCH_CHARS:
             event = self._chunks[seq - self._first]
+            if event.event == PACK_NAME or (offset and not event.grows):
+                events += events_after(seq, event, offset)
+                size += len(event.data)
+                seq, offset = seq + 1, 0
+                continue
             if offset and event.grows:
                 event = StreamEvent(event.event, event.data[offset:])
             chars = len(event.data)
@@ -178,10 +214,13 @@ class StreamBuffer:
                 events.append((seq, event))
             size += chars
             seq, offset = seq + 1, 0
-        if seq <= visible or offset >= len(self._open) or self.store_first:
+        if seq <= visible or offset >= (len(self._pack) or len(self._open)) or self.store_first:
             reached = Position(seq, offset)
             end = self.end if seq > visible else None
             return EventBatch(tuple(events), reached.id, end) if events or end is not None else None, reached
+        if self._pack.events:
+            reached = Position(seq, len(self._pack))
+            return EventBatch((*events, *self._pack.after(seq, offset)), reached.id), reached
         reached = Position(seq, len(self._open))
         last_id = reached.id
         event = StreamEvent(self._open_name, self._open[offset:] if offset else self._open)

@@ -86,6 +86,7 @@ class DurableStream:
         request: str | None = None,
         question_id: str | None = None,
         flush_interval_ms: float | None = None,
+        pack_events: bool | None = None,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         prepare: PrepareHook | None = None,
@@ -107,8 +108,9 @@ class DurableStream:
         ``prepare`` has been awaited: of several calls with one ``stream_id``, one starts its source. When ``prepare``
         raises, the stream is removed again.
         ``flush_interval_ms`` is the time between two writes, in milliseconds (None: as the store recommends; 0: every
-        event is stored before it is delivered). A reader of :meth:`response` that receives nothing for ``heartbeat_ms``
-        gets a comment.
+        event is stored before it is delivered). ``pack_events`` is whether small events that crowd share a chunk (None:
+        if the store pays for each write); readers see them one by one. A reader of :meth:`response` that receives
+        nothing for ``heartbeat_ms`` gets a comment.
 
         Raises TypeError when ``source`` cannot be iterated, StreamExistsError for an id that is taken, and the store's
         errors; then nothing was started.
@@ -123,6 +125,7 @@ class DurableStream:
             request=request,
             question_id=question_id,
             flush_interval_ms=flush_interval_ms,
+            pack_events=pack_events,
         )
         stream = cls(store, stream_id, writer, heartbeat_ms, owner)
         if prepare is None:

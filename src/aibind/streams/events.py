@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["StreamEvent", "check_event_name", "decode_chunk", "encode_chunk"]
+__all__ = ["PACK_NAME", "StreamEvent", "check_event_name", "decode_chunk", "encode_chunk"]
+
+PACK_NAME = "aibind-events"
+"""The event name of a chunk that holds several events."""
 
 SEPARATOR = "\x01"
 _FORBIDDEN = frozenset("\x00\x01\r\n")
-_RESERVED = frozenset({"stream-id", "stopped", "done"})
+_RESERVED = frozenset({"stream-id", "stopped", "done", PACK_NAME})
 _GROWING = frozenset({"", "reasoning"})
 
 
@@ -36,7 +39,8 @@ class StreamEvent:
 def check_event_name(name: str) -> None:
     r"""Raise ValueError for a name that could not be read back, or that would end the stream for its readers.
 
-    Refused are ``\x01``, CR, LF and NUL, and the names ``stream-id``, ``stopped`` and ``done``.
+    Refused are ``\x01``, CR, LF and NUL, and the names ``stream-id``, ``stopped``, ``done`` and
+    ``aibind-events``.
     """
     if not _FORBIDDEN.isdisjoint(name):
         raise ValueError(f"Event name {name!r} holds a control character: use letters, digits, '-' and '_'")

@@ -16,7 +16,8 @@ from .._time import Timer, call_later
 from ..errors import AibindError, ProducerLostError, StreamNotFoundError
 from .batch import EventBatch
 from .buffer import BATCH_CHARS, StreamBuffer
-from .events import StreamEvent
+from .events import PACK_NAME, StreamEvent
+from .packs import events_after
 from .parts import SHORT_CHARS, split_event
 from .position import Position
 from .store import StreamEnd, StreamPage, StreamStore
@@ -164,6 +165,10 @@ def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
             events, size = [], 0
         event = chunk.event
         reached, offset = chunk.seq, 0
+        if event.event == PACK_NAME or (chunk.seq == position.seq and position.offset and not event.grows):
+            events += events_after(chunk.seq, event, position.offset if chunk.seq == position.seq else 0)
+            size += len(event.data)
+            continue
         if chunk.seq == position.seq and position.offset and event.grows:
             offset = position.offset
             event = StreamEvent(event.event, event.data[offset:])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 from .._time import now_ms
+from .store import StreamStatus
 
 __all__ = ["MAX_WAIT_MS", "LeaseWatch", "grace_s", "has_run_out"]
 
 MAX_WAIT_MS = 30 * 24 * 60 * 60 * 1000
 """Milliseconds that the stream of a lost producer waits for its answer to be stored in its conversation."""
 
-MAX_LEASE_MS = 30 * 60 * 1000
+MAX_LEASE_MS = 3_600_000
 """Milliseconds ahead of which a lease is believed, unless ten of the reader's leases are longer: beyond that, the clock
-of the producer was wrong."""
+of the producer was wrong. What a JavaScript producer writes is no lease, and may lie as far ahead as it likes."""
 
 
 def grace_s(lease_ms: int, *, shares_clock: bool = True) -> float:
@@ -25,9 +26,13 @@ def grace_s(lease_ms: int, *, shares_clock: bool = True) -> float:
     return lease_ms / 10_000 if shares_clock else lease_ms / 1000
 
 
-def has_run_out(expires_at: int, now: int, lease_ms: int) -> bool:
-    """Return whether a lease has run out, or lies so far ahead that it is not believed."""
-    return expires_at <= now or expires_at > now + max(MAX_LEASE_MS, 10 * lease_ms)
+def has_run_out(status: StreamStatus, now: int, lease_ms: int) -> bool:
+    """Return whether a lease has run out, or lies so far ahead that it is not believed.
+
+    JavaScript producers do not record when they created a stream.
+    """
+    is_far = status.created_at is not None and status.expires_at > now + max(MAX_LEASE_MS, 10 * lease_ms)
+    return is_far or status.expires_at <= now
 
 
 class LeaseWatch:
@@ -52,12 +57,13 @@ class LeaseWatch:
         self._due: int | None = None  # latest time for the next look
         self._excused = False
 
-    def time_left_s(self, expires_at: int, looked_at: int) -> float | None:
+    def time_left_s(self, status: StreamStatus, looked_at: int) -> float | None:
         """Return the seconds within which to look again, or None if the producer is lost.
 
         Call it after each look that showed nothing past what is known. ``looked_at`` is when that look began: an
         answer that was slow to arrive shows nothing of what happened meanwhile.
         """
+        expires_at = status.expires_at
         if expires_at != self._lease:
             if self._lease is not None:
                 self.progress()
@@ -66,7 +72,7 @@ class LeaseWatch:
         if self._due is not None and looked_at > self._due + tenth_ms / 2 and not self._excused:
             self._excused = True  # once: a machine that is always slow must not keep a lost producer alive
             self._progress_at = looked_at - self._grace_ms + tenth_ms
-        if not has_run_out(expires_at, self._progress_at, self._lease_ms):
+        if not has_run_out(status, self._progress_at, self._lease_ms):
             self._due = max(expires_at, self._progress_at + self._grace_ms)
         elif expires_at > self._progress_at:
             self._due = self._progress_at + self._lease_ms + tenth_ms

@@ -81,7 +81,7 @@ async def poll_pages(
             return
         if page.has_more:
             continue
-        left_s = watch.time_left_s(page.status.expires_at, looked_at)
+        left_s = watch.time_left_s(page.status, looked_at)
         if left_s is None:
             if await _ask(partial(give_up, page.status.expires_at)) is not None:
                 is_given_up = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from .events import StreamEvent, decode_chunk
+from .packs import events_in
 
 __all__ = [
     "Pace",
@@ -36,8 +37,13 @@ class StreamChunk:
 
     @property
     def event(self) -> StreamEvent:
-        """The event that the chunk encodes."""
+        """The event that the chunk encodes. Of several it is ``aibind-events``: see :attr:`events`."""
         return decode_chunk(self.data)
+
+    @property
+    def events(self) -> list[StreamEvent]:
+        """The events that the chunk holds: one, unless small events were packed into it."""
+        return events_in(decode_chunk(self.data))
 
 
 @dataclass(frozen=True, slots=True)

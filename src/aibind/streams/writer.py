@@ -48,8 +48,9 @@ class StreamWriter:
 
     ``write`` does not wait for the store, unless ``max_unsaved_chars`` characters have gathered because the store does
     not answer. The pace is the store's recommendation, or ``flush_interval_ms``: the first chunk is flushed at once,
-    the next at the interval; also at 64 Ki characters, soon after a named event, and at the end. The lease is renewed
-    when half of it has passed.
+    the next at the interval; also at 64 Ki characters, at the end, and soon after a named event, unless one was flushed
+    within the interval. The lease is renewed when half of it has passed. Small events that crowd are packed into one
+    chunk with ``pack_events``, by default in stores that pay for each write.
 
     An operation that fails with TransientError is retried for ten minutes, which may be longer than the lease; a chunk
     that a failed attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by
@@ -70,6 +71,7 @@ class StreamWriter:
         request: str | None = None,
         question_id: str | None = None,
         flush_interval_ms: float | None = None,
+        pack_events: bool | None = None,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
         pace = store.flush_pace
@@ -77,7 +79,9 @@ class StreamWriter:
             if flush_interval_ms < 0:
                 raise ValueError(f"flush_interval_ms is {flush_interval_ms}: use 0 or more milliseconds")
             pace = Pace(flush_interval_ms, pace.max_interval_ms if flush_interval_ms else 0)
-        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0)
+        if pack_events is None:
+            pack_events = store.flush_pace.max_interval_ms > 0
+        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0, packs=pack_events)
         self.halted: StreamEnd | None = None
         self.on_halt: Callable[[], object] | None = None
         self._store = store
@@ -101,6 +105,7 @@ class StreamWriter:
         self._began = self._leased = 0.0
         self._last_flush: float | None = None
         self._event_since: float | None = None  # when the oldest unsaved named event arrived
+        self._event_flush = float("-inf")  # when one was flushed last
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -302,7 +307,9 @@ class StreamWriter:
         if self._last_flush is None or self.buffer.unsaved_chars >= MAX_CHUNK_CHARS:
             return 0.0
         due = self._last_flush + self._pace.delay_s(self._last_flush - self._began)
-        return due if self._event_since is None else min(due, self._event_since + EVENT_WAIT_S)
+        if self._event_since is None or self._event_flush + self._pace.delay_s(0) > self._event_since:
+            return due
+        return min(due, self._event_since + EVENT_WAIT_S)
 
     def _check_due(self, asked: float, now: float) -> float:
         idle_s = max(self._idle_s, self._pace.delay_s(now - self._began))
@@ -314,7 +321,8 @@ class StreamWriter:
 
     async def _flush(self) -> None:
         now = self._last_flush = asyncio.get_running_loop().time()
-        self._event_since = None
+        if self._event_since is not None:
+            self._event_since, self._event_flush = None, now
         chunks = self.buffer.unsaved_chunks()
         first_seq = self.buffer.saved_seq + 1
         attempts = 0

@@ -13,7 +13,7 @@ from workers import Response, import_from_javascript, wait_until
 from aibind.cloudflare import wrap_d1
 from aibind.errors import AibindError
 from aibind.sqlite import SqliteStreamStore
-from aibind.streams import DurableStream, HttpResponse
+from aibind.streams import DurableStream, HttpResponse, StreamEvent
 
 from . import fault_runs, turns
 from .bench import Bench
@@ -135,10 +135,10 @@ async def _cost(store: SqliteStreamStore, uncounted: SqliteStreamStore, asked: d
     loop = asyncio.get_running_loop()
     finished_at = 0.0
 
-    async def model() -> AsyncIterator[str]:
+    async def model() -> AsyncIterator[StreamEvent | str]:
         nonlocal finished_at
         async for token in _model(asked["tokens"], asked["rate"]):
-            yield token
+            yield StreamEvent("tool_call_delta", token) if asked.get("events") else token
         finished_at = loop.time()
 
     began = loop.time()
@@ -149,7 +149,10 @@ async def _cost(store: SqliteStreamStore, uncounted: SqliteStreamStore, asked: d
     ended_at = loop.time()
     status = await uncounted.get_status(stream.id)
     assert status is not None
+    stored = [event.data async for chunk in uncounted.read_from(stream.id) for event in chunk.events]
     return {
+        "whole": "".join(stored) == "".join(SAID.format(number) for number in range(asked["tokens"])),
+        "events": len(stored),
         "model_s": finished_at - began,
         "reader_s": read_at - began,
         "stream_s": ended_at - began,

@@ -148,11 +148,14 @@ class SqliteCheckpointSaver(AsyncOnlySaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,  # noqa: ARG002 - a checkpoint is stored whole, so that none depends on others
     ) -> RunnableConfig:
-        """Store a checkpoint below that of ``config``, and return the config that names it."""
+        """Store a checkpoint below that of ``config``, and return the config that names it.
+
+        Raises TypeError or ValueError for metadata that is not JSON; NaN and infinities are not.
+        """
         thread_id, namespace, parent_id = _place(config)
         key = CheckpointKey(thread_id, namespace, checkpoint["id"])
         type_, data = self.serde.dumps_typed(checkpoint)
-        described = json.dumps(get_checkpoint_metadata(config, metadata))
+        described = json.dumps(get_checkpoint_metadata(config, metadata), allow_nan=False)
         await self._tables.batch(self._sql.put(key, parent_id, type_, described, data))
         return _config(key)
 

@@ -75,7 +75,7 @@ def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int |
     message = snippet(redact(_message_of(payload, 0)), _MAX_CHARS) or "no explanation was given"
     retryable = code not in _SPENT and (_is_retryable(status) if status is not None else code in _PASSING)
     code = redact(code) if code else None
-    return ModelError(f"{prefix}: {message}", status=status, code=code, retryable=retryable)
+    return ModelError(f"{prefix}: {message}", status=status, code=code, retryable=retryable, for_clients=prefix)
 
 
 def _is_retryable(status: int) -> bool:

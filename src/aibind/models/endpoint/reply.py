@@ -44,4 +44,5 @@ def cut_off() -> ModelError:
 def garbage(what: str, data: Any, redact: Redactor) -> ModelError:
     """Return the error for data that is not a reply."""
     shown = snippet(redact(str(data)))
-    return ModelError(f"The model's endpoint sent {what}: {shown!r}", code="malformed_reply", retryable=True)
+    said = f"The model's endpoint sent {what}"
+    return ModelError(f"{said}: {shown!r}", code="malformed_reply", retryable=True, for_clients=said)

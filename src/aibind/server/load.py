@@ -1,0 +1,139 @@
+"""The load of a handler: the replies that it produces at the moment, and the responses that follow them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from ..streams.response import Body, HttpResponse
+from .bodies import too_many
+from .limits import Limits
+
+__all__ = ["Load", "Slot", "counted"]
+
+
+class Slot:
+    """The place that something takes up until it is released; releasing it again does nothing."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self._free: Callable[[], None] | None = free
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the place back."""
+        free, self._free = self._free, None
+        if free is not None:
+            free()
+
+
+class Load:
+    """The counts of a handler, within its limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._streams = 0
+        self._followers = 0
+        self._by_owner: Counter[str] = Counter()
+        self._by_stream: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Load streams={self._streams} followers={self._followers}>"
+
+    def start(self, owner: str | None) -> Slot:
+        """Take the place of a reply. Raises RequestError, with status 429, when there is none."""
+        limits = self._limits
+        if owner is not None:
+            _check(
+                "streams_per_owner", limits.streams_per_owner, self._by_owner[owner], "replies of yours are under way"
+            )
+        _check("streams", limits.streams, self._streams, "replies are under way")
+        self._streams += 1
+        if owner is not None:
+            self._by_owner[owner] += 1
+
+        def free() -> None:
+            self._streams -= 1
+            if owner is not None:
+                _decrease(self._by_owner, owner)
+
+        return Slot(free)
+
+    def check_follower(self, stream_id: str | None = None) -> None:
+        """Raise RequestError, with status 429, when a stream, or a new one, may not be followed once more."""
+        if stream_id is not None:
+            limit = self._limits.followers_per_stream
+            _check("followers_per_stream", limit, self._by_stream[stream_id], "responses follow this stream")
+        _check("followers", self._limits.followers, self._followers, "responses follow streams")
+
+    def follow(self, response: HttpResponse[AsyncGenerator[bytes]], stream_id: str | None = None) -> HttpResponse[Body]:
+        """Return a response that counts as a follower until its body is closed."""
+        self._followers += 1
+        if stream_id is not None:
+            self._by_stream[stream_id] += 1
+
+        def free() -> None:
+            self._followers -= 1
+            if stream_id is not None:
+                _decrease(self._by_stream, stream_id)
+
+        return HttpResponse(200, response.headers, counted(response.body, Slot(free)))
+
+
+def counted(body: AsyncGenerator[bytes], *slots: Slot) -> AsyncGenerator[bytes]:
+    """Return a body that releases ``slots`` when it ends, when it is closed, and when it is dropped unread."""
+    return _CountedBody(body, slots)
+
+
+class _CountedBody(AsyncGenerator[bytes, None]):
+    # A class: a generator that was never started runs no finally.
+
+    def __init__(self, body: AsyncGenerator[bytes], slots: tuple[Slot, ...]) -> None:
+        self._body = body
+        self._slots = slots
+
+    async def asend(self, value: None) -> bytes:
+        try:
+            return await self._body.asend(value)
+        except BaseException:  # a generator ends with any
+            self._release()
+            raise
+
+    async def athrow(self, *error: Any) -> bytes:
+        try:
+            return await self._body.athrow(*error)
+        except BaseException:
+            self._release()
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._body.aclose()
+        finally:
+            self._release()
+
+    def __del__(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        for slot in self._slots:
+            slot.release()
+
+
+def _check(name: str, limit: int | None, count: int, what: str) -> None:
+    if limit is not None and count >= limit:
+        raise too_many(f"{count:,} {what}, and this server allows {limit:,} at one time ({name}): try later")
+
+
+def _decrease(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
