@@ -32,7 +32,7 @@ def make_app() -> Any:
     """Return the app of one worker."""
     client = wrap_sqlite3(os.environ["AIBIND_TEST_DATABASE"])
     handler = StreamHandler(
-        model=CountingModel(100, None),
+        model=CountingModel(float(os.environ.get("AIBIND_TEST_RATE", "100")), None),
         resumable=True,
         store=SqliteStreamStore(client),
         conversations=SqliteMessageStore(client),
@@ -42,8 +42,8 @@ def make_app() -> Any:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with client:
             await migrate(client)
-            yield
-            await handler.aclose()
+            async with handler.running(grace_s=float(os.environ.get("AIBIND_TEST_GRACE_S", "0"))):
+                yield
 
     app = Starlette(routes=[Mount("/", app=create_app(handler))], lifespan=lifespan)
 
