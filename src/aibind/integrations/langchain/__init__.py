@@ -19,6 +19,7 @@ __all__ = ["LangChainModel", "StoredMessageHistory", "from_langchain", "to_langc
 __getattr__ = load_on_demand(
     __name__,
     {"history": "StoredMessageHistory", "messages": "from_langchain to_langchain", "model": "LangChainModel"},
+    extra="langchain",
 )
 
 

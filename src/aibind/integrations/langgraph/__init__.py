@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SqliteCheckpointSaver"]
 
-__getattr__ = load_on_demand(__name__, {"saver": "SqliteCheckpointSaver"})
+__getattr__ = load_on_demand(__name__, {"saver": "SqliteCheckpointSaver"}, extra="langgraph")
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PydanticAIModel"]
 
 publish(__name__, __all__)
-__getattr__ = load_on_demand(__name__, {"model": "PydanticAIModel"})
+__getattr__ = load_on_demand(__name__, {"model": "PydanticAIModel"}, extra="pydantic-ai")
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
+from pydantic_ai import Agent, AgentRunResult, AgentRunResultEvent, DeferredToolRequests, StructuredDict, messages
+from pydantic_ai.exceptions import ModelHTTPError, UsageLimitExceeded
+from pydantic_ai.models import Model as FrameworkModel
+from pydantic_core import to_jsonable_python
+
 from ..._json import compact_json
 from ...errors import ModelError
 from ...models.model import (
@@ -19,15 +24,6 @@ from ...models.model import (
     ToolResult,
     Usage,
 )
-
-try:
-    from pydantic_ai import Agent, AgentRunResult, AgentRunResultEvent, DeferredToolRequests, StructuredDict, messages
-    from pydantic_ai.exceptions import ModelHTTPError, UsageLimitExceeded
-    from pydantic_ai.models import Model as FrameworkModel
-    from pydantic_core import to_jsonable_python
-except ImportError as error:
-    raise ImportError('PydanticAIModel needs pydantic-ai: install it with pip install "aibind[pydantic-ai]"') from error
-
 from .messages import to_history, to_prompt
 
 __all__ = ["PydanticAIModel"]
