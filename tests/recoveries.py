@@ -27,8 +27,8 @@ def main() -> None:
     print(f"{options.rounds} kills, {result.words:,} words, {len(result.wrong)} not as flushed (seed {options.seed})")
     called = asyncio.run(kill_in_rounds(options.rounds, options.seed))
     print(
-        f"{options.rounds} kills during {called.turns} turns that call tools, {called.results:,} results, {called.words:,}"
-        f" words, {len(called.wrong)} not as flushed"
+        f"{options.rounds} kills during {called.turns} turns that call tools, {called.results:,} results,"
+        f" {called.words:,} words, {len(called.wrong)} not as flushed"
     )
     wrong = result.wrong + called.wrong
     for line in wrong[:20]:
