@@ -20,6 +20,7 @@ PUBLIC = {
     "aibind": """
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
+    "aibind.client": "AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage",
     "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
@@ -31,7 +32,7 @@ PUBLIC = {
         ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
         ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
-    "aibind.models.endpoint": "EndpointAnswer Redactor Reply encode_body",
+    "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery

@@ -131,6 +131,12 @@ async def make_each() -> AsyncIterator[object]:
     yield aibind.models.EchoModel()
     async with aibind.models.OpenAIModel("m", base_url="http://127.0.0.1/v1", api_key="a secret") as model:
         yield model
+    async with aibind.client.AsyncClient("http://127.0.0.1", headers={"Authorization": "secret"}) as asking:
+        yield asking
+        yield asking.resume("s")
+    with aibind.client.Client("http://127.0.0.1") as waiting:
+        yield waiting
+        yield waiting.resume("s")
     async with aibind.sqlite.wrap_sqlite3(":memory:") as client:
         yield client
         faults = aibind.testing.Faults(7, rate=0.2)

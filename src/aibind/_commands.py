@@ -32,6 +32,11 @@ Examples:
   aibind demo --base-url http://127.0.0.1:11434/v1 --model llama3.2
   OPENAI_API_KEY=… aibind demo --base-url https://api.openai.com/v1 --model NAME
 """
+_ASK_EXAMPLES = """\b
+Examples:
+  aibind ask http://127.0.0.1:8000 "Tell me about rivers"
+  aibind ask https://chat.example.com "And then?" --session 5d0c
+"""
 _SCHEMA_EXAMPLES = """\b
 Examples:
   aibind schema | sqlite3 chat.db
@@ -93,6 +98,33 @@ def demo(
             f'The demo needs {error.name}: install it with\n\n    pip install "aibind[demo]"'
         ) from error
     run_demo(Options(host, port, database, base_url, model, 40.0 if tokens_per_second is None else tokens_per_second))
+
+
+@aibind.command(short_help="Ask a server, and print the reply as it comes.", epilog=_ASK_EXAMPLES)
+@click.argument("url")
+@click.argument("prompt")
+@click.option("--session", "session_id", help="The session to go on with, or to begin.")
+@click.option("--token", envvar="AIBIND_TOKEN", help="A token to send as Authorization: Bearer.  [env: AIBIND_TOKEN]")
+def ask(url: str, prompt: str, session_id: str | None, token: str | None) -> None:
+    """Ask a server, and print the reply as it comes.
+
+    A lost connection is replaced, and the reply goes on where it was. Ctrl+C stops it.
+    """
+    from .errors import ClientError
+
+    try:
+        from .client.command import ask_and_print
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        problem = ask_and_print(
+            url, prompt, session_id=session_id, token=token, write=lambda text: click.echo(text, nl=False)
+        )
+    except (ClientError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo()
+    if problem is not None:
+        raise click.ClickException(f"The reply is not whole: {problem}")
 
 
 @aibind.command(short_help="Print the SQL of the tables.", epilog=_SCHEMA_EXAMPLES)

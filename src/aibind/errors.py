@@ -30,8 +30,10 @@
     ├── ModelError                    the model or its endpoint failed; has .status, .code and .retryable
     │   └── ModelTimeoutError
     ├── SourceError                   a source ends its stream with a message for its readers
-    └── RequestError                  a client's request is wrong; has .status (4xx)
-        └── SessionBusyError          a reply of the session is under way; has .stream_id
+    ├── RequestError                  a client's request is wrong; has .status (4xx)
+    │   └── SessionBusyError          a reply of the session is under way; has .stream_id
+    └── ClientError                   aibind.client: a server refused, or is out of reach; has .status and .stream_id
+        └── ReplyFailedError          the reply ended with an error
 
 A driver's own error is always mapped to one of these and kept as ``__cause__``. Errors can be copied and pickled, with
 their attributes and notes; as with Python's own errors, the cause and the traceback stay behind.
@@ -45,6 +47,7 @@ from typing import Any, TypeVar
 __all__ = [
     "PRODUCER_LOST",
     "AibindError",
+    "ClientError",
     "ConversationConflictError",
     "ConversationError",
     "ConversationTooLargeError",
@@ -57,6 +60,7 @@ __all__ = [
     "OverloadedError",
     "PartialHistoryError",
     "ProducerLostError",
+    "ReplyFailedError",
     "RequestError",
     "SessionBusyError",
     "SourceError",
@@ -305,3 +309,23 @@ class SessionBusyError(RequestError):
     def __init__(self, message: str, stream_id: str, status: int = 409) -> None:
         super().__init__(message, status)
         self.stream_id = stream_id
+
+
+class ClientError(AibindError):
+    """Raised by :mod:`aibind.client` when a server refuses a request, or is out of reach.
+
+    ``status`` is the HTTP status, None when no answer came. ``stream_id`` is the stream that the error is about, such
+    as the reply that keeps a session busy; None when there is none.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, stream_id: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.stream_id = stream_id
+
+
+class ReplyFailedError(ClientError):
+    """Raised by :mod:`aibind.client` at the end of a reply that failed; the events before it are all that there is."""
+
+    def __init__(self, message: str, stream_id: str | None = None) -> None:
+        super().__init__(message, stream_id=stream_id)

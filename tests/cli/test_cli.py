@@ -28,7 +28,7 @@ def test_version_and_help() -> None:
     assert run("--version").stdout == f"aibind, version {version('aibind')}\n"
     shown = run("--help")
     assert shown.returncode == 0
-    for command in ("demo", "schema"):
+    for command in ("ask", "demo", "schema"):
         assert command in shown.stdout
     assert "--tokens-per-second" in run("demo", "-h").stdout
 
@@ -38,6 +38,7 @@ def test_version_and_help() -> None:
     ("command", "examples"),
     [
         ("demo", ["aibind demo --base-url http://127.0.0.1:11434/v1 --model llama3.2"]),
+        ("ask", ['aibind ask http://127.0.0.1:8000 "Tell me about rivers"']),
         ("schema", ["aibind schema | sqlite3 chat.db", "wrangler d1 migrations apply DATABASE"]),
     ],
 )

@@ -157,7 +157,7 @@ def test_modules_import_what_the_page_says() -> None:
     [
         (r"\b(threading|_thread|concurrent)\b", ("sqlite/driver/",)),
         (r"\b(js|pyodide|workers)\b", ("cloudflare/ffi.py", "_time.py")),
-        (r"\bhttpx2?\b", ("models/openai.py",)),
+        (r"\bhttpx2?\b", ("models/openai.py", "client/")),
     ],
     ids=["threads", "JavaScript", "HTTP client"],
 )
@@ -313,3 +313,17 @@ def test_the_readme_has_its_parts() -> None:
     assert "](docs/assets/demo.png)" in text
     assert (ROOT / "docs" / "assets" / "demo.png").stat().st_size < 300_000
     assert text.count("<!-- benchmarks:begin -->") == text.count("<!-- benchmarks:end -->") == 1
+
+
+def test_promises_name_tests_and_commands_that_exist() -> None:
+    text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) > 15
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named <= set(re.findall(r"def (test_\w+)\(", source))
+    commands = set(re.findall(r"`python -m tests\.(\w+)", text))
+    assert commands == {path.stem for path in (ROOT / "tests").glob("*.py")} - OTHER_FILES
+
+
+OTHER_FILES = {"__init__", "conftest", "workers", *(path.stem for path in (ROOT / "tests").glob("test_*.py"))}
+"""The files of tests/ that are no campaigns of faults: workers measures how soon a reply is found."""

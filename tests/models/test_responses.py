@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aibind.errors import ModelError
-from aibind.models import Finish, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from aibind.models import CustomEvent, Finish, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
 from aibind.models.openai import OpenAIModel
 from aibind.models.responses import ResponsesReply, responses_body
 from tests.support.endpoint import Endpoint, Reply, every
@@ -102,6 +102,19 @@ async def test_paragraphs_of_a_summary_are_apart() -> None:
     kinds = [type(event) for event in events]
     assert kinds.index(TextDelta) > max(place for place, kind in enumerate(kinds) if kind is ReasoningDelta)
     assert events[-2:] == [Finish("stop"), Usage(30, 90)]
+
+
+async def test_tools_that_the_provider_runs_and_citations_are_events() -> None:
+    async with Endpoint(recorded("responses-web-search")) as endpoint, model_at(endpoint, api="responses") as model:
+        events = [event for event in await collect(model) if isinstance(event, CustomEvent)]
+    searches = [event.data for event in events if event.name == "server_tool"]
+    assert [(item["type"], item["status"]) for item in searches] == [
+        ("web_search_call", "in_progress"),
+        ("web_search_call", "completed"),
+    ] * 2
+    assert searches[1]["action"]["query"] == "tide table Tórshavn"
+    [citation] = [event.data for event in events if event.name == "citation"]
+    assert citation["url"] == "https://tides.example/torshavn"
 
 
 async def test_the_call_of_a_custom_tool_has_its_text_as_json() -> None:
@@ -332,10 +345,11 @@ async def test_an_answer_in_one_piece_is_understood() -> None:
         {
             "type": "message",
             "content": [
-                {"type": "output_text", "text": "Hello", "annotations": []},
+                {"type": "output_text", "text": "Hello", "annotations": [{"url": "u"}]},
                 {"type": "refusal", "refusal": " No."},
             ],
         },
+        {"type": "web_search_call", "id": "ws_1"},
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": {"a": 1}},
     ]
     whole = {"object": "response", "id": "resp_1", "status": "completed", "output": output}
@@ -344,6 +358,8 @@ async def test_an_answer_in_one_piece_is_understood() -> None:
     async with Endpoint(reply) as endpoint, model_at(endpoint, api="responses") as model:
         events = await collect_all(model)
     assert (reasoning_of(events), text_of(events)) == ("A\n\nB", "Hello No.")
+    assert CustomEvent("citation", {"url": "u"}) in events
+    assert CustomEvent("server_tool", {"type": "web_search_call", "id": "ws_1"}) in events
     assert events[-3:] == [ToolCall("c", "f", '{"a": 1}'), Finish("tool_calls"), Usage(3, 4)]
 
 

@@ -21,7 +21,7 @@ from .endpoint.address import EndpointAddress, shown_redirect
 from .endpoint.answer import EndpointAnswer
 from .endpoint.body import encode_body
 from .endpoint.errors import LogFilter, endpoint_error, retry_after_s, snippet
-from .endpoint.reply import Reply, cut_off
+from .endpoint.reply import EndpointReply, cut_off
 from .model import ModelEvent, ModelRequest
 from .responses.reply import ResponsesReply
 from .responses.request import responses_body
@@ -235,12 +235,12 @@ class OpenAIModel:
 
     # --- the answer ---------------------------------------------------------------------------------------------------
 
-    def _reply(self, *, structured: bool) -> Reply:
+    def _reply(self, *, structured: bool) -> EndpointReply:
         if self._api == "responses":
             return ResponsesReply(self._redact, structured=structured)
         return ChatReply(self._redact, structured=structured)
 
-    async def _next(self, parts: AsyncGenerator[bytes, None], reply: Reply) -> bytes | None:
+    async def _next(self, parts: AsyncGenerator[bytes, None], reply: EndpointReply) -> bytes | None:
         try:
             async with timeout(_MAX_TAIL_S if reply.finished else None):
                 return await anext(parts, None)

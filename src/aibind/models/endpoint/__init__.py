@@ -25,8 +25,8 @@ from ..._public import publish
 from .answer import EndpointAnswer
 from .body import encode_body
 from .errors import Redactor
-from .reply import Reply
+from .reply import EndpointReply
 
-__all__ = ["EndpointAnswer", "Redactor", "Reply", "encode_body"]
+__all__ = ["EndpointAnswer", "EndpointReply", "Redactor", "encode_body"]
 
 publish(__name__, __all__)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
+from ..._loopback import is_loopback
 from .errors import Redactor
 
 __all__ = ["PATHS", "EndpointAddress", "shown_redirect", "shown_url"]
@@ -29,7 +29,7 @@ class EndpointAddress:
         base = _without_path(parts.path.rstrip("/")).rstrip("/")
         self.url = urlunsplit((parts.scheme, parts.netloc, base + path, parts.query, ""))
         self.shown = shown_url(self.url)
-        self.is_loopback = _is_loopback(parts.hostname or "")
+        self.is_loopback = is_loopback(parts.hostname or "")
         self.headers = {
             "accept": "text/event-stream, application/json",
             "accept-encoding": "identity",  # a compressing proxy would hold tokens back
@@ -95,12 +95,3 @@ def _secrets(headers: Mapping[str, str], parts: SplitResult) -> list[str]:
     named = [*headers.items(), *parse_qsl(parts.query)]
     secrets = [value for name, value in named if any(part in name.lower() for part in _SECRETIVE)]
     return [*secrets, *(value.removeprefix("Bearer ") for value in secrets), parts.password or ""]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...errors import ModelError
 from ...streams.sse import SseMessage, SseParser
 from ..model import ModelEvent
-from .reply import Reply, cut_off
+from .reply import EndpointReply, cut_off
 
 __all__ = ["EndpointAnswer"]
 
@@ -16,13 +16,13 @@ _MAX_WHOLE_BYTES = 16 * 1024 * 1024
 
 
 class EndpointAnswer:
-    """The body of one successful answer, whose messages go to a :class:`Reply`.
+    """The body of one successful answer, whose messages go to a :class:`EndpointReply`.
 
     ``content_type`` is the answer's header. JSON in place of a stream is one message. Anything else is parsed as an
     event stream, since some endpoints give that another type. Raises ModelError at once for a web page.
     """
 
-    def __init__(self, content_type: str, reply: Reply) -> None:
+    def __init__(self, content_type: str, reply: EndpointReply) -> None:
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "text/html":
             raise ModelError("The model's endpoint answered with a web page, not an event stream: check base_url")

@@ -9,12 +9,12 @@ from ...errors import ModelError
 from ..model import ModelEvent
 from .errors import Redactor, snippet
 
-__all__ = ["BROKE_OFF", "Reply", "cut_off", "garbage"]
+__all__ = ["BROKE_OFF", "EndpointReply", "cut_off", "garbage"]
 
 BROKE_OFF = "The model's endpoint broke off with an error"
 
 
-class Reply(Protocol):
+class EndpointReply(Protocol):
     """One reply in some format, which arrives in messages.
 
     ``finished`` becomes true when the model has said why it stopped, ``done`` when nothing more is expected. Then

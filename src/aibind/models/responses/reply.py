@@ -13,7 +13,7 @@ from ...errors import ModelError
 from ..endpoint.errors import Redactor, endpoint_error, snippet
 from ..endpoint.reply import BROKE_OFF, cut_off, garbage
 from ..endpoint.usage import usage_of
-from ..model import Finish, ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..model import CustomEvent, Finish, ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
 
 __all__ = ["ResponsesReply"]
 
@@ -22,16 +22,22 @@ _REASONS = {"max_output_tokens": "length"}
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
+_SPOKEN = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})
+"""The items of a response that come as other events; the rest are calls of tools that the provider runs."""
+
 _REASONING_DELTAS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 
 
 class ResponsesReply:
-    """One reply, which arrives in events; see :class:`~aibind.models.endpoint.Reply`.
+    """One reply, which arrives in events; see :class:`~aibind.models.endpoint.EndpointReply`.
 
     ``response_id`` is the response's id as soon as the endpoint has told it, and ``sequence_number`` that of the last
     event read, from which a background response can be streamed on. ``structured`` is whether JSON was asked for. A
     reply that ran into the limit of tokens is a failure when it holds JSON or a tool call, of which a part is of no
     use, and not when it is text. ``redact`` removes secrets from the endpoint's messages.
+
+    A tool that the provider runs, such as its web search, comes as :class:`CustomEvent` named ``server_tool``, when it
+    begins and when it ends, with the item as the endpoint sends it; a citation as one named ``citation``.
 
     The paragraphs of a summary of the reasoning are separated by an empty line. The call of a custom tool is a
     :class:`ToolCall` whose arguments are a JSON string.
@@ -119,8 +125,14 @@ class ResponsesReply:
                 yield from self._emit_reasoning("\n\n")
         elif kind == "response.refusal.delta":
             yield from self._refuse(message["delta"])
-        elif kind == "response.output_item.done":
-            self._take_call(message["item"])
+        elif kind == "response.output_text.annotation.added":
+            yield CustomEvent("citation", message["annotation"])
+        elif kind in ("response.output_item.added", "response.output_item.done"):
+            item = message["item"]
+            if item["type"] not in _SPOKEN:
+                yield CustomEvent("server_tool", item)
+            elif kind == "response.output_item.done":
+                self._take_call(item)
         elif message.get("choices") is not None:
             raise ModelError(
                 "The endpoint answered in the format of chat completions: leave out api='responses'",
@@ -139,8 +151,12 @@ class ResponsesReply:
                         yield from self._refuse(part["refusal"])
                     elif "text" in part:
                         yield from self._emit(part["text"])
-            else:
+                        for annotation in part.get("annotations") or ():
+                            yield CustomEvent("citation", annotation)
+            elif item.get("type") in _SPOKEN:
                 self._take_call(item)
+            else:
+                yield CustomEvent("server_tool", item)
         self._take_end(f"response.{response.get('status') or 'completed'}", response)
 
     def _take_call(self, item: Mapping[str, Any]) -> None:
