@@ -1,8 +1,8 @@
 """Campaign: kill a server a hundred times, and recover what it had begun to answer: ``python -m tests.recoveries``.
 
 The answers are on another branch, to a question that is asked again, three at once, followed by a turn before the lease
-ran out, and recovered after ``cleanup()``. The command fails unless each is in its conversation once, as far as it was
-flushed.
+ran out, and recovered after ``cleanup()``. Then it is killed as often while turns call tools. The command fails unless
+each answer is in its conversation once, as far as it was flushed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import sys
 
 from tests.processes.recoveries import kill_and_recover
+from tests.processes.tool_kills import kill_in_rounds
 
 
 def main() -> None:
@@ -24,9 +25,15 @@ def main() -> None:
     for case, count in result.answers.items():
         print(f"{count:>5,} answers, {case}")
     print(f"{options.rounds} kills, {result.words:,} words, {len(result.wrong)} not as flushed (seed {options.seed})")
-    for line in result.wrong[:20]:
+    called = asyncio.run(kill_in_rounds(options.rounds, options.seed))
+    print(
+        f"{options.rounds} kills during {called.turns} turns that call tools, {called.results:,} results,"
+        f" {called.words:,} words, {len(called.wrong)} not as flushed"
+    )
+    wrong = result.wrong + called.wrong
+    for line in wrong[:20]:
         print(f"    {line[:300]}", file=sys.stderr)
-    sys.exit(1 if result.wrong else 0)
+    sys.exit(1 if wrong else 0)
 
 
 if __name__ == "__main__":
