@@ -12,7 +12,7 @@ from typing import Any, Self
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
-from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction, ModelRequest
+from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.position import END_ID
@@ -20,26 +20,26 @@ from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
+from .asking import Asking
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
-from .bounded import bounded
 from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
 from .claims import Claim
+from .completions import Completions
 from .generation import Generation
 from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
 from .limits import Limits
 from .load import Load
-from .models import Models, ask_model
+from .models import Models
 from .recovery import Recovery
 from .replies import DurableReplies
-from .requests import ChatBody, CompactBody, CompleteBody, StreamBody, TitleBody, check_id, parse_after, parse_id
-from .responses import json_response, text_response
+from .requests import ChatBody, StreamBody, check_id, parse_after, parse_id
+from .responses import json_response
 from .session_endpoints import SessionEndpoints
-from .session_titles import bounded_title
 from .sessions import Session, Sessions
 from .shutdown import GRACE_S, Shutdown
 from .signals import noticing_signals
 from .starting import ReplyStarter
-from .tools import Tool, run_rounds
+from .tools import Tool
 
 __all__ = ["StreamHandler"]
 
@@ -95,7 +95,6 @@ class StreamHandler:
         check_on_busy(on_busy, max_queued, resumable=resumable)
         self._on_busy: OnBusy = on_busy
         self._models = Models(model, models, choose_model)
-        self._settings = dict(settings or {})
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
             raise ValueError(f"max_messages is {max_messages}: use 0 or more, or None for all")
@@ -106,6 +105,7 @@ class StreamHandler:
         store = (store or MemoryStreamStore()) if resumable else None
         self._store = store
         self._limits = limits or Limits()
+        self._asking = Asking(self._models, settings, self._limits)
         self._load = Load(self._limits)
         self._replies: DurableReplies | None = None
         if store is not None:
@@ -127,9 +127,17 @@ class StreamHandler:
         if conversations is not None:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments)
         self._toolsets = toolsets or {}
-        self._complete_prompt = complete_prompt
-        self._title_prompt = title_prompt
-        self._compact_prompt = compact_prompt
+        self._completions = Completions(
+            self._asking,
+            self._limits,
+            self._load,
+            self._shutdown,
+            conversations=conversations,
+            sessions=self._sessions,
+            complete_prompt=complete_prompt,
+            title_prompt=title_prompt,
+            compact_prompt=compact_prompt,
+        )
 
     def __repr__(self) -> str:
         return f"<StreamHandler models={self._models!r} store={self._store!r} conversations={self._conversations!r}>"
@@ -228,46 +236,27 @@ class StreamHandler:
         self._limits.check(body)
         claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
         asked = ChatBody.parse(body)
-        model = self._models.pick(asked.model)
+        model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
-        request = self._request(asked.messages, access, asked.model, system=asked.system)
+        request = self._asking.request(asked.messages, access, asked.model, system=asked.system)
 
         async def begin() -> HttpResponse[Body]:
-            generation = Generation(bounded(run_rounds(model, request, tools, asked.max_steps), self._limits))
+            generation = Generation(self._asking.answer_with_tools(model, request, tools, asked.max_steps))
             return await self._starter.start(generation, None, claim, owner=owner_of(access))
 
         return await self._starter.once(claim, begin)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
-        self._limits.check(body)
-        asked = CompleteBody.parse(body)
-        generation = self._ask(asked.model, asked.input, asked.system or self._complete_prompt, access)
-        return text_response(await self._read(generation, access))
+        return await self._completions.complete(body, access)
 
     async def title(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Name a conversation; with a session in a SessionStore, make the name its title."""
-        self._limits.check(body)
-        asked = TitleBody.parse(body)
-        transcript = prompts.transcript(asked.messages)
-        generation = self._ask(asked.model, transcript, self._title_prompt, access, asked.session_id)
-        title = (await self._read(generation, access)).strip()
-        if asked.session_id and title and isinstance(self._conversations, SessionStore):
-            await self._conversations.rename(session_key(asked.session_id, owner_of(access)), bounded_title(title))
-        response = text_response(title, content_type="text/plain; charset=utf-8")
-        return HttpResponse(response.status, {**response.headers, "Cache-Control": "no-cache"}, response.body)
+        return await self._completions.title(body, access)
 
     async def compact(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Condense a conversation; with a session, replace the stored one by the summary."""
-        self._limits.check(body)
-        asked = CompactBody.parse(body)
-        transcript = prompts.transcript(asked.messages)
-        generation = self._ask(asked.model, transcript, self._compact_prompt, access, asked.session_id)
-        summary = await self._read(generation, access)
-        if asked.session_id and self._sessions is not None and summary:
-            await self._sessions.find(asked.session_id, owner_of(access)).compact(summary)
-        saved = generation.usage.input_tokens - generation.usage.output_tokens
-        return json_response({"summary": summary, "tokensSaved": saved})
+        return await self._completions.compact(body, access)
 
     async def stop(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Stop a durable stream, wherever it is produced, and answer the same when it is unknown or has ended."""
@@ -361,7 +350,7 @@ class StreamHandler:
         asked = StreamBody.parse(body)
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
-        model = self._models.pick(asked.model)
+        model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
         session: Session | None = None
         if asked.session_id and self._sessions is not None:
@@ -370,10 +359,11 @@ class StreamHandler:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
         def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent]:
-            request = self._request(messages, access, asked.model, asked.session_id, system=asked.system)
+            request = self._asking.request(messages, access, asked.model, asked.session_id, system=asked.system)
             request = replace(request, json_schema=asked.schema) if structured else request
-            answer = run_rounds(model, request, tools, asked.max_steps) if tools else ask_model(model, request)
-            return bounded(answer, self._limits)
+            if tools:
+                return self._asking.answer_with_tools(model, request, tools, asked.max_steps)
+            return self._asking.answer(model, request)
 
         pace = self._replies.pace if self._replies is not None else None
 
@@ -392,36 +382,6 @@ class StreamHandler:
                 await session.save_claimed(asked, claim)
 
         return await self._starter.once(claim, begin, check_question)
-
-    def _ask(
-        self, key: str | None, text: str, system: str, access: Access | None, session_id: str | None = None
-    ) -> Generation:
-        self._shutdown.check()
-        request = self._request([{"role": "user", "content": text}], access, key, session_id, system=system)
-        return Generation(bounded(ask_model(self._models.pick(key), request), self._limits))
-
-    async def _read(self, generation: Generation, access: Access | None) -> str:
-        with self._load.start(owner_of(access)):
-            return await generation.read()
-
-    def _request(
-        self,
-        messages: Sequence[Message],
-        access: Access | None,
-        model: str | None,
-        session_id: str | None = None,
-        *,
-        system: str | None,
-    ) -> ModelRequest:
-        return ModelRequest(
-            messages,
-            system=system,
-            context=None if access is None else access.context,
-            session_id=session_id,
-            owner=owner_of(access),
-            settings=self._settings,
-            model=model,
-        )
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:

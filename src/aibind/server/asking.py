@@ -1,0 +1,58 @@
+"""How the models of a handler are asked: with its settings, and within its limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from ..models.model import Message, Model, ModelEvent, ModelRequest
+from .access import Access, owner_of
+from .bounded import bounded
+from .limits import Limits
+from .models import Models, ask_model
+from .tools import Tool, run_rounds
+
+__all__ = ["Asking"]
+
+
+class Asking:
+    """The models of a handler, with the settings that reach them and the limits of what they answer."""
+
+    def __init__(self, models: Models, settings: Mapping[str, Any] | None, limits: Limits) -> None:
+        self._models = models
+        self._settings = dict(settings or {})
+        self._limits = limits
+
+    def pick(self, key: str | None) -> Model:
+        """Return the model of a key (None: the default). Raises RequestError for an unknown key."""
+        return self._models.pick(key)
+
+    def request(
+        self,
+        messages: Sequence[Message],
+        access: Access | None,
+        model: str | None,
+        session_id: str | None = None,
+        *,
+        system: str | None,
+    ) -> ModelRequest:
+        """Return the request that reaches a model: with context and owner of ``access``. ``model`` is its key."""
+        return ModelRequest(
+            messages,
+            system=system,
+            context=None if access is None else access.context,
+            session_id=session_id,
+            owner=owner_of(access),
+            settings=self._settings,
+            model=model,
+        )
+
+    def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+        """Yield a model's answer."""
+        return bounded(ask_model(model, request), self._limits)
+
+    def answer_with_tools(
+        self, model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
+    ) -> AsyncGenerator[ModelEvent]:
+        """Yield a model's answer, running the tools that it calls, in at most ``max_steps`` rounds."""
+        return bounded(run_rounds(model, request, tools, max_steps), self._limits)
