@@ -10,8 +10,7 @@ import pytest
 
 from aibind.errors import StreamExistsError
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
-from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter
-from aibind.streams import writer as writer_module
+from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter, retrying
 from aibind.testing import Fault, Faults, FaultySqliteClient
 from testbed.virtual_time import in_virtual_time
 
@@ -229,7 +228,7 @@ async def test_a_bad_network_loses_nothing(seed: int, tmp_path: Path) -> None:
 
 
 async def test_a_store_that_stays_away_ends_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "OUTAGE_S", 0.4)
+    monkeypatch.setattr(retrying, "OUTAGE_S", 0.4)
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
         faults = Faults()

@@ -17,8 +17,8 @@ from ..conversations.store import ConversationStore
 from ..errors import ConversationConflictError, MalformedTreeError
 from ..history import ChatHistory
 from ..models.model import Message
+from ..streams.schedule import LOCAL_IDLE_S, REMOTE_IDLE_S
 from ..streams.store import StreamStore
-from ..streams.writer import LOCAL_IDLE_S, REMOTE_IDLE_S
 from .access import session_key
 from .attachments import Attachments, PendingFiles
 from .claims import Claim

@@ -5,40 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
-from .._retry import retry
 from .._time import timeout, wait_for_event
 from ..errors import (
     StreamConflictError,
-    StreamExistsError,
     StreamNotActiveError,
     StreamNotFoundError,
     TransientError,
 )
-from .buffer import MAX_CHUNK_CHARS, StreamBuffer
+from .buffer import StreamBuffer
 from .events import StreamEvent
+from .retrying import RetryingStream
+from .schedule import LOCAL_IDLE_S, REMOTE_IDLE_S, WriteSchedule
 from .store import Pace, StreamEnd, StreamStore
 
-__all__ = ["FAREWELL_S", "LOCAL_IDLE_S", "REMOTE_IDLE_S", "SHUT_DOWN", "StreamWriter"]
-
-_T = TypeVar("_T")
-
-EVENT_WAIT_S = 0.05
-"""Seconds until a named event is stored: often another reader is waiting for it."""
-
-LOCAL_IDLE_S = 0.25
-REMOTE_IDLE_S = 1.0
-"""Seconds between two checks whether the stream was stopped, while nothing is written: fewer where a check costs."""
+__all__ = ["FAREWELL_S", "SHUT_DOWN", "StreamWriter"]
 
 SHUT_DOWN = "The server was shut down"
 """The error that readers see when the event loop, or the server, ends before the source."""
 
 FAREWELL_S = 5.0
 """Seconds that a writer may take to store the end when the server is shut down."""
-
-OUTAGE_S = 600.0
-"""Seconds to wait for a store that does not answer: the longest outage that a reply survives in memory."""
 
 logger = logging.getLogger("aibind")
 
@@ -85,27 +72,25 @@ class StreamWriter:
         self.halted: StreamEnd | None = None
         self.on_halt: Callable[[], object] | None = None
         self._store = store
+        self._stored = RetryingStream(store, stream_id)
+        self._schedule = WriteSchedule(
+            pace,
+            lease_s=store.lease_ms / 1000,
+            idle_s=REMOTE_IDLE_S if store.flush_pace.max_interval_ms else LOCAL_IDLE_S,
+        )
         self._id = stream_id
         self._session_id = session_id
         self._owner = owner
         self._request = request
         self._is_discarded = False
         self._question_id = question_id
-        self._pace = pace
         self._max_unsaved = max_unsaved_chars
-        self._lease_s = store.lease_ms / 1000
-        self._idle_s = REMOTE_IDLE_S if store.flush_pace.max_interval_ms else LOCAL_IDLE_S
         self._work = asyncio.Event()  # set when there is something to write, or at the end
         self._flushed = asyncio.Event()
         self._opened = asyncio.Event()
         self._end: StreamEnd | None = None  # as asked for
         self._actual: StreamEnd | None = None  # as stored
         self._stop_requested = False
-        self._deadline: float | None = None  # of the last attempt, once the server is shut down
-        self._began = self._leased = 0.0
-        self._last_flush: float | None = None
-        self._event_since: float | None = None  # when the oldest unsaved named event arrived
-        self._event_flush = float("-inf")  # when one was flushed last
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -115,26 +100,10 @@ class StreamWriter:
 
     async def open(self) -> None:
         """Create the stream in its store. Raises StreamExistsError when the id is taken."""
-        self._began = self._leased = asyncio.get_running_loop().time()
-
-        attempts = 0
-
-        async def create() -> None:
-            nonlocal attempts
-            attempts += 1
-            try:
-                await self._store.create(
-                    self._id,
-                    session_id=self._session_id,
-                    owner=self._owner,
-                    request=self._request,
-                    question_id=self._question_id,
-                )
-            except StreamExistsError:
-                if attempts == 1 or not await self._is_ours():
-                    raise  # else an attempt whose answer was lost created it
-
-        await retry(create, patience_s=self._lease_s)
+        self._schedule.begin(asyncio.get_running_loop().time())
+        await self._stored.create(
+            session_id=self._session_id, owner=self._owner, request=self._request, question_id=self._question_id
+        )
         self._task = asyncio.create_task(self._guard(self._run), name=f"aibind writer of {self._id}")
         self._opened.set()
 
@@ -185,12 +154,12 @@ class StreamWriter:
 
     def hurry(self) -> None:
         """Give the store no more than ``FAREWELL_S`` seconds from now on: the server is shut down."""
-        if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + FAREWELL_S
+        if self._stored.deadline is None:
+            self._stored.deadline = asyncio.get_running_loop().time() + FAREWELL_S
 
-    def may_retry(self, _: TransientError) -> bool:
+    def may_retry(self, error: TransientError) -> bool:
         """Return whether there is time for another attempt."""
-        return self._deadline is None or asyncio.get_running_loop().time() < self._deadline
+        return self._stored.may_retry(error)
 
     async def write(self, event: StreamEvent) -> None:
         """Add an event: visible to the followers in this process at once, in the store soon.
@@ -205,8 +174,8 @@ class StreamWriter:
         if self.buffer.store_first:
             await self._guard(self._flush)
             return
-        if not event.grows and self._event_since is None:
-            self._event_since = asyncio.get_running_loop().time()
+        if not event.grows:
+            self._schedule.note_event(asyncio.get_running_loop().time())
         self._work.set()
         while self.halted is None and self.buffer.unsaved_chars > self._max_unsaved:
             self._flushed.clear()
@@ -234,11 +203,6 @@ class StreamWriter:
         self._work.set()
 
     # --- the store's side ---
-
-    async def _is_ours(self) -> bool:
-        """Return whether the stream that exists is of this writer, as far as its store tells requests apart."""
-        status = await self._store.get_status(self._id)
-        return status is None or status.request == self._request or status.request is None
 
     async def _run(self) -> None:
         try:
@@ -296,80 +260,40 @@ class StreamWriter:
         asked = loop.time()
         while self._end is None:
             now = loop.time()
-            due = self._flush_due() if self._may_flush() else self._check_due(asked, now)
+            due = self._next_due(asked, now)
             if due <= now:
                 return
             self._work.clear()
             if not await wait_for_event(self._work, due - now):
                 return
 
-    def _flush_due(self) -> float:
-        if self._last_flush is None or self.buffer.unsaved_chars >= MAX_CHUNK_CHARS:
-            return 0.0
-        due = self._last_flush + self._pace.delay_s(self._last_flush - self._began)
-        if self._event_since is None or self._event_flush + self._pace.delay_s(0) > self._event_since:
-            return due
-        return min(due, self._event_since + EVENT_WAIT_S)
-
-    def _check_due(self, asked: float, now: float) -> float:
-        idle_s = max(self._idle_s, self._pace.delay_s(now - self._began))
-        return min(asked + idle_s, self._renewal_due)
-
-    @property
-    def _renewal_due(self) -> float:
-        return self._leased + self._lease_s / 2
+    def _next_due(self, asked: float, now: float) -> float:
+        if self._may_flush():
+            return self._schedule.flush_due(self.buffer.unsaved_chars)
+        return self._schedule.check_due(asked, now)
 
     async def _flush(self) -> None:
-        now = self._last_flush = asyncio.get_running_loop().time()
-        if self._event_since is not None:
-            self._event_since, self._event_flush = None, now
+        self._schedule.note_flush(asyncio.get_running_loop().time())
         chunks = self.buffer.unsaved_chunks()
         first_seq = self.buffer.saved_seq + 1
-        attempts = 0
-        renew = False
-
-        async def append() -> None:
-            nonlocal attempts, now, renew
-            attempts += 1
-            now = asyncio.get_running_loop().time()
-            renew = now >= self._renewal_due
-            try:
-                await self._store.append_many(self._id, chunks, first_seq=first_seq, renew=renew)
-            except StreamConflictError:
-                if attempts == 1 or await self._count_stored(chunks, first_seq) < len(chunks):
-                    raise
-
         try:
-            await self._retry(append)
+            renewed_at = await self._stored.append(chunks, first_seq, self._schedule.must_renew)
         except StreamNotActiveError:
             if not self._stop_requested and not await self._is_asked_to_stop():
                 raise
             return
-        if renew:
-            self._leased = now
+        if renewed_at is not None:
+            self._schedule.note_renewal(renewed_at)
         self.buffer.mark_saved(first_seq + len(chunks) - 1)
         self._flushed.set()
-
-    async def _count_stored(self, chunks: list[str], first_seq: int) -> int:
-        """Return how many of these chunks an attempt whose answer was lost has stored."""
-        count = 0
-        while count < len(chunks):
-            page = await self._store.read_page(self._id, first_seq - 1 + count)
-            stored = [chunk.data for chunk in page.chunks][: len(chunks) - count]
-            if stored != chunks[count : count + len(stored)]:
-                raise StreamConflictError(self._id, first_seq + count)
-            if not stored:
-                break
-            count += len(stored)
-        return count
 
     async def _check(self) -> None:
         """Check that the stream is still active, renewing the lease when half of it has passed."""
         now = asyncio.get_running_loop().time()
-        if now >= self._renewal_due:
-            if not await self._retry(lambda: self._store.renew(self._id)):
+        if self._schedule.must_renew(now):
+            if not await self._stored.renew():
                 raise StreamNotActiveError(self._id, "ended")
-            self._leased = now
+            self._schedule.note_renewal(now)
             return
         if not self._stop_requested:
             await self._is_asked_to_stop()
@@ -379,7 +303,7 @@ class StreamWriter:
 
         Raises StreamNotActiveError when the stream has ended.
         """
-        status = await self._retry(lambda: self._store.get_status(self._id))
+        status = await self._stored.get_status()
         if status is None or not status.is_active:
             raise StreamNotActiveError(self._id, "ended")
         if status.stop_requested:
@@ -389,42 +313,19 @@ class StreamWriter:
                 self.on_halt()
         return status.stop_requested
 
-    async def _retry(self, operation: Callable[[], Awaitable[_T]]) -> _T:
-        return await retry(operation, patience_s=OUTAGE_S, may_repeat=self.may_retry)
-
     async def _finish(self, end: StreamEnd) -> None:
-        chunks = self.buffer.unsaved_chunks()
-        first_seq = self.buffer.saved_seq + 1
-
-        async def finish() -> StreamEnd:
-            nonlocal chunks, first_seq
-            try:
-                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
-            except StreamConflictError:
-                count = await self._count_stored(chunks, first_seq)
-                if not count:
-                    raise
-                chunks, first_seq = chunks[count:], first_seq + count
-                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
-
-        actual = await self._retry(finish)
-        if actual is end or not chunks:
-            self.buffer.mark_saved(first_seq + len(chunks) - 1)
-        else:  # it had ended before: elsewhere, or by an attempt whose answer was lost
-            await self._mark_stored(chunks, first_seq)
+        actual, last_seq = await self._stored.finish(end, self.buffer.unsaved_chunks(), self.buffer.saved_seq + 1)
+        self.buffer.mark_saved(last_seq)
         self._actual = actual
         self._flushed.set()
-
-    async def _mark_stored(self, chunks: list[str], first_seq: int) -> None:
-        count = await self._retry(lambda: self._count_stored(chunks, first_seq))
-        self.buffer.mark_saved(first_seq + count - 1)
 
     async def _yield_to_other_end(self) -> None:
         """Halt with the end that the stream was given elsewhere."""
         try:
-            status = await self._retry(lambda: self._store.get_status(self._id))
+            status = await self._stored.get_status()
             if status is not None and self.buffer.has_unsaved:
-                await self._mark_stored(self.buffer.unsaved_chunks(), self.buffer.saved_seq + 1)
+                chunks = self.buffer.unsaved_chunks()
+                self.buffer.mark_saved(await self._stored.last_stored(chunks, self.buffer.saved_seq + 1))
         except Exception:  # the stream has ended in any case
             logger.exception("The end of stream %s could not be read", self._id)
             self._halt(StreamEnd("stopped"))
