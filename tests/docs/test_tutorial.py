@@ -53,9 +53,8 @@ def definitions(source: str) -> dict[str, str]:
 
 
 def test_the_steps_end_in_the_finished_files() -> None:
-    steps = [code for code in PYTHON if not code.startswith("toolsets=")]
-    (argument,) = (code.strip() for code in PYTHON if code.startswith("toolsets="))
-    built = definitions("\n".join(steps[1:]))
+    (argument,) = re.findall(r"`(toolsets=.+?)`", PAGE.read_text(encoding="utf-8"))
+    built = definitions("\n".join(PYTHON[1:]))
     built["handler"] = ast.unparse(ast.parse(built["handler"][:-1] + f", {argument})", mode="eval"))
     finished = definitions((FINISHED / "main.py").read_text(encoding="utf-8"))
     assert built.pop("model").startswith("OpenAIModel(")  # one line, by which the steps differ from the file
