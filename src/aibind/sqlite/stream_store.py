@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
-from .._time import earliest_ms, latest_ms, now_ms, sleep
+from .._time import earliest_ms, latest_ms, now_ms
 from ..errors import (
     PRODUCER_LOST,
     SqliteConstraintError,
-    SqliteSchemaError,
     StreamConflictError,
     StreamExistsError,
     StreamNotActiveError,
     StreamNotFoundError,
 )
 from ..streams.base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
-from ..streams.leases import MAX_LEASE_MS, MAX_WAIT_MS
 from ..streams.polling import PagePoller
-from ..streams.store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamState, StreamStatus
-from .client import SqliteClient, SqliteResult, SqliteRow, Statement, WatchableSqliteClient
+from ..streams.store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
+from .client import SqliteClient, Statement, WatchableSqliteClient
+from .stream_cleanup import StreamCleanup
 from .stream_poller import StreamPoller
-from .stream_sql import EXTRA_COLUMNS, MAX_PAGE_CHUNKS, MAX_SWEPT_STREAMS, StreamSql
+from .stream_rows import infos_of, is_expired, status_of
+from .stream_sql import MAX_PAGE_CHUNKS, StreamSql
+from .stream_tables import StreamTables
 
 __all__ = ["SqliteStreamStore"]
 
@@ -37,12 +37,6 @@ REMOTE_LEASE_MS = 30_000
 
 LOCAL_LEASE_MS = 10_000
 """Renewing costs nothing on a file, and what a killed server held up goes on sooner."""
-
-_MISSING_COLUMN = rf"(?:no such column:|has no column named) (?:s\.)?({'|'.join(EXTRA_COLUMNS)})\b"
-"""The pattern of the error for a status table that the JavaScript packages' SQL made, and that was not migrated."""
-
-JAVASCRIPT_SILENCE_MS = 3_600_000
-"""Milliseconds past its time to live after which one look shows that an active JavaScript stream is abandoned."""
 
 
 class SqliteStreamStore(BaseStreamStore):
@@ -80,15 +74,15 @@ class SqliteStreamStore(BaseStreamStore):
         )
         self._client = client
         self._local = local
-        self._sql = StreamSql(chunks_table, status_table, counted=local is not None)
+        self._tables = StreamTables(client, chunks_table, status_table)
+        self._cleanup = StreamCleanup(self._tables, ttl_ms=ttl_ms, lease_ms=self._lease_ms)
         self._ttl_ms = ttl_ms
         self._poll_interval_ms = poll_interval_ms
-        self._tables = chunks_table, status_table
+        self._names = chunks_table, status_table
         self._leases: dict[str, int] = {}  # of the streams that this store object created and that have not ended
-        self._silent: dict[str, tuple[int, float]] = {}  # JavaScript streams: chunks, and since when there are no more
 
     def __repr__(self) -> str:
-        chunks, status = self._tables
+        chunks, status = self._names
         return f"<SqliteStreamStore chunks={chunks!r} status={status!r} client={self._client!r}>"
 
     # --- writing ---
@@ -118,10 +112,10 @@ class SqliteStreamStore(BaseStreamStore):
             )
 
         try:
-            await self._execute_extended(make)
+            await self._tables.execute_extended(make)
         except SqliteConstraintError:
             try:
-                await self._client.batch([*self._sql.remove_one(stream_id, earliest_ms()), make(self._sql)])
+                await self._tables.run([*self._tables.sql.remove_one(stream_id, earliest_ms()), make(self._tables.sql)])
             except SqliteConstraintError as error:
                 raise StreamExistsError(stream_id) from error
         self._leases[stream_id] = expires_at
@@ -130,11 +124,11 @@ class SqliteStreamStore(BaseStreamStore):
         self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
     ) -> list[int]:
         """Store chunks and return their seqs: one statement, with ``renew`` a batch of two."""
-        statements = self._sql.append(stream_id, chunks, first_seq)
+        statements = self._tables.sql.append(stream_id, chunks, first_seq)
         if renew:
             statements.append(self._renewal(stream_id))
         try:
-            results = await self._run(statements)
+            results = await self._tables.run(statements)
         except SqliteConstraintError as error:
             raise StreamConflictError(stream_id, first_seq or 0) from error
         if renew:
@@ -153,7 +147,7 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def renew(self, stream_id: str) -> bool:
         """Restart the producer's lease: one statement."""
-        if (await self._execute(self._renewal(stream_id))).rows:
+        if (await self._tables.execute(self._renewal(stream_id))).rows:
             return True
         if await self._get_end(stream_id) is None:
             raise StreamNotFoundError(stream_id)
@@ -163,10 +157,10 @@ class SqliteStreamStore(BaseStreamStore):
         self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
     ) -> StreamEnd:
         """Store the last chunks and the end, and return how the stream really ended: one batch, or one statement."""
-        ending = self._sql.finish(stream_id, end.state, end.error, latest_ms() + self._ttl_ms)
+        ending = self._tables.sql.finish(stream_id, end.state, end.error, latest_ms() + self._ttl_ms)
         try:
-            appending = self._sql.append(stream_id, chunks, first_seq, ending=True)
-            last = (await self._run([*appending, ending]))[-1]
+            appending = self._tables.sql.append(stream_id, chunks, first_seq, ending=True)
+            last = (await self._tables.run([*appending, ending]))[-1]
         except SqliteConstraintError as error:
             raise StreamConflictError(stream_id, first_seq or 0) from error
         if last.rows:
@@ -179,7 +173,7 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def request_stop(self, stream_id: str) -> StreamEnd | None:
         """Ask the producer of a stream to end it as ``stopped``: one statement, or a few when it cannot be asked."""
-        if (await self._execute(self._sql.request_stop(stream_id, now_ms()))).rows:
+        if (await self._tables.execute(self._tables.sql.request_stop(stream_id, now_ms()))).rows:
             return None
         return await self.finish(stream_id, StreamEnd("stopped"))
 
@@ -190,7 +184,7 @@ class SqliteStreamStore(BaseStreamStore):
         """
         lost = StreamEnd("error", PRODUCER_LOST)
         now = now_ms()
-        if (await self._execute_extended(lambda sql: self._giving_up(sql, stream_id, now, lease))).rows:
+        if await self._cleanup.give_up(stream_id, now, lease):
             self._has_ended(stream_id)
             return lost
         status = await self._read_status(stream_id)
@@ -201,29 +195,24 @@ class SqliteStreamStore(BaseStreamStore):
             return lost if has_run_out else None
         return status.end
 
-    def _giving_up(self, sql: StreamSql, stream_id: str, now: int, lease: int | None) -> Statement:
-        expires_at = latest_ms() + self._ttl_ms
-        kept_until = max(expires_at, latest_ms() + MAX_WAIT_MS)
-        return sql.give_up(stream_id, PRODUCER_LOST, kept_until=kept_until, expires_at=expires_at, now=now, lease=lease)
-
     async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
         """Return the streams of a session (None: of all) whose producer is lost and that are not settled, oldest first.
 
         One statement; for all sessions it reads the whole status table.
         """
         now = now_ms()
-        result = await self._try_extended(lambda sql: sql.select_lost(session_id, now))
-        return _infos(result)
+        result = await self._tables.try_extended(lambda sql: sql.select_lost(session_id, now))
+        return infos_of(result)
 
     async def settle(self, stream_id: str) -> None:
         """Let a lost stream expire, since its answer is stored: one statement."""
-        await self._execute(self._sql.settle(stream_id, latest_ms() + self._ttl_ms))
+        await self._tables.execute(self._tables.sql.settle(stream_id, latest_ms() + self._ttl_ms))
 
     def _renewal(self, stream_id: str) -> Statement:
         expires_at = now_ms() + self._lease_ms
         if stream_id in self._leases:
             self._leases[stream_id] = expires_at  # before the write, whose answer may be lost
-        return self._sql.renew(stream_id, expires_at)
+        return self._tables.sql.renew(stream_id, expires_at)
 
     def _has_ended(self, stream_id: str) -> None:
         self._leases.pop(stream_id, None)
@@ -246,9 +235,9 @@ class SqliteStreamStore(BaseStreamStore):
         found: StreamStatus | None = status
         if lease is not None and status.total_chunks == 0 and status.expires_at <= lease:
             expires_at = latest_ms() + self._ttl_ms
-            kept = (await self._execute_extended(lambda sql: sql.keep(stream_id, expires_at, lease))).rows
+            kept = (await self._tables.execute_extended(lambda sql: sql.keep(stream_id, expires_at, lease))).rows
             # No row: another call was first, or the stream has been removed.
-            found = _status(kept[0], stored=0) if kept else await self._read_status(stream_id)
+            found = status_of(kept[0], stored=0) if kept else await self._read_status(stream_id)
         self._has_ended(stream_id)
         return found
 
@@ -287,14 +276,14 @@ class SqliteStreamStore(BaseStreamStore):
 
     async def _look(self, stream_id: str, after_seq: int, *, expired: bool) -> StreamPage:
         check_after_seq(after_seq)
-        rows = (await self._execute_extended(lambda sql: sql.read(stream_id, after_seq))).rows
+        rows = (await self._tables.execute_extended(lambda sql: sql.read(stream_id, after_seq))).rows
         if not rows:
             raise StreamNotFoundError(stream_id)
         chunks = tuple(
             StreamChunk(cast("int", row["seq"]), cast("str", row["data"])) for row in rows if row["seq"] is not None
         )
-        status = _status(rows[0], stored=chunks[-1].seq if chunks else after_seq)
-        if _is_expired(status) and not expired:
+        status = status_of(rows[0], stored=chunks[-1].seq if chunks else after_seq)
+        if is_expired(status) and not expired:
             raise StreamNotFoundError(stream_id)
         return StreamPage(status, chunks, has_more=len(chunks) == MAX_PAGE_CHUNKS)
 
@@ -308,11 +297,11 @@ class SqliteStreamStore(BaseStreamStore):
         status = await self._read_status(stream_id, owner)
         if status is not None and not status.is_active and stream_id in self._leases:
             status = await self._keep(stream_id, status)
-        return None if status is None or _is_expired(status) else status
+        return None if status is None or is_expired(status) else status
 
     async def _read_status(self, stream_id: str, owner: str | None = None) -> StreamStatus | None:
-        rows = (await self._execute_extended(lambda sql: sql.status(stream_id, owner))).rows
-        return _status(rows[0], stored=0) if rows else None
+        rows = (await self._tables.execute_extended(lambda sql: sql.status(stream_id, owner))).rows
+        return status_of(rows[0], stored=0) if rows else None
 
     async def live_streams(self, session_id: str) -> Sequence[str]:
         """Return the ids of a session's streams that are active and whose lease has not run out, oldest first.
@@ -320,7 +309,7 @@ class SqliteStreamStore(BaseStreamStore):
         One statement, which any process may run. There are none on tables without the columns of sessions.
         """
         now = now_ms()
-        result = await self._try_extended(lambda sql: sql.live(session_id, now))
+        result = await self._tables.try_extended(lambda sql: sql.live(session_id, now))
         return () if result is None else [cast("str", row["id"]) for row in result.rows]
 
     async def list_streams(
@@ -340,10 +329,10 @@ class SqliteStreamStore(BaseStreamStore):
         """
         check_limit(limit)
         now = earliest_ms()
-        result = await self._try_extended(
+        result = await self._tables.try_extended(
             lambda sql: sql.select_listed(now, owner=owner, session_id=session_id, since_ms=since_ms, limit=limit)
         )
-        return _infos(result)
+        return infos_of(result)
 
     # --- cleaning up ---
 
@@ -352,8 +341,8 @@ class SqliteStreamStore(BaseStreamStore):
 
         Tables without the column of requests do not know that of a stream: with ``request`` nothing is removed there.
         """
-        if request is None or self._sql.knows_requests:
-            await self._client.batch(self._sql.discard(stream_id, request))
+        if request is None or self._tables.sql.knows_requests:
+            await self._tables.run(self._tables.sql.discard(stream_id, request))
         self._has_ended(stream_id)
 
     async def cleanup(self) -> int:
@@ -373,106 +362,4 @@ class SqliteStreamStore(BaseStreamStore):
         JavaScript counts chunks in the status row as it writes them, which tells its active streams from ours. One that
         has no chunk yet is treated as ours.
         """
-        now = now_ms()
-        too_late = now + max(MAX_LEASE_MS, 10 * self._lease_ms)
-        removed = 0
-        rows = (await self._execute_extended(lambda sql: sql.silent(now, too_late))).rows
-        silent = self._choose_silent(rows, now)
-        if silent:
-            await sleep(self.grace_s)
-            waited_for = {cast("str", row["id"]) for row in rows if row["has_session"]}
-            giving_up = [
-                self._giving_up(self._sql, stream_id, now, lease)
-                for stream_id, _, lease in silent
-                if stream_id in waited_for
-            ]
-            removing = self._sql.remove_silent([one for one in silent if one[0] not in waited_for])
-            removed = len((await self._client.batch([*giving_up, *removing]))[-1].rows)
-        expired = earliest_ms()
-        while True:
-            count = len((await self._client.batch(self._sql.remove_expired(expired)))[-1].rows)
-            removed += count
-            if count < MAX_SWEPT_STREAMS:
-                return removed
-
-    def _choose_silent(self, rows: Sequence[SqliteRow], now: int) -> list[tuple[str, int, int]]:
-        """Return which active streams past their ``expires_at`` may be abandoned, with their chunks and that time."""
-        clock = asyncio.get_running_loop().time()
-        long_ago = now - max(self._ttl_ms, JAVASCRIPT_SILENCE_MS)
-        chosen: list[tuple[str, int, int]] = []
-        javascript: dict[str, tuple[int, float]] = {}
-        for row in rows:
-            stream_id, stored, expires_at = (
-                cast("str", row["id"]),
-                cast("int", row["stored"]),
-                cast("int", row["expires_at"]),
-            )
-            if cast("int", row["total_chunks"]) > 0:
-                count, since = self._silent.get(stream_id, (stored, clock))
-                if count != stored:
-                    since = clock
-                javascript[stream_id] = stored, since
-                silent_ms = (clock - since) * 1000
-                if silent_ms < self._lease_ms and expires_at > long_ago:
-                    continue
-            chosen.append((stream_id, stored, expires_at))
-        self._silent = javascript
-        return chosen
-
-    # --- the client ---
-
-    async def _execute(self, statement: Statement) -> SqliteResult:
-        return await self._client.execute(statement.sql, statement.args)
-
-    async def _execute_extended(self, make: Callable[[StreamSql], Statement]) -> SqliteResult:
-        """Run a statement that names the columns of sessions, without those that the status table lacks."""
-        result = await self._try_extended(make)
-        return await self._execute(make(self._sql)) if result is None else result
-
-    async def _try_extended(self, make: Callable[[StreamSql], Statement]) -> SqliteResult | None:
-        """Run a statement that names the columns of sessions, or return None where the status table lacks all of them.
-
-        That shows when the first such statement fails, once per store object; asking would cost every store a query. A
-        table that has had some of the migrations lacks the columns of the others.
-        """
-        while (sql := self._sql).extended:
-            try:
-                return await self._execute(make(sql))
-            except SqliteSchemaError as error:
-                missing = re.search(_MISSING_COLUMN, str(error))
-                if missing is None:
-                    raise
-                self._sql = sql.without_column(missing[1])
-        return None
-
-    async def _run(self, statements: Sequence[Statement]) -> list[SqliteResult]:
-        """Run statements in one transaction."""
-        if len(statements) == 1:
-            return [await self._client.execute(statements[0].sql, statements[0].args)]
-        return await self._client.batch(statements)
-
-
-def _status(row: SqliteRow, *, stored: int) -> StreamStatus:
-    """Read a status row, in which ``total_chunks`` is updated when the stream ends, not at every append."""
-    total = max(stored, cast("int", row["total_chunks"]))
-    return StreamStatus(
-        cast("StreamState", row["state"]),
-        cast("str | None", row["error"]),
-        total,
-        cast("int", row["expires_at"]),
-        cast("str | None", row.get("session_id")),
-        cast("str | None", row.get("owner")),
-        cast("int | None", row.get("created_at")),
-        cast("str | None", row.get("request")),
-        row["state"] == "active" and bool(row.get("stop_requested", cast("int", row["total_chunks"]) < 0)),
-        cast("str | None", row.get("question_id")),
-    )
-
-
-def _infos(result: SqliteResult | None) -> list[StreamInfo]:
-    rows = () if result is None else result.rows
-    return [StreamInfo(cast("str", row["id"]), _status(row, stored=0)) for row in rows]
-
-
-def _is_expired(status: StreamStatus) -> bool:
-    return not status.is_active and status.expires_at <= earliest_ms()
+        return await self._cleanup.run(self.grace_s)
