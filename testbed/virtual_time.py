@@ -1,7 +1,7 @@
 """An event loop whose clock jumps to the next timer when nothing else is to be done: an hour passes at once.
 
-Every time in it is exact, however slow the machine is. Nothing may run on threads: use ``MemoryStreamStore``, or
-``wrap_sqlite3(…, threads=False)``.
+Every time in it is exact, however slow the machine is. What is given to an executor runs at once, and nothing else may
+run on threads: use ``MemoryStreamStore``, or ``wrap_sqlite3(…, threads=False)``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import selectors
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 from unittest import mock
 
 from aibind import _time
@@ -20,6 +20,7 @@ __all__ = ["in_virtual_time", "run_in_virtual_time", "suspend"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 class _Selector(selectors.DefaultSelector):
@@ -43,6 +44,16 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.clock.passed_s
+
+    def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        """Call ``func`` at once: time would jump ahead of a thread."""
+        del executor
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:

@@ -127,7 +127,7 @@ async def test_the_first_example_of_the_readme(tmp_path: Path, monkeypatch: pyte
         await names["client"].aclose()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/server.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/tutorial.md", "docs/server.md"])
 async def test_the_servers_serve(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the app of a page on a socket, and use it as the page's curl does."""
     monkeypatch.chdir(tmp_path)

@@ -192,7 +192,7 @@ class StreamHandler:
         """Return what became of a conversation's last question, after recovering an answer that was lost.
 
         An answer is lost when its server was killed before it could save it. As much as the stream holds is added to
-        the conversation, and the stream is ended as failed. This takes up to a tenth of a lease, in which a producer
+        the conversation, and the stream is ended as failed. This takes up to a lease, in which a producer
         that is alive would write. Every turn does it first. Raises what the stores raise, and RuntimeError for a
         handler without ``conversations``.
         """
