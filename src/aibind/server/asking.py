@@ -1,4 +1,4 @@
-"""How the models of a handler are asked: with its settings, and within its limits."""
+"""The models of a handler, asked with its settings and within its limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Asking"]
 
 
 class Asking:
-    """The models of a handler, with the settings that reach them and the limits of what they answer."""
+    """Asks a handler's models: ``settings`` reach each of them, and ``limits`` end what they answer."""
 
     def __init__(self, models: Models, settings: Mapping[str, Any] | None, limits: Limits) -> None:
         self._models = models
