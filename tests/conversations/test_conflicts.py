@@ -173,7 +173,7 @@ async def test_an_expired_conversation_is_merged_by_a_save(database: Database) -
 
 
 async def test_saves_within_one_millisecond_differ(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibind.sqlite.conversation_store.now_ms", lambda: 5_000)
+    monkeypatch.setattr("aibind.sqlite.conversation_store.latest_ms", lambda: 5_000)
     store = SqliteConversationStore(database.connect(), ttl_ms=1_000)
     chat = ChatHistory()
     expiries: list[int] = []

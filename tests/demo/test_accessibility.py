@@ -101,10 +101,12 @@ def test_a_reply_that_was_cut_off_has_no_headings_without_words(
           const texts = ["words\n\n## ", "# ", "| | b |\n|-|-|\n| 1 | 2 |", "[](https://a.example)", "- \n- a", "1."];
           const places = texts.map((text) => {
             const place = document.getElementById("messages").appendChild(document.createElement("div"));
-            showMarkdown(place, text);
-            return place;
+            return [place, showMarkdown(place, text)];
           });
-          return places.map((place) => place.textContent.trim());
+          for (const [, view] of places) {
+            while (!view.isComplete) await new Promise((resolve) => setTimeout(resolve));
+          }
+          return places.map(([place]) => place.textContent.trim());
         }"""
     )
     assert shown[:2] == ["words\n##", "#"]

@@ -193,19 +193,19 @@ def test_a_failure_is_explained_and_can_be_tried_again(tab: Tab) -> None:
     expect(page.notice).to_have_count(1)
 
 
-def test_an_endpoint_that_cannot_be_reached_is_named(tab: Tab, tmp_path: Path) -> None:
+def test_an_endpoint_that_cannot_be_reached_is_said(tab: Tab, tmp_path: Path) -> None:
     arguments = ("--base-url", "http://127.0.0.1:1/v1", "--model", "some-model")
     with DemoProcess(tmp_path / "chat.db", *arguments) as process:
         page = tab(process).open()
         expect(page.page.locator("#model")).to_have_text("some-model")
         page.send("Is somebody there?")
         for _ in range(2):  # live, and after a reload
-            expect(page.notice).to_contain_text("Cannot connect to http://127.0.0.1:1/v1")
+            expect(page.notice).to_contain_text("The model's endpoint cannot be reached")
             expect(page.page.locator(".message.assistant")).to_have_count(0)
             page.page.reload()
         page.notice.evaluate("notice => notice.id = 'earlier-notice'")
         page.page.get_by_role("button", name="Try again").click()
-        expect(page.page.locator(".notice:not(#earlier-notice)")).to_contain_text("Cannot connect to")
+        expect(page.page.locator(".notice:not(#earlier-notice)")).to_contain_text("cannot be reached")
         expect(page.notice).to_have_count(1)
         expect(page.questions).to_have_count(1)
 

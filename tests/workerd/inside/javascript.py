@@ -107,7 +107,7 @@ async def what_javascript_writes_is_followed(bench: Bench) -> None:
 
 @check
 async def what_we_write_is_what_javascript_reads(bench: Bench) -> None:
-    stream = await DurableStream.create(_store(bench), _words(20), stream_id="s")
+    stream = await DurableStream.create(_store(bench), _words(20), stream_id="s", pack_events=False)
     text = b"".join([data async for data in stream.response().body]).decode()
     await stream.wait_closed()
     chunks, status = await JavaScript(bench).look("s")

@@ -220,8 +220,8 @@ async def a_turn_of_the_handler_is_six_reads_and_two_writes(bench: Bench) -> Non
     """The figures of the page about Cloudflare."""
     for verify_s, reads in ((0.01, 6), (None, 4)):
         store, namespace = _failing(bench, [], verify_s=verify_s)
-        handler = StreamHandler(model=EchoModel(), conversations=store)
         for _ in range(2):
+            handler = StreamHandler(model=EchoModel(), conversations=store)
             namespace.methods.clear()
             reply = await handler.stream({"prompt": "/short", "sessionId": f"turns {verify_s}"})
             assert not isinstance(reply.body, bytes)
