@@ -48,6 +48,8 @@ def a_chat() -> ChatHistory:
 EXPORT = a_chat().to_json()
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PARTIAL = re.compile(r"^event: partial\nid: \d+\ndata: .*\n\n|^id: \d+\n", re.MULTILINE)
+"""How many partial answers come, and so the ids after them, depends on the time that the model takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ class _Place:
         row.seconds.setdefault(who, []).append(time.perf_counter() - began)
         await response.aclose()
         headers = {name: value for name, value in response.headers.items() if name != "date"}
-        shown = _UUID.sub("…", f"{headers}\n{text}".replace(id, "…"))
+        shown = _PARTIAL.sub("", _UUID.sub("…", f"{headers}\n{text}".replace(id, "…")))
         row.answers.setdefault(who, set()).add((response.status_code, shown))
 
 
