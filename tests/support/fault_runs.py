@@ -407,7 +407,7 @@ class _Run:
         end = self.outcome.end = status.end
         _expect(end is not None, "the stream never ends")
         assert end is not None
-        stored = "".join(chunk.event.data for chunk in chunks if chunk.event.is_text)
+        stored = "".join(event.data for chunk in chunks for event in chunk.events if event.is_text)
         self._check_stream(end, chunks, stored)
         self._check_followers(followers, end, stored)
         self._check_conversation(chat, end, stored)
