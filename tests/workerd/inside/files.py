@@ -13,7 +13,7 @@ from aibind.sqlite import SqliteMessageStore
 from aibind.sqlite.file_tables import MAX_PART_BYTES
 from testbed.counting import CountingClient
 
-from .bench import Bench, checks_of_each_kind
+from .bench import Bench, checks_of_each_kind, checks_once
 
 check = checks_of_each_kind
 
@@ -32,7 +32,7 @@ async def _count(client: CountingClient, table: str) -> Any:
     return (await client.execute(f"SELECT count(*) AS n FROM {table}")).rows[0]["n"]
 
 
-@check
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
 async def a_file_of_five_megabytes_comes_back(bench: Bench) -> None:
     client = CountingClient(wrap_d1(bench.db))
     store = SqliteMessageStore(client)
@@ -87,7 +87,7 @@ async def sessions_that_expire_take_their_files_along(bench: Bench) -> None:
     assert await _count(client, "aibind_files") == 0
 
 
-@check
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
 async def a_turn_with_an_attachment(bench: Bench) -> None:
     client = CountingClient(wrap_d1(bench.db))
     store = SqliteMessageStore(client)

@@ -21,7 +21,7 @@ from aibind.models import EchoModel
 from aibind.server import StreamHandler
 from aibind.testing.checks import raises
 
-from .bench import Bench, checks_of_each_kind
+from .bench import Bench, checks_of_each_kind, checks_once
 
 check = checks_of_each_kind
 
@@ -108,7 +108,7 @@ async def a_long_key_is_refused_first(bench: Bench) -> None:
             assert "bytes" in str(raised.error) or "surrogate" in str(raised.error)
 
 
-@check
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
 async def a_conversation_over_25_mib_is_refused_first(bench: Bench) -> None:
     store = KVConversationStore(bench.kv)
     await store.save("large", _chat("before"))

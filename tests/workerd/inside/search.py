@@ -6,7 +6,7 @@ from aibind.cloudflare import wrap_d1
 from aibind.history import ChatHistory
 from aibind.sqlite.message_store import SqliteMessageStore
 
-from .bench import Bench, checks_of_each_kind
+from .bench import Bench, checks_of_each_kind, checks_once
 
 check = checks_of_each_kind
 
@@ -54,7 +54,7 @@ async def turns_are_indexed_and_what_is_deleted_leaves_the_index(bench: Bench) -
     )
 
 
-@check
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
 async def a_message_of_5_mb_and_a_conversation_of_20_mb_are_found(bench: Bench) -> None:
     store = SqliteMessageStore(wrap_d1(bench.db))
     text = "first " + "The quick brown fox. Съешь же ещё. " * 110_000 + "x" * 1_000_000 + " last"

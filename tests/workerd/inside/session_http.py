@@ -10,7 +10,7 @@ from aibind.models import EchoModel
 from aibind.server import Endpoints, HttpRequest, StreamHandler, session_key
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore
 
-from .bench import Bench, checks_of_each_kind
+from .bench import Bench, checks_of_each_kind, checks_once
 
 check = checks_of_each_kind
 
@@ -53,7 +53,7 @@ async def _by_header(request: HttpRequest, action: str, session_id: str | None, 
     return request.headers["cf-access-user"] or None
 
 
-@check
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
 async def owners_are_kept_apart(bench: Bench) -> None:
     ada, eve, nobody = _Client(bench, "ada"), _Client(bench, "eve"), _Client(bench, "")
     for number, client in enumerate((ada, eve, ada)):
@@ -87,7 +87,7 @@ async def owners_are_kept_apart_in_kv(bench: Bench) -> None:
         assert [message["role"] for message in chat.messages] == ["user", "assistant"]
 
 
-@check
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
 async def sessions_are_served(bench: Bench) -> None:
     client = _Client(bench)
     turn = json.dumps({"prompt": "/short Hello there", "sessionId": "a/b"}).encode()
