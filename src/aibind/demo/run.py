@@ -21,6 +21,7 @@ import uvicorn
 from rich.console import Console
 from rich.markup import escape
 
+from .._loopback import is_loopback
 from ..errors import SqliteError
 from ..models import EchoModel, Model
 from .assembly import open_demo
@@ -113,8 +114,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _is_loopback(listener: socket.socket) -> bool:
-    address = str(listener.getsockname()[0])
-    return address == "::1" or address.startswith("127.")
+    return is_loopback(str(listener.getsockname()[0]))
 
 
 def _shown(host: str) -> str:
