@@ -149,15 +149,8 @@ class AsyncClient(BaseClient[AsyncReply]):
     # --- connections ---
 
     async def _run(self, operation: Operation[_T]) -> _T:
-        call = operation.call
         try:
-            response = await self._http.request(
-                call.method,
-                self._options.url + call.path,
-                content=call.body,
-                headers={**self._options.headers, **call.headers},
-                timeout=self._options.timeout_s,
-            )
+            response = await self._http.request(**self._options.arguments(operation.call))
         except httpx2.HTTPError as error:
             raise ClientError(f"The server could not be reached: {error or type(error).__name__}") from error
         return operation.result(Answer(response.status_code, response.headers, response.content))
@@ -165,15 +158,8 @@ class AsyncClient(BaseClient[AsyncReply]):
     async def _follow(self, follower: ReplyFollower) -> AsyncGenerator[ReplyEvent]:
         while not follower.is_ended:
             lost: Exception = EOFError("the response ended before the reply did")
-            call = follower.next_call()
             try:
-                async with self._http.stream(
-                    call.method,
-                    self._options.url + call.path,
-                    content=call.body,
-                    headers={**self._options.headers, **call.headers, "accept": "text/event-stream"},
-                    timeout=self._options.timeout_s,
-                ) as response:
+                async with self._http.stream(**self._options.arguments(follower.next_call())) as response:
                     if follower.open(response.status_code, response.headers):
                         async for data in response.aiter_raw():
                             for event in follower.feed(data):
@@ -182,8 +168,7 @@ class AsyncClient(BaseClient[AsyncReply]):
                                 break
                     else:
                         answer = Answer(response.status_code, response.headers, await response.aread())
-                        follower.refuse(answer)
-                        lost = calls.error_of(answer)
+                        lost = follower.refuse(answer)
             except httpx2.HTTPError as error:
                 lost = error
             if not follower.is_ended:

@@ -73,19 +73,22 @@ def _post(path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None 
     )
 
 
+_EVENTS = {"accept": "text/event-stream"}
+
+
 def ask_call(endpoint: str, request_id: str | None, body: Mapping[str, Any]) -> Call:
     """Return the request for a reply."""
-    return _post(f"/{endpoint}", body, {"idempotency-key": request_id} if request_id else None)
+    return _post(f"/{endpoint}", body, {**_EVENTS, **({"idempotency-key": request_id} if request_id else {})})
 
 
 def resume_call(stream_id: str, after: int) -> Call:
     """Return the request for the rest of a stream."""
-    return Call("GET", "/stream/resume?" + urlencode({"id": stream_id, "after": after}))
+    return Call("GET", "/stream/resume" + _query(id=stream_id, after=after), _EVENTS)
 
 
 def attach_call(session_id: str, after: int) -> Call:
     """Return the request for the reply under way in a session."""
-    return Call("GET", f"{_session_path(session_id)}/stream" + _query(after=after or None))
+    return Call("GET", f"{_session_path(session_id)}/stream" + _query(after=after or None), _EVENTS)
 
 
 # --- operations ------------------------------------------------------------------------------------------------------

@@ -87,8 +87,8 @@ class ReplyFollower:
             self.stream_id = headers.get("x-stream-id", "")
         return True
 
-    def refuse(self, answer: Answer) -> None:
-        """Take a response that does not bring the reply. Raises ClientError unless it is sent for again."""
+    def refuse(self, answer: Answer) -> ClientError:
+        """Return the error of a response that does not bring the reply; raise it unless it is sent for again."""
         error = error_of(answer)
         if answer.status not in _PASSING or not (self.stream_id or self._can_repeat):
             raise error
@@ -98,6 +98,7 @@ class ReplyFollower:
             self._asked_wait_s = 0.0
         if self._asked_wait_s > _MAX_ASKED_S:
             raise error
+        return error
 
     def feed(self, data: bytes) -> list[ReplyEvent]:
         """Return the events that a piece of the body completes."""

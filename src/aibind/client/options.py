@@ -41,6 +41,16 @@ class ClientOptions:
         """Whether the server is on this machine, so that no proxy can reach it."""
         return is_loopback(urlsplit(self.url).hostname or "")
 
+    def arguments(self, call: Call) -> dict[str, Any]:
+        """Return the arguments of an HTTP client's method for a request."""
+        return {
+            "method": call.method,
+            "url": self.url + call.path,
+            "content": call.body,
+            "headers": {**self.headers, **call.headers},
+            "timeout": self.timeout_s,
+        }
+
     def ask(self, endpoint: str, body: Mapping[str, Any], request_id: str | None) -> ReplyFollower:
         """Return a new reply. A request without an id gets one, where the server takes it."""
         if request_id is None and self.resumable:

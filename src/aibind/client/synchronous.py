@@ -129,15 +129,8 @@ class Client(BaseClient[Reply]):
     # --- connections ---
 
     def _run(self, operation: Operation[_T]) -> _T:
-        call = operation.call
         try:
-            response = self._http.request(
-                call.method,
-                self._options.url + call.path,
-                content=call.body,
-                headers={**self._options.headers, **call.headers},
-                timeout=self._options.timeout_s,
-            )
+            response = self._http.request(**self._options.arguments(operation.call))
         except httpx2.HTTPError as error:
             raise ClientError(f"The server could not be reached: {error or type(error).__name__}") from error
         return operation.result(Answer(response.status_code, response.headers, response.content))
@@ -145,15 +138,8 @@ class Client(BaseClient[Reply]):
     def _follow(self, follower: ReplyFollower) -> Generator[ReplyEvent, None, None]:
         while not follower.is_ended:
             lost: Exception = EOFError("the response ended before the reply did")
-            call = follower.next_call()
             try:
-                with self._http.stream(
-                    call.method,
-                    self._options.url + call.path,
-                    content=call.body,
-                    headers={**self._options.headers, **call.headers, "accept": "text/event-stream"},
-                    timeout=self._options.timeout_s,
-                ) as response:
+                with self._http.stream(**self._options.arguments(follower.next_call())) as response:
                     if follower.open(response.status_code, response.headers):
                         for data in response.iter_raw():
                             yield from follower.feed(data)
@@ -161,8 +147,7 @@ class Client(BaseClient[Reply]):
                                 break
                     else:
                         answer = Answer(response.status_code, response.headers, response.read())
-                        follower.refuse(answer)
-                        lost = calls.error_of(answer)
+                        lost = follower.refuse(answer)
             except httpx2.HTTPError as error:
                 lost = error
             if not follower.is_ended:
