@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from ..._json import is_list, is_object
-from ..._text import SurrogateJoiner
 from ...errors import ModelError
-from ..endpoint.errors import Redactor, endpoint_error, snippet
-from ..endpoint.reply import BROKE_OFF, cut_off, garbage
+from ..endpoint.errors import Redactor, endpoint_error
+from ..endpoint.json_reply import JsonReply
+from ..endpoint.reply import BROKE_OFF, garbage
 from ..endpoint.usage import usage_of
-from ..model import Finish, ModelEvent, ReasoningDelta, TextDelta, Usage
+from ..model import ModelEvent, ToolCall
 from .calls import CallJoiner
 
 __all__ = ["ChatReply"]
@@ -21,7 +21,7 @@ _CUT_SHORT = frozenset({"length", "model_length", "max_tokens"})
 _FAILED = frozenset({"error", "insufficient_system_resource", "network_error"})
 
 
-class ChatReply:
+class ChatReply(JsonReply):
     """One reply, which arrives in chunks.
 
     Feed it the data of each message. ``finished`` becomes true when the model has said why it stopped, ``done`` when
@@ -34,71 +34,25 @@ class ChatReply:
     """
 
     def __init__(self, redact: Redactor | None = None, *, structured: bool = False) -> None:
-        self.done = False
-        self.finished = False
-        self.failure: ModelError | None = None
-        self._redact = redact or Redactor()
-        self._structured = structured
-        self._reason = ""
-        self._text = SurrogateJoiner()
-        self._reasoning = SurrogateJoiner()
-        self._refusal: list[str] = []
+        super().__init__(redact, structured=structured)
         self._calls = CallJoiner()
-        self._usage: Usage | None = None
-        self._seen = ""  # the first message
 
     def __repr__(self) -> str:
         return f"<ChatReply finished={self.finished} done={self.done} failure={self.failure!r}>"
 
-    def feed(self, data: str, event: str = "") -> Iterator[ModelEvent]:
-        """Yield the events of one message. Raises ModelError for an error, and for data that is not a reply."""
-        self._seen = self._seen or data
-        if data.strip() == "[DONE]":
-            self.done = True
-            return
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            if event == "error":
-                raise endpoint_error(data, BROKE_OFF, self._redact) from error
-            raise garbage("a data line that is not JSON", data, self._redact) from error
-        if not is_object(chunk):
-            raise garbage("a data line that is not a JSON object", data, self._redact)
-        yield from self._take(chunk, event, data)
-
-    def end(self) -> list[ModelEvent]:
-        """Return the last events. Raises ModelError when the reply is not whole."""
-        if not (self.done or self.finished):
-            if not self._seen:
-                raise ModelError("The model's endpoint sent an empty answer: check base_url and the model's name")
-            raise cut_off()
-        events: list[ModelEvent] = [
-            kind(text)
-            for kind, joiner in ((ReasoningDelta, self._reasoning), (TextDelta, self._text))
-            if (text := joiner.flush())
-        ]
-        self.failure = self._judge()
-        if self.failure is None:
-            events.extend(self._calls.whole())
-        if self._reason:
-            events.append(Finish(self._reason))
-        if self._usage is not None:
-            events.append(self._usage)
-        return events
-
-    def _take(self, chunk: dict[str, Any], event: str, data: str) -> Iterator[ModelEvent]:
-        extra = chunk.get("x_groq")
+    def _take(self, message: dict[str, Any], event: str, data: str) -> Iterator[ModelEvent]:
+        extra = message.get("x_groq")
         groq = extra if is_object(extra) else {}
-        if chunk.get("error") or groq.get("error") or event == "error" or chunk.get("object") == "error":
-            raise endpoint_error({"error": groq["error"]} if groq.get("error") else chunk, BROKE_OFF, self._redact)
-        if chunk.get("object") == "response" or str(chunk.get("type", "")).startswith("response."):
+        if message.get("error") or groq.get("error") or event == "error" or message.get("object") == "error":
+            raise endpoint_error({"error": groq["error"]} if groq.get("error") else message, BROKE_OFF, self._redact)
+        if message.get("object") == "response" or str(message.get("type", "")).startswith("response."):
             raise ModelError(
                 "The endpoint answered in OpenAI's Responses format, but this model speaks chat completions: create it "
                 "with api='responses', or give a base_url whose /chat/completions exists",
                 code="responses_format",
             )
-        self._usage = usage_of(chunk.get("usage")) or usage_of(groq.get("usage")) or self._usage
-        choices = chunk.get("choices")
+        self._usage = usage_of(message.get("usage")) or usage_of(groq.get("usage")) or self._usage
+        choices = message.get("choices")
         if choices is None:
             return
         if not is_list(choices):
@@ -128,37 +82,31 @@ class ChatReply:
 
     def _take_texts(self, delta: Mapping[str, Any]) -> Iterator[ModelEvent]:
         # DeepSeek, xAI, Qwen and vLLM send reasoning_content, Groq and OpenRouter reasoning; none sends both
-        for text, is_reasoning in _texts(delta.get("reasoning_content") or delta.get("reasoning"), is_reasoning=True):
-            yield from self._emit(text, is_reasoning=is_reasoning)
-        for text, is_reasoning in _texts(delta.get("content"), is_reasoning=False):
-            yield from self._emit(text, is_reasoning=is_reasoning)
-        refusal = delta.get("refusal")
-        if refusal and self._structured:
-            self._refusal.append(str(refusal))
-        elif refusal:
-            yield from self._emit(str(refusal), is_reasoning=False)
+        reasoning = _texts(delta.get("reasoning_content") or delta.get("reasoning"), is_reasoning=True)
+        for text, is_reasoning in chain(reasoning, _texts(delta.get("content"), is_reasoning=False)):
+            yield from self._emit_reasoning(text) if is_reasoning else self._emit(text)
+        if refusal := delta.get("refusal"):
+            yield from self._refuse(str(refusal))
 
-    def _emit(self, piece: str, *, is_reasoning: bool) -> Iterator[ModelEvent]:
-        if is_reasoning:
-            if text := self._reasoning.join(piece):
-                yield ReasoningDelta(text)
-        elif text := self._text.join(piece):
-            yield TextDelta(text)
+    def _whole_calls(self) -> list[ToolCall]:
+        return self._calls.whole()
+
+    @property
+    def _call_names(self) -> list[str]:
+        return [call.name for call in self._calls.calls]
+
+    @property
+    def _is_cut_short(self) -> bool:
+        return self._reason in _CUT_SHORT
+
+    @property
+    def _is_whole(self) -> bool:
+        return self.done or self.finished
 
     def _judge(self) -> ModelError | None:
-        if self._refusal:
-            refusal = snippet(self._redact("".join(self._refusal)), 500)
-            return ModelError(f"The model refused: {refusal}", code="refusal")
-        if self._reason == "content_filter":
-            return ModelError("The endpoint's content filter stopped the answer", code="content_filter")
-        if self._reason in _FAILED:
+        if self._reason in _FAILED and not self._refusal:
             return ModelError(f"The model stopped with the reason “{self._reason}”", code=self._reason, retryable=True)
-        if self._reason in _CUT_SHORT and (self._structured or self._calls):
-            what = "a tool call" if self._calls else "structured output"
-            return ModelError(f"The limit of tokens cut off {what}: allow more tokens", code="length")
-        if any(not call.name for call in self._calls.calls):
-            return ModelError("The model called a tool without naming it", code="malformed_reply", retryable=True)
-        return None
+        return super()._judge()
 
 
 def _texts(value: Any, *, is_reasoning: bool) -> Iterator[tuple[str, bool]]:

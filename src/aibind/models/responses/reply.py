@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..._json import is_object
-from ..._text import SurrogateJoiner, join_surrogates
+from ..._text import join_surrogates
 from ...errors import ModelError
-from ..endpoint.errors import Redactor, endpoint_error, snippet
-from ..endpoint.reply import BROKE_OFF, cut_off, garbage
+from ..endpoint.errors import Redactor, endpoint_error
+from ..endpoint.json_reply import JsonReply
+from ..endpoint.reply import BROKE_OFF, garbage
 from ..endpoint.usage import usage_of
-from ..model import CustomEvent, Finish, ModelEvent, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..model import CustomEvent, ModelEvent, ToolCall
 
 __all__ = ["ResponsesReply"]
 
@@ -28,7 +29,7 @@ _SPOKEN = frozenset({"message", "reasoning", "function_call", "custom_tool_call"
 _REASONING_DELTAS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 
 
-class ResponsesReply:
+class ResponsesReply(JsonReply):
     """One reply, which arrives in events; see :class:`~aibind.models.endpoint.EndpointReply`.
 
     ``response_id`` is the response's id as soon as the endpoint has told it, and ``sequence_number`` that of the last
@@ -44,64 +45,22 @@ class ResponsesReply:
     """
 
     def __init__(self, redact: Redactor | None = None, *, structured: bool = False) -> None:
-        self.done = False
-        self.finished = False
-        self.failure: ModelError | None = None
+        super().__init__(redact, structured=structured)
         self.response_id: str | None = None
         self.sequence_number: int | None = None
-        self._redact = redact or Redactor()
-        self._structured = structured
-        self._text = SurrogateJoiner()
-        self._reasoning = SurrogateJoiner()
         self._is_reasoning_begun = False
-        self._refusal: list[str] = []
         self._calls: list[ToolCall] = []
-        self._reason = ""
-        self._usage: Usage | None = None
-        self._has_seen = False
 
     def __repr__(self) -> str:
         return f"<ResponsesReply {self.response_id!r} finished={self.finished} failure={self.failure!r}>"
 
-    def feed(self, data: str, event: str = "") -> Iterator[ModelEvent]:
-        """Yield the events of one message. Raises ModelError for an error, and for data that is not a reply."""
-        self._has_seen = True
-        if data.strip() == "[DONE]":  # some compatible endpoints send it, OpenAI's does not
-            self.done = True
-            return
+    def _take(self, message: dict[str, Any], event: str, data: str) -> Iterator[ModelEvent]:
         try:
-            message = json.loads(data)
-        except (ValueError, RecursionError) as error:
-            if event == "error":
-                raise endpoint_error(data, BROKE_OFF, self._redact) from error
-            raise garbage("a data line that is not JSON", data, self._redact) from error
-        if not is_object(message):
-            raise garbage("a data line that is not a JSON object", data, self._redact)
-        try:
-            yield from self._take(message, event)
+            yield from self._take_event(message, event)
         except (TypeError, AttributeError, KeyError) as error:
             raise garbage("an event that is not as the Responses format has it", data, self._redact) from error
 
-    def end(self) -> list[ModelEvent]:
-        """Return the last events. Raises ModelError when the reply is not whole."""
-        if not self.finished:
-            if not self._has_seen:
-                raise ModelError("The model's endpoint sent an empty answer: check base_url and the model's name")
-            raise cut_off()
-        events: list[ModelEvent] = [
-            kind(text)
-            for kind, joiner in ((ReasoningDelta, self._reasoning), (TextDelta, self._text))
-            if (text := joiner.flush())
-        ]
-        self.failure = self._judge()
-        if self.failure is None:
-            events.extend(self._calls)
-        events.append(Finish(self._reason or ("tool_calls" if self._calls else "stop")))
-        if self._usage is not None:
-            events.append(self._usage)
-        return events
-
-    def _take(self, message: dict[str, Any], event: str) -> Iterator[ModelEvent]:
+    def _take_event(self, message: dict[str, Any], event: str) -> Iterator[ModelEvent]:
         if message.get("object") == "response":  # an answer in one piece
             yield from self._take_whole(message)
             return
@@ -181,30 +140,21 @@ class ResponsesReply:
             self._reason = _REASONS.get(reason, reason)
         self.finished = self.done = True
 
-    def _emit(self, piece: str) -> Iterator[ModelEvent]:
-        if text := self._text.join(piece):
-            yield TextDelta(text)
-
     def _emit_reasoning(self, piece: str) -> Iterator[ModelEvent]:
         self._is_reasoning_begun = True
-        if text := self._reasoning.join(piece):
-            yield ReasoningDelta(text)
+        return super()._emit_reasoning(piece)
 
-    def _refuse(self, piece: str) -> Iterator[ModelEvent]:
-        if self._structured:
-            self._refusal.append(piece)
-        else:
-            yield from self._emit(piece)
+    def _whole_calls(self) -> list[ToolCall]:
+        return self._calls
 
-    def _judge(self) -> ModelError | None:
-        if self._refusal:
-            refusal = snippet(self._redact("".join(self._refusal)), 500)
-            return ModelError(f"The model refused: {refusal}", code="refusal")
-        if self._reason == "content_filter":
-            return ModelError("The endpoint's content filter stopped the answer", code="content_filter")
-        if self._reason and (self._structured or self._calls):
-            what = "a tool call" if self._calls else "structured output"
-            return ModelError(f"The limit of tokens cut off {what}: allow more tokens", code="length")
-        if any(not call.name for call in self._calls):
-            return ModelError("The model called a tool without naming it", code="malformed_reply", retryable=True)
-        return None
+    @property
+    def _call_names(self) -> list[str]:
+        return [call.name for call in self._calls]
+
+    @property
+    def _is_cut_short(self) -> bool:
+        return bool(self._reason)  # there is one for an incomplete response alone
+
+    @property
+    def _stop_reason(self) -> str:
+        return self._reason or ("tool_calls" if self._calls else "stop")
