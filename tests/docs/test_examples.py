@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import itertools
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ import pytest
 
 from aibind.client import AsyncClient
 from tests.support.cutting import CuttingProxy, every
+from tests.support.endpoint import Endpoint, Reply
+from tests.support.recordings import read_recording
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -24,6 +27,7 @@ EXAMPLES = ROOT / "examples"
 PRINTS = {
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
     "langgraph_agent": ("Which river flows through Vienna? The Danube.", "How long is it? 2,850 km."),
+    "openai_client": ("event: reasoning", "data: Do", "event: usage"),
     "own_model": ('"result":21', "degrees"),
     "pydantic_ai_agent": ("event: tool_call", "event: tool_result", "event: usage"),
     "own_store": ("passed: every text comes back as it was", "passed: a renewed lease holds"),
@@ -37,7 +41,11 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTS.keys() | SERVED
 
 
-async def run(*arguments: str | Path) -> str:
+RECORDED = {"openai_client": ["chat-reasoning"]}
+"""What the endpoint of an SDK answers an example with, request by request."""
+
+
+async def run(*arguments: str | Path, **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
@@ -45,6 +53,7 @@ async def run(*arguments: str | Path) -> str:
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **environment},
     )
     output = (await process.communicate())[0].decode()
     assert process.returncode == 0, output
@@ -53,7 +62,12 @@ async def run(*arguments: str | Path) -> str:
 
 @pytest.mark.parametrize("name", PRINTS)
 async def test_example(name: str) -> None:
-    output = await run(EXAMPLES / f"{name}.py")
+    replies = [Reply(read_recording(recording)) for recording in RECORDED.get(name, [])]
+    async with Endpoint(*replies) as endpoint:
+        output = await run(
+            EXAMPLES / f"{name}.py", OPENAI_BASE_URL=endpoint.base_url, OPENAI_API_KEY="sk-example", NO_PROXY="*"
+        )
+        assert len(endpoint.exchanges) == len(replies)
     for expected in PRINTS[name]:
         assert expected in output
 
