@@ -69,7 +69,7 @@ def own_lines(path: Path) -> int:
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     skipped: set[int] = set()
-    for node in ast.walk(tree):
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         is_start = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
         if isinstance(node, ast.Import | ast.ImportFrom) or is_docstring or is_start:

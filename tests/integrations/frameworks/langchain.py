@@ -26,17 +26,17 @@ class ScriptedChatModel(GenericFakeChatModel):
         usage = UsageMetadata(input_tokens=3, output_tokens=2, total_tokens=5)
         try:
             async for kind, text in pieces:
-                message = AIMessageChunk(text)
+                message = AIMessageChunk(content=text)
                 if kind == "call":
                     call: Any = {"index": 0, "id": CALL_ID, "name": "temperature", "args": text}
-                    message = AIMessageChunk("", tool_call_chunks=[call])
+                    message = AIMessageChunk(content="", tool_call_chunks=[call])
                 elif kind == "reasoning":
                     message = AIMessageChunk(content=[{"type": "reasoning", "reasoning": text}])
                 chunk = ChatGenerationChunk(message=message)
                 if run_manager:
                     await run_manager.on_llm_new_token(message.text, chunk=chunk)
                 yield chunk
-            yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage))
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", usage_metadata=usage))
         finally:
             await pieces.aclose()
 
