@@ -1,4 +1,4 @@
-"""OpenAI's own client as a model: its replies are durable, and its requests are yours to configure.
+"""OpenAI's own client as a durable reply, with a tool that the handler runs.
 
 OPENAI_API_KEY=… python examples/openai_client.py
 """
@@ -7,14 +7,29 @@ import asyncio
 
 from openai import AsyncOpenAI
 
+from aibind.conversations import MemoryConversationStore
 from aibind.integrations.openai import OpenAIClientModel
-from aibind.server import StreamHandler
+from aibind.server import StreamHandler, Tool
+
+
+async def temperature(place: str) -> int:
+    """Return the temperature at a place, in degrees Celsius."""
+    return 21 if place else 0
+
+
+SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
+TOOLS = {"weather": [Tool("temperature", "Returns the temperature at a place", temperature, SCHEMA)]}
+
+
+def make_handler(client: AsyncOpenAI) -> StreamHandler:
+    """Make a handler whose model is asked by a client; a request with ``"toolset": "weather"`` has the tool."""
+    conversations, model = MemoryConversationStore(), OpenAIClientModel(client, "gpt-5-mini", api="responses")
+    return StreamHandler(model=model, resumable=True, conversations=conversations, toolsets=TOOLS)
 
 
 async def main() -> None:
     async with AsyncOpenAI() as client:  # reads OPENAI_API_KEY, and OPENAI_BASE_URL for another endpoint
-        handler = StreamHandler(model=OpenAIClientModel(client, "gpt-5-mini"), resumable=True)
-        reply = await handler.stream({"prompt": "How do I order the logs of two machines?"})
+        reply = await make_handler(client).stream({"prompt": "What is the tide?", "sessionId": "me"})
         assert not isinstance(reply.body, bytes)
         async for data in reply.body:
             print(data.decode(), end="")
