@@ -72,7 +72,7 @@ async def read_sdk_stream(open_stream: Callable[[], SdkStream], start: StartRepl
 
 
 def sdk_error(error: Exception, *, has_begun: bool) -> ModelError | None:
-    """Return what a client raised as a ModelError; None for what is no error of the client.
+    """Return the ModelError for an exception of a client, or None for another exception.
 
     ``has_begun`` is whether a part of the answer had come.
     """
