@@ -21,7 +21,7 @@ PUBLIC = {
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
     "aibind.client": "AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage",
-    "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
+    "aibind.cloudflare": "D1Client DurableObjectClient KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
@@ -35,6 +35,8 @@ PUBLIC = {
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
+    "aibind.protocols": """
+        Encoder JsonLinesEncoder PlainTextEncoder SseEncoder UiMessageEncoder encoded respond""",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
         StreamHandler Tool create_app create_router session_key""",

@@ -67,6 +67,7 @@ async def ask(
         headers["accept"] = accept
     reply = await endpoints.answer("POST", f"/__aibind__/{endpoint}", "", headers, read_body)
     assert reply.status == 200
+    assert not isinstance(reply.body, bytes)
     return reply, SseParser().feed(b"".join([data async for data in reply.body]))
 
 
