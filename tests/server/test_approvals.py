@@ -70,7 +70,8 @@ class Scripted:
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent | str]:
         check_request([dict(message) for message in request.messages])
         self.asked.append(request)
-        for event in self._rounds.pop(0) if self._rounds else [TextDelta("All done."), Usage(3, 4)]:
+        events: list[ModelEvent] = self._rounds.pop(0) if self._rounds else [TextDelta("All done."), Usage(3, 4)]
+        for event in events:
             yield event
 
 

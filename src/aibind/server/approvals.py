@@ -53,12 +53,12 @@ class Approvals:
         self._asking = asking
         self._tools_of = tools_of
 
-    async def list(self, session_id: str, access: Access | None) -> HttpResponse[Body]:
+    async def list(self, session_id: str, access: Access | None = None) -> HttpResponse[Body]:
         """Return the calls that a session waits with; none where it is unknown."""
         _, pending = await self._session(session_id, access).find_pending()
         return _listed(pending)
 
-    async def answer(self, session_id: str, body: object, access: Access | None) -> HttpResponse[Body]:
+    async def answer(self, session_id: str, body: object, access: Access | None = None) -> HttpResponse[Body]:
         """Store a user's answers, and go on with the turn when they are all of them.
 
         The answer is then the reply; 202 with the calls that wait as long as some are not answered. Answers that are

@@ -89,6 +89,7 @@ _BODIES = "Too many replies are under way, or too many bodies are arriving"
 
 _TEXT: Schema = {"type": "string"}
 _SESSION_ID: Schema = {"type": "string", "description": f"at most {MAX_SESSION_BYTES} bytes of UTF-8"}
+_REPLY = "The reply, as server-sent events: all of them for Accept: text/event-stream"
 _EVENTS = "text/event-stream"
 
 _ATTACHMENT = _object(
@@ -133,6 +134,22 @@ _TURN: dict[str, Schema] = {
     **_WITH_TOOLS,
 }
 
+_APPROVAL: Schema = {
+    "anyOf": [
+        {"type": "boolean"},
+        _object(
+            (),
+            approved={"type": "boolean"},
+            args={"type": "object", "description": "the arguments to run it with"},
+            reason={"type": "string", "description": "for the model"},
+            retry={
+                "anyOf": [{"type": "boolean", "const": True}, {"type": "integer", "minimum": 1}],
+                "description": "run a call again whose outcome is not known: true, or its attempts",
+            },
+        ),
+    ]
+}
+
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
 _AFTER: Schema = {"type": "integer", "minimum": 0, "description": "the id of the last message seen"}
 _LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, or the stream's id, and overrides it"}
@@ -152,7 +169,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/stream",
         "Answer a prompt with text",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         _object((), **_TURN),
         headers=_ONCE,
@@ -163,7 +180,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/structured",
         "Answer a prompt with JSON, as it grows",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         _object((), **_TURN, schema={"type": "object", "description": "the JSON schema of the answer"}),
         headers=_ONCE,
@@ -174,7 +191,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/chat",
         "Answer a conversation that the client keeps",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         _object(("messages",), messages=_MESSAGES, **_WITH_TOOLS),
         headers=_ONCE,
@@ -256,7 +273,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/sessions/{session_id}/stream",
         "Follow the reply under way",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         query={"after": _AFTER},
         headers={"Last-Event-ID": _LAST_EVENT_ID},
@@ -269,6 +286,30 @@ OPERATIONS: tuple[Operation, ...] = (
         "Return a whole conversation",
         "The conversation, as a file",
         refusals=_UNKNOWN_SESSION,
+    ),
+    Operation(
+        "approvals",
+        "GET",
+        "/sessions/{session_id}/approvals",
+        "List the calls that wait for approval",
+        "The calls; none of a session that is unknown",
+        refusals={501: "This server asks nobody for approval"},
+    ),
+    Operation(
+        "approve",
+        "POST",
+        "/sessions/{session_id}/approvals",
+        "Answer calls that wait for approval",
+        "The rest of the reply, as server-sent events, once all calls are answered",
+        _EVENTS,
+        _object(("approvals",), approvals={"type": "object", "additionalProperties": _APPROVAL}),
+        refusals={
+            202: "Other calls still wait: they are listed",
+            204: "The turn has gone on, and its reply has expired",
+            404: "No such call waits",
+            409: "The call has another answer, or its outcome is not known",
+            501: "This server asks nobody for approval",
+        },
     ),
     Operation(
         "file",
