@@ -90,6 +90,7 @@ async def _play(servers: list[_Server], random: Random, result: ApprovalRounds, 
     for server in (*others, last):
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         is_cut = False
+        asking: Any
         while not is_cut:
             if asyncio.get_running_loop().time() > deadline:
                 result.wrong.append("It did not come to its end")
