@@ -165,12 +165,11 @@ def source_id(event: StreamEvent) -> str | None:
 
 
 def _with_id(message: bytes, id: int) -> bytes:
-    text = message.decode("utf-8", "replace")
-    if not _DATA_LINE.search(text) or _ID_LINE.search(text):
-        return message
-    line = f"id: {ID_PREFIX}{id}\n".encode()
     mark = codecs.BOM_UTF8 if message.startswith(codecs.BOM_UTF8) else b""
-    return mark + line + message.removeprefix(mark)
+    message = message.removeprefix(mark)
+    text = message.decode("utf-8", "replace")
+    has_data_alone = _DATA_LINE.search(text) and not _ID_LINE.search(text)
+    return mark + (f"id: {ID_PREFIX}{id}\n".encode() if has_data_alone else b"") + message
 
 
 def _bytes_of(event: StreamEvent) -> bytes:
