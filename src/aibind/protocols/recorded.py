@@ -24,9 +24,10 @@ _BODY_EVENT = "body"
 ID_PREFIX = "aibind:"
 """What an id of ours begins with, which is added to a message without one."""
 
-_BLANK_LINE = re.compile(r"(?:\r\n|\n|\r(?!\n)){2}")
-_ID_LINE = re.compile(r"(?:^|[\r\n])id(?:: ?([^\r\n]*)|(?=[\r\n]))")
-_DATA_LINE = re.compile(r"(?:^|[\r\n])data[:\r\n]")
+# Compiled when first used: a Worker's start-up is billed.
+_BLANK_LINE = r"(?:\r\n|\n|\r(?!\n)){2}"
+_ID_LINE = r"(?:^|[\r\n])id(?:: ?([^\r\n]*)|(?=[\r\n]))"
+_DATA_LINE = r"(?:^|[\r\n])data[:\r\n]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class _Splitter:
         text = self._rest + text
         messages: list[str] = []
         begin = 0
-        for blank in _BLANK_LINE.finditer(text):
+        for blank in re.finditer(_BLANK_LINE, text):
             if blank.end() == len(text) and text[-1] == "\r":
                 break  # perhaps the first half of CR LF
             messages.append(text[begin : blank.end()])
@@ -160,7 +161,7 @@ def source_id(event: StreamEvent) -> str | None:
     """Return the id that the source gave a message of server-sent events; None for one without."""
     if event.event != _BODY_EVENT:
         return None
-    found = _ID_LINE.findall(_bytes_of(event).decode("utf-8", "replace"))
+    found = re.findall(_ID_LINE, _bytes_of(event).decode("utf-8", "replace"))
     return found[-1] if found else None
 
 
@@ -168,7 +169,7 @@ def _with_id(message: bytes, id: int) -> bytes:
     mark = codecs.BOM_UTF8 if message.startswith(codecs.BOM_UTF8) else b""
     message = message.removeprefix(mark)
     text = message.decode("utf-8", "replace")
-    has_data_alone = _DATA_LINE.search(text) and not _ID_LINE.search(text)
+    has_data_alone = re.search(_DATA_LINE, text) and not re.search(_ID_LINE, text)
     return mark + (f"id: {ID_PREFIX}{id}\n".encode() if has_data_alone else b"") + message
 
 
