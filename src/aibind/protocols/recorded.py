@@ -22,7 +22,7 @@ _HEAD_EVENT = "response"
 _BODY_EVENT = "body"
 
 ID_PREFIX = "aibind:"
-"""What an id of ours begins with, which is added to a message without one."""
+"""The beginning of our ids, which are added to messages without one."""
 
 # Compiled when first used: a Worker's start-up is billed.
 _BLANK_LINE = r"(?:\r\n|\n|\r(?!\n)){2}"

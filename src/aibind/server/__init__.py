@@ -8,7 +8,7 @@ from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
 from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
-from .durable_response import durable_response, resume_response
+from .durable_routes import durable_response, resume_response
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .limits import Limits
