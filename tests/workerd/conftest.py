@@ -14,6 +14,11 @@ from testbed.workerd.rig import Rig
 from .workers import open_rig
 
 
+NEWEST = next(iter(PYTHONS))
+BINDINGS = ("d1", "kv")
+"""The modules of checks of the bindings themselves."""
+
+
 @pytest.fixture(scope="session")
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Run workerd with the Python that the test is parametrised with; one at a time."""
@@ -44,7 +49,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("rig", pythons, indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    dropped: list[pytest.Item] = []
     for item in items:
         if "rig" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(300))  # the first installs, and starts workerd and its Python
+        if isinstance(item, pytest.Function) and item.originalname == "test_inside_workerd":
+            given = item.callspec.params
+            if not is_in_short_run(given["rig"], given["name"], given["kind"]):
+                dropped.append(item)
+    if dropped and not config.getoption("every_combination"):
+        config.hook.pytest_deselected(items=dropped)
+        left_out = set(dropped)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def is_in_short_run(python: str, name: str, kind: str) -> bool:
+    """Return whether a check runs on a Python with a kind of binding without ``--every-combination``.
+
+    The newest Python runs all. On the others each check runs on raw bindings, and on the SDK's those of the bindings
+    themselves: what the SDK adds to a binding, and SQL to another table, is the same for all that stands on them.
+    """
+    return python == NEWEST or kind == "raw" or (kind == "sdk" and name.partition("::")[0] in BINDINGS)
