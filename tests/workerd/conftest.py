@@ -13,10 +13,18 @@ from testbed.workerd.rig import Rig
 
 from .workers import open_rig
 
-
 NEWEST = next(iter(PYTHONS))
 BINDINGS = ("d1", "kv")
 """The modules of checks of the bindings themselves."""
+
+LARGE = (
+    "files::a_file_of_five_megabytes_comes_back",
+    "kv::a_conversation_over_25_mib_is_refused_first",
+    "kv::a_large_conversation_is_kept",
+    "search::a_message_of_5_mb_and_a_conversation_of_20_mb_are_found",
+    "sessions_on_d1::a_message_of_5_mb_is_kept",
+)
+"""Checks of megabytes, which take seconds each."""
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +53,8 @@ def prepared(rig: Rig, request: pytest.FixtureRequest) -> Rig:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "rig" in metafunc.fixturenames:
-        pythons = getattr(metafunc.module, "RUNS_ON", tuple(PYTHONS))
+        every = metafunc.config.getoption("every_combination")
+        pythons = getattr(metafunc.module, "EVERY" if every else "RUNS_ON", tuple(PYTHONS))
         metafunc.parametrize("rig", pythons, indirect=True, scope="session")
 
 
@@ -70,4 +79,6 @@ def is_in_short_run(python: str, name: str, kind: str) -> bool:
     The newest Python runs all. On the others each check runs on raw bindings, and on the SDK's those of the bindings
     themselves: what the SDK adds to a binding, and SQL to another table, is the same for all that stands on them.
     """
+    if name in LARGE:
+        return python == NEWEST and kind == "raw"
     return python == NEWEST or kind == "raw" or (kind == "sdk" and name.partition("::")[0] in BINDINGS)
