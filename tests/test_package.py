@@ -21,7 +21,7 @@ PUBLIC = {
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
     "aibind.client": "AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage",
-    "aibind.cloudflare": "D1Client KVConversationStore WorkersAIModel wrap_d1",
+    "aibind.cloudflare": "D1Client DurableObjectClient KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
