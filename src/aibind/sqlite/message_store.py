@@ -152,7 +152,7 @@ class SqliteMessageStore:
                 )
         # Messages that others added in between are not among those that a summary of this chat would replace.
         is_alone = next_seq == changes.mark + len(changes.added)
-        tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
+        tree.mark_saved(origin, changes, next_seq if is_alone else changes.mark)
         if changes.removed:
             await self._search.forget_messages(session_id, [key_of(node_id) for node_id in changes.removed])
 
