@@ -32,8 +32,14 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProces
         yield process
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("device", SIZES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Take each device and each set of colours once; with ``--every-combination``, each device in both."""
+    combinations = [("desktop", "light"), ("phone", "dark")]
+    if metafunc.config.getoption("every_combination"):
+        combinations = [(device, colours) for device in SIZES for colours in ("light", "dark")]
+    metafunc.parametrize(("device", "colours"), combinations)
+
+
 def test_look(
     browser: Browser,
     server: DemoProcess,
