@@ -11,12 +11,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .chat_page import ChatPage, new_context
+from .chat_page import SIZES, ChatPage, new_context
 from .support import DemoProcess, report_folder
 
 pytestmark = pytest.mark.browser
-
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +30,7 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProces
         yield process
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Take each device and each set of colours once; with ``--every-combination``, each device in both."""
-    combinations = [("desktop", "light"), ("phone", "dark")]
-    if metafunc.config.getoption("every_combination"):
-        combinations = [(device, colours) for device in SIZES for colours in ("light", "dark")]
-    metafunc.parametrize(("device", "colours"), combinations)
-
-
+@pytest.mark.every_look
 def test_look(
     browser: Browser,
     server: DemoProcess,
