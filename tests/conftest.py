@@ -20,8 +20,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-combination",
         action="store_true",
-        help="run each check inside workerd on every Python with every kind of binding, and look at the demo's page on each"
-        " device in both colours",
+        help="run each check inside workerd on every Python with every kind of binding, and look at the demo's page"
+        " on each device in both colours",
     )
 
 
