@@ -1,4 +1,4 @@
-"""What a client is sent: all events of a reply when it asks, else what the JavaScript clients know.
+"""The events of a reply that a client is sent: all when it asks for them, else those that the JavaScript clients know.
 
 The JavaScript clients show the data of an event that they do not know as the text of the answer. They resume a reply
 again, for seconds, after any status but 2xx, and then show no error.
