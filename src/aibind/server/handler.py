@@ -257,6 +257,7 @@ class StreamHandler:
         self._limits.check(body)
         claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
         asked = ChatBody.parse(body)
+        self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
         request = self._asking.request(asked.messages, access, asked.model, system=asked.system)
