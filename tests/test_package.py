@@ -31,8 +31,8 @@ PUBLIC = {
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
     "aibind.integrations.pydantic_ai": "PydanticAIModel",
     "aibind.models": """
-        ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
-        ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction
+        ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
@@ -40,7 +40,7 @@ PUBLIC = {
         Encoder JsonLinesEncoder PlainTextEncoder SseEncoder UiMessageEncoder encoded respond""",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
-        StreamHandler Tool create_app create_router session_key""",
+        StreamHandler Tool create_app create_router durable_response resume_response session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations

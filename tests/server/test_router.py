@@ -168,7 +168,7 @@ async def test_it_is_in_the_openapi_document(tmp_path: Path) -> None:
             *operation.headers,
             *(name for name in ("session_id", "file_id") if name in operation.path),
         }
-    assert sum(map(len, paths.values())) == len(OPERATIONS) == 16
+    assert sum(map(len, paths.values())) == len(OPERATIONS) == 18
 
 
 @pytest.mark.parametrize(

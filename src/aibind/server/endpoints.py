@@ -23,6 +23,7 @@ from ..errors import (
 from ..streams.response import Body, HttpResponse
 from ..streams.source import message_for_readers
 from .access import Access, Action, Authorize, HttpRequest, ask_authorize
+from .approvals import answer_approvals
 from .bodies import RETRY_AFTER_S, ClientGoneError
 from .guard import Guard, check_content_type
 from .handler import StreamHandler
@@ -174,6 +175,8 @@ class Endpoints:
             return await ask_authorize(self._authorize, request, action, session_id, stream_id)
 
         segments = self._below_prefix(path)
+        if segments[:1] == ["sessions"] and segments[2:] == ["approvals"] and segments[1]:
+            return await answer_approvals(self._handler.approvals, method, segments[1], read_json, enter)
         if segments[:1] == ["sessions"]:
             found = await answer_session(
                 self._handler.sessions, method, segments[1:], query, headers, read_json, self._file, enter

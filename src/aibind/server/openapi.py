@@ -138,6 +138,22 @@ _TURN: dict[str, Schema] = {
     **_WITH_TOOLS,
 }
 
+_APPROVAL: Schema = {
+    "anyOf": [
+        {"type": "boolean"},
+        _object(
+            (),
+            approved={"type": "boolean"},
+            args={"type": "object", "description": "the arguments to run it with"},
+            reason={"type": "string", "description": "for the model"},
+            retry={
+                "anyOf": [{"type": "boolean", "const": True}, {"type": "integer", "minimum": 1}],
+                "description": "run a call again whose outcome is not known: true, or its attempts",
+            },
+        ),
+    ]
+}
+
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
 _AFTER: Schema = {"type": "integer", "minimum": 0, "description": "the id of the last message seen"}
 _LAST_EVENT_ID: Schema = {"type": "string", "description": "the same, or the stream's id, and overrides it"}
@@ -277,6 +293,30 @@ OPERATIONS: tuple[Operation, ...] = (
         "Return a whole conversation",
         "The conversation, as a file",
         refusals=_UNKNOWN_SESSION,
+    ),
+    Operation(
+        "approvals",
+        "GET",
+        "/sessions/{session_id}/approvals",
+        "List the calls that wait for approval",
+        "The calls; none of a session that is unknown",
+        refusals={501: "This server asks nobody for approval"},
+    ),
+    Operation(
+        "approve",
+        "POST",
+        "/sessions/{session_id}/approvals",
+        "Answer calls that wait for approval",
+        "The rest of the reply, as server-sent events, once all calls are answered",
+        _EVENTS,
+        _object(("approvals",), approvals={"type": "object", "additionalProperties": _APPROVAL}),
+        refusals={
+            202: "Other calls still wait: they are listed",
+            204: "The turn has gone on, and its reply has expired",
+            404: "No such call waits",
+            409: "The call has another answer, or its outcome is not known",
+            501: "This server asks nobody for approval",
+        },
     ),
     Operation(
         "file",

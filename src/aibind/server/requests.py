@@ -65,6 +65,12 @@ class StreamBody:
         parts = [attachment.to_part(by_reference=by_reference) for attachment in self.attachments]
         return {"role": "user", "content": [*text, *parts]}
 
+    def to_go_on(self, *, structured: bool) -> dict[str, Any]:
+        """Return what a process needs to go on with the turn after calls that wait for a user, as a JSON value."""
+        names = {"model": self.model, "system": self.system, "toolset": self.toolset}
+        given = {name: value for name, value in names.items() if value is not None}
+        return {**given, "maxSteps": self.max_steps, **({"schema": dict(self.schema)} if structured else {})}
+
     @classmethod
     def parse(cls, body: object) -> StreamBody:
         """Return a checked body."""
