@@ -28,7 +28,8 @@ PUBLIC = {
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
-    "aibind.integrations.pydantic_ai": "PydanticAIModel",
+    "aibind.integrations.pydantic_ai": """
+        PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
         ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
         ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from . import (
+    agent_conversations,
     checkpoints,
     d1,
     faults,
@@ -28,6 +29,7 @@ from .stores import SUITES
 __all__ = ["contract_of", "names", "run_check"]
 
 _MODULES = (
+    agent_conversations,
     checkpoints,
     d1,
     faults,
