@@ -13,6 +13,7 @@ from ..errors import AibindError, ModelError
 from ..models.model import (
     CustomEvent,
     Finish,
+    MessageData,
     ModelEvent,
     ReasoningDelta,
     TextDelta,
@@ -38,9 +39,10 @@ class Generation:
     Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with ``{"id", "name", "args"}``,
     ``tool_call_delta`` with ``{"id", "name", "delta"}``, ``tool_result`` with ``{"id", "name", "result"}``, ``usage``
     with ``{"inputTokens", "outputTokens"}`` and ``finish`` with the model's reason to stop, unless that is ``stop``.
-    Custom events have their own names, and JSON. A structured answer comes as ``partial`` events, each with all that is
-    known so far, and one ``data`` event with the whole; ``pace`` limits how often a partial comes, since each is
-    stored. An error of the model that is not meant for clients is logged and becomes a ModelError that they may read.
+    ``message_data`` has ``{key: value}``. Custom events have their own names, and JSON. A structured answer comes as
+    ``partial`` events, each with all that is known so far, and one ``data`` event with the whole; ``pace`` limits how
+    often a partial comes, since each is stored. An error of the model that is not meant for clients is logged and
+    becomes a ModelError that they may read.
     """
 
     def __init__(
@@ -136,7 +138,7 @@ class Generation:
             raise ModelError("The model's answer is not valid JSON") from failure
 
     def _named(
-        self, event: ReasoningDelta | ToolCallDelta | ToolCall | ToolResult | CustomEvent | Finish | Usage
+        self, event: ReasoningDelta | ToolCallDelta | ToolCall | ToolResult | CustomEvent | MessageData | Finish | Usage
     ) -> StreamEvent | None:
         if isinstance(event, ReasoningDelta):
             return StreamEvent("reasoning", event.text)
@@ -155,6 +157,8 @@ class Generation:
             )
         if isinstance(event, CustomEvent):
             return StreamEvent(event.name, compact_json(event.data))
+        if isinstance(event, MessageData):
+            return StreamEvent("message_data", compact_json({event.key: event.value}))
         if isinstance(event, Finish):
             self.answer.reason = event.reason
             # A row less for nearly every reply: that a model stopped by itself is what a reader expects.

@@ -14,6 +14,7 @@ from ..models.model import (
     ChooseModel,
     CustomEvent,
     Finish,
+    MessageData,
     Model,
     ModelEvent,
     ModelFunction,
@@ -33,7 +34,7 @@ _EXPECTED = (
     "such as an async generator function"
 )
 
-_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ToolResult, CustomEvent, Finish, Usage)
+_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ToolResult, CustomEvent, MessageData, Finish, Usage)
 _EVENT_NAMES = ", ".join(kind.__name__ for kind in _EVENTS[:-1]) + f" or {_EVENTS[-1].__name__}"
 
 
