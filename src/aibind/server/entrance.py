@@ -1,4 +1,4 @@
-"""What every request passes on its way to an endpoint: the guard, the prefix, and the host's ``authorize``."""
+"""The way of every request to an endpoint: past the guard, the prefix, and the host's ``authorize``."""
 
 from __future__ import annotations
 
