@@ -21,6 +21,7 @@ import pytest
 from aibind.sqlite import SqliteMessageStore, wrap_sqlite3
 from aibind.streams import SseMessage, SseParser
 from tests.support.endpoint import Endpoint, Reply
+from tests.support.http import ALL_EVENTS
 from tests.support.recordings import CHAT_RECORDINGS, join_recording, read_recording
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,8 @@ async def run_demo(database: Path, base_url: str) -> AsyncIterator[httpx2.AsyncC
     environment = {**os.environ, "OPENAI_API_KEY": "a key for nobody", "NO_PROXY": "127.0.0.1"}
     process = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as client:
+        base_url = f"http://127.0.0.1:{port}"
+        async with httpx2.AsyncClient(base_url=base_url, headers=ALL_EVENTS, trust_env=False, timeout=60) as client:
             async with asyncio.timeout(60):
                 while True:
                     assert process.poll() is None, "scripts/demo ended"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qs, unquote
@@ -14,6 +14,7 @@ from .entrance import Enter, Entrance, not_found
 from .handler import StreamHandler
 from .json_body import parse_json
 from .requests import ids_in
+from .sent_events import events_for
 from .session_routes import ReadBody, answer_session
 
 __all__ = ["DEFAULT_PREFIX", "Endpoints"]
@@ -25,7 +26,7 @@ class AnswerOnce(Protocol):
     """An endpoint that answers a request with an id once."""
 
     def __call__(
-        self, body: object, *, request_id: str | None, access: Access | None
+        self, body: object, *, request_id: str | None, access: Access | None, events: Collection[str] | None
     ) -> Awaitable[HttpResponse[Body]]: ...
 
 
@@ -38,6 +39,9 @@ class Endpoints(Entrance):
 
     ``authorize`` is asked before each of them, and returns whose request it is or refuses: see :data:`Authorize`.
     Without it, anyone may do anything.
+
+    A request with ``Accept: text/event-stream`` is answered with all events of a reply, and any other with those that
+    the JavaScript client of its endpoint knows.
 
     A request for a host that is not in ``allowed_hosts`` (without any, all are allowed) is refused with 421, and one
     that changes something, from the page of another site that is not in ``allowed_origins``, with 403.
@@ -95,14 +99,17 @@ class Endpoints(Entrance):
                 raise body.error
             if name in self._once:
                 request_id = headers.get("idempotency-key")
-                return await self._once[name][1](body.value, request_id=request_id, access=access)
+                events = events_for(name, headers)
+                return await self._once[name][1](body.value, request_id=request_id, access=access, events=events)
             return await self._post[name][1](body.value, access=access)
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             stream_id = fields.get("id", [None])[0]
             after, last_event_id = fields.get("after", [None])[0], headers.get("last-event-id")
             access = await enter("resume", None, stream_id)
-            return await self._handler.resume(stream_id, after, last_event_id=last_event_id, access=access)
+            return await self._handler.resume(
+                stream_id, after, last_event_id=last_event_id, access=access, events=events_for("stream", headers)
+            )
         return not_found()
 
     async def _file(self, session_id: str, file_id: str, access: Access | None) -> HttpResponse[Body]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -214,23 +214,40 @@ class StreamHandler:
     # --- endpoints ---
 
     async def stream(
-        self, body: object, *, request_id: str | None = None, access: Access | None = None
+        self,
+        body: object,
+        *,
+        request_id: str | None = None,
+        access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named.
 
         ``request_id`` is the value of the header ``Idempotency-Key``, here and in :meth:`structured` and :meth:`chat`:
         a request that its owner repeats with it, at any process, is answered with the stream that the first one began.
+        ``events`` are the names of the events that the response has beside text and the end, here and in the other
+        endpoints that return a stream (None: all). They are all stored.
         """
-        return await self._answer("stream", body, request_id, access)
+        return await self._answer("stream", body, request_id, access, events)
 
     async def structured(
-        self, body: object, *, request_id: str | None = None, access: Access | None = None
+        self,
+        body: object,
+        *,
+        request_id: str | None = None,
+        access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
-        return await self._answer("structured", body, request_id, access)
+        return await self._answer("structured", body, request_id, access, events)
 
     async def chat(
-        self, body: object, *, request_id: str | None = None, access: Access | None = None
+        self,
+        body: object,
+        *,
+        request_id: str | None = None,
+        access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
         self._limits.check(body)
@@ -242,9 +259,9 @@ class StreamHandler:
 
         async def begin() -> HttpResponse[Body]:
             generation = Generation(self._asking.answer_with_tools(model, request, tools, asked.max_steps))
-            return await self._starter.start(generation, None, claim, owner=owner_of(access))
+            return await self._starter.start(generation, None, claim, owner=owner_of(access), events=events)
 
-        return await self._starter.once(claim, begin)
+        return await self._starter.once(claim, begin, events=events)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -271,6 +288,7 @@ class StreamHandler:
         *,
         last_event_id: str | None = None,
         access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Continue a durable stream after the message with id ``after`` (default: from its beginning).
 
@@ -284,7 +302,7 @@ class StreamHandler:
         position = parse_after(last_event_id or after, stream_id)
         if last_event_id and position == END_ID:
             return await replies.confirm_end(stream_id, owner_of(access))
-        return await replies.resume(stream_id, position, owner_of(access))
+        return await replies.resume(stream_id, position, owner_of(access), events=events)
 
     async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.
@@ -342,7 +360,12 @@ class StreamHandler:
     # --- shared by endpoints ---
 
     async def _answer(
-        self, endpoint: str, body: object, request_id: str | None, access: Access | None
+        self,
+        endpoint: str,
+        body: object,
+        request_id: str | None,
+        access: Access | None,
+        sent: Collection[str] | None,
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
         self._limits.check(body)
@@ -370,18 +393,18 @@ class StreamHandler:
         async def begin() -> HttpResponse[Body]:
             if session is not None and on_busy != "branch":
                 return await self._starter.start_in_order(
-                    session, asked, claim, on_busy, ask, structured=structured, owner=owner_of(access)
+                    session, asked, claim, on_busy, ask, structured=structured, owner=owner_of(access), events=sent
                 )
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn is not None else [asked.question()])
             generation = Generation(events, structured=structured, pace=pace)
-            return await self._starter.start(generation, turn, claim, owner=owner_of(access))
+            return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
 
         async def check_question(claim: Claim) -> None:
             if session is not None and not asked.regenerate:
                 await session.save_claimed(asked, claim)
 
-        return await self._starter.once(claim, begin, check_question)
+        return await self._starter.once(claim, begin, check_question, events=sent)
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:

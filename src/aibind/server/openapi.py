@@ -89,6 +89,7 @@ _BODIES = "Too many replies are under way, or too many bodies are arriving"
 
 _TEXT: Schema = {"type": "string"}
 _SESSION_ID: Schema = {"type": "string", "description": f"at most {MAX_SESSION_BYTES} bytes of UTF-8"}
+_REPLY = "The reply, as server-sent events: all of them for Accept: text/event-stream"
 _EVENTS = "text/event-stream"
 
 _ATTACHMENT = _object(
@@ -152,7 +153,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/stream",
         "Answer a prompt with text",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         _object((), **_TURN),
         headers=_ONCE,
@@ -163,7 +164,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/structured",
         "Answer a prompt with JSON, as it grows",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         _object((), **_TURN, schema={"type": "object", "description": "the JSON schema of the answer"}),
         headers=_ONCE,
@@ -174,7 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST",
         "/chat",
         "Answer a conversation that the client keeps",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         _object(("messages",), messages=_MESSAGES, **_WITH_TOOLS),
         headers=_ONCE,
@@ -256,7 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         "/sessions/{session_id}/stream",
         "Follow the reply under way",
-        "The reply, as server-sent events",
+        _REPLY,
         _EVENTS,
         query={"after": _AFTER},
         headers={"Last-Event-ID": _LAST_EVENT_ID},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Collection
 from contextlib import AbstractContextManager
 from weakref import WeakSet
 
@@ -75,9 +75,11 @@ class DurableReplies:
         claim: Claim | None = None,
         *,
         owner: str | None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Start a reply of ``owner`` and store its turn's question, and return the response that follows the reply.
 
+        The response has the named ``events`` (None: all), here and in the other methods.
         The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
         ``claim`` the model is asked once the claim is ours and the question is stored, and so it is for a turn that
         waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
@@ -93,7 +95,7 @@ class DurableReplies:
             raise
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
-        return self._load.follow(stream.response(), stream.id)
+        return self._load.follow(stream.response(events=events), stream.id)
 
     async def _begin(
         self,
@@ -120,11 +122,13 @@ class DurableReplies:
             claim.check(status.request)
         return status
 
-    async def attach(self, claim: Claim) -> HttpResponse[Body] | None:
+    async def attach(self, claim: Claim, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
         self._load.check_follower(claim.stream_id)
         try:
-            response = await DurableStream.resume(self._store, claim.stream_id, None, heartbeat_ms=self._heartbeat_ms)
+            response = await DurableStream.resume(
+                self._store, claim.stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
+            )
         except StreamNotFoundError:
             return None
         return self._load.follow(response, claim.stream_id)
@@ -138,7 +142,9 @@ class DurableReplies:
         except StreamNotFoundError:
             logger.debug("Stop of unknown stream %s", stream_id)
 
-    async def resume(self, stream_id: str, after: int, owner: str | None = None) -> HttpResponse[Body]:
+    async def resume(
+        self, stream_id: str, after: int, owner: str | None = None, *, events: Collection[str] | None = None
+    ) -> HttpResponse[Body]:
         """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
 
         Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
@@ -147,7 +153,9 @@ class DurableReplies:
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
+            response = await DurableStream.resume(
+                self._store, stream_id, after, events=events, heartbeat_ms=self._heartbeat_ms
+            )
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
@@ -278,8 +286,12 @@ async def start_plain_reply(
     load: Load,
     *,
     owner: str | None,
+    events: Collection[str] | None = None,
 ) -> HttpResponse[Body]:
-    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``."""
+    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``.
+
+    It has the named ``events`` (None: all).
+    """
     load.check_follower()
     slot = load.start(owner)
     try:
@@ -288,11 +300,15 @@ async def start_plain_reply(
     except BaseException:
         slot.release()
         raise
-    return load.follow(HttpResponse(200, HEADERS, counted(_plain_body(generation, turn, under_way), slot)))
+    body = _plain_body(generation, turn, under_way, None if events is None else frozenset(events))
+    return load.follow(HttpResponse(200, HEADERS, counted(body, slot)))
 
 
 async def _plain_body(
-    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+    generation: Generation,
+    turn: Turn | None,
+    under_way: AbstractContextManager[None],
+    sent: frozenset[str] | None,
 ) -> AsyncGenerator[bytes]:
     """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
     with under_way:
@@ -304,7 +320,8 @@ async def _plain_body(
                 if generation.record(event) and turn is not None:
                     turn.save_rounds(generation.answer)
                 if event.event:
-                    yield encode_message(event.data, event=event.event)
+                    if sent is None or event.event in sent:
+                        yield encode_message(event.data, event=event.event)
                 else:
                     yield encode_message(event.data, id=number)
                     number += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeAlias
@@ -64,8 +64,13 @@ class ReplyStarter:
         claim: Claim | None,
         begin: Callable[[], Awaitable[HttpResponse[Body]]],
         check_question: Callable[[Claim], Awaitable[None]] | None = None,
+        *,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
-        """Return the reply that answers a request already, or begin it unless the handler is shut down."""
+        """Return the reply that answers a request already, or begin it unless the handler is shut down.
+
+        The response has the named ``events`` (None: all), here and in the other methods.
+        """
         if claim is None:
             self._admit()
             return await begin()
@@ -75,7 +80,7 @@ class ReplyStarter:
             if status is not None:
                 if check_question is not None and lacks_question(status):
                     await check_question(claim)
-                attached = await self._replies.attach(claim)
+                attached = await self._replies.attach(claim, events=events)
                 if attached is not None:
                     return attached
             self._admit()
@@ -86,12 +91,20 @@ class ReplyStarter:
         raise RequestError("Other requests with this id come and go: try again", 503)
 
     async def start(
-        self, generation: Generation, turn: Turn | None, claim: Claim | None, *, owner: str | None
+        self,
+        generation: Generation,
+        turn: Turn | None,
+        claim: Claim | None,
+        *,
+        owner: str | None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Start a reply at once, and return the response that follows it."""
         if self._replies is None:
-            return await start_plain_reply(generation, turn, self._shutdown.plain_reply(), self._load, owner=owner)
-        return await self._replies.start(generation, turn, claim, owner=owner)
+            return await start_plain_reply(
+                generation, turn, self._shutdown.plain_reply(), self._load, owner=owner, events=events
+            )
+        return await self._replies.start(generation, turn, claim, owner=owner, events=events)
 
     async def start_in_order(
         self,
@@ -103,6 +116,7 @@ class ReplyStarter:
         *,
         structured: bool,
         owner: str | None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
         assert self._replies is not None
@@ -118,15 +132,15 @@ class ReplyStarter:
             max_queued=self._max_queued,
         )
 
-        async def events() -> AsyncGenerator[ModelEvent]:
+        async def answer_in_turn() -> AsyncGenerator[ModelEvent]:
             async with aclosing(ask((await turn.start()).messages)) as answer:
                 async for event in answer:
                     yield event
 
         async with session.starting():
             await turn.check()
-            generation = Generation(events(), structured=structured, pace=self._replies.pace)
-            return await self._replies.start(generation, turn, claim, owner=owner)
+            generation = Generation(answer_in_turn(), structured=structured, pace=self._replies.pace)
+            return await self._replies.start(generation, turn, claim, owner=owner, events=events)
 
     def _admit(self) -> None:
         self._shutdown.check()
