@@ -28,6 +28,7 @@ PUBLIC = {
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
+    "aibind.integrations.openai": "OpenAIClientModel openai_events",
     "aibind.integrations.pydantic_ai": "PydanticAIModel",
     "aibind.models": """
         ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
@@ -58,6 +59,7 @@ PUBLIC = {
 FRAMEWORKS = {
     "aibind.integrations.langchain": "langchain_core",
     "aibind.integrations.langgraph": "langgraph",
+    "aibind.integrations.openai": "openai",
     "aibind.integrations.pydantic_ai": "pydantic_ai",
 }
 """What a package needs to be imported, which comes with an extra."""

@@ -7,6 +7,7 @@ import asyncio
 import importlib.util
 import io
 import itertools
+import os
 import sys
 import tokenize
 from collections.abc import AsyncIterator
@@ -19,6 +20,8 @@ import pytest
 
 from aibind.client import AsyncClient
 from tests.support.cutting import CuttingProxy, every
+from tests.support.endpoint import Endpoint, Reply
+from tests.support.recordings import read_recording
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -28,6 +31,7 @@ PRINTS = {
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
     "langchain_model": ("data: Good", "event: done"),
     "langgraph_agent": ("data: The", "event: done"),
+    "openai_client": ("data: High", "event: reasoning", "event: usage"),
     "own_model": ('"result":21', "degrees"),
     "pydantic_ai_agent": ("event: tool_call", "event: tool_result", "event: usage"),
     "own_store": ("passed: every text comes back as it was", "passed: a renewed lease holds"),
@@ -35,7 +39,7 @@ PRINTS = {
     "two_processes": ("follower: read '1 2 3 ", "my source was closed", "the stream is stopped"),
 }
 SERVED = {"client", "server"}
-FRAMEWORKS = ("langchain_model", "langgraph_agent", "pydantic_ai_agent")
+FRAMEWORKS = ("langchain_model", "langgraph_agent", "openai_client", "pydantic_ai_agent")
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -43,7 +47,11 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTS.keys() | SERVED
 
 
-async def run(*arguments: str | Path) -> str:
+RECORDED = {"openai_client": ["responses-summary"]}
+"""What the endpoint of an SDK answers an example with, request by request."""
+
+
+async def run(*arguments: str | Path, **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
@@ -51,6 +59,7 @@ async def run(*arguments: str | Path) -> str:
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **environment},
     )
     output = (await process.communicate())[0].decode()
     assert process.returncode == 0, output
@@ -59,7 +68,12 @@ async def run(*arguments: str | Path) -> str:
 
 @pytest.mark.parametrize("name", PRINTS)
 async def test_example(name: str) -> None:
-    output = await run(EXAMPLES / f"{name}.py")
+    replies = [Reply(read_recording(recording), done=False) for recording in RECORDED.get(name, [])]
+    async with Endpoint(*replies) as endpoint:
+        output = await run(
+            EXAMPLES / f"{name}.py", OPENAI_BASE_URL=endpoint.base_url, OPENAI_API_KEY="sk-example", NO_PROXY="*"
+        )
+        assert len(endpoint.exchanges) == len(replies)
     for expected in PRINTS[name]:
         assert expected in output
 

@@ -156,7 +156,8 @@ class Model(Protocol):
 
 
 ModelFunction: TypeAlias = Callable[[ModelRequest], AsyncIterator[ModelEvent | str]]
-"""An async generator function, which answers as :meth:`Model.stream` does."""
+"""A function from a request to an async iterator, such as an async generator function, which answers as
+:meth:`Model.stream` does."""
 
 ChooseModel: TypeAlias = Callable[[ModelRequest], Model | ModelFunction | str | Awaitable[Model | ModelFunction | str]]
 """A function, or coroutine function, from a request to the model that answers it, or to its key."""

@@ -47,13 +47,14 @@ __all__ = ["StreamHandler"]
 class StreamHandler:
     """The endpoints that aibind's clients call, and the replies and conversations behind them.
 
-    ``model``, or ``models`` by key (the first is the default), answers: each an object with ``stream(request)`` or an
-    async generator function. ``choose_model`` is a function, or coroutine function, from a request to the model that
-    answers it, or to its key in ``models``. ``settings`` reach the model, as :attr:`ModelRequest.settings`. With
-    ``resumable`` a reply is a durable stream in ``store`` (by default in memory), which outlives its reader and can be
-    resumed and stopped by its id. With ``conversations`` a request that names a ``sessionId`` continues a stored
-    conversation, of which the model sees the last ``max_messages`` before the question, with at most
-    ``max_attachment_bytes`` of attached files. ``toolsets`` are tools by name, which a request may let the model call.
+    ``model``, or ``models`` by key (the first is the default), answers: each an object with ``stream(request)``, or
+    a function from a request to an async iterator, such as an async generator function. ``choose_model`` is a
+    function, or coroutine function, from a request to the model that answers it, or to its key in ``models``.
+    ``settings`` reach the model, as :attr:`ModelRequest.settings`. With ``resumable`` a reply is a durable stream
+    in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id. With
+    ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
+    the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files.
+    ``toolsets`` are tools by name, which a request may let the model call.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
     ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
