@@ -8,6 +8,7 @@ from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
 from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
+from .chat_app import create_chat_app
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .limits import Limits
@@ -30,6 +31,7 @@ __all__ = [
     "StreamHandler",
     "Tool",
     "create_app",
+    "create_chat_app",
     "create_router",
     "session_key",
 ]

@@ -91,7 +91,10 @@ class Entrance(ABC):
 
         async def answer() -> HttpResponse[Body]:
             self._guard.check(method, headers)
-            return await self._answer(method, self._below_prefix(path), query, headers, read_json, enter)
+            segments = self._below_prefix(path)
+            if segments is None:
+                return not_found()
+            return await self._answer(method, segments, query, headers, read_json, enter)
 
         return await answer_or_refuse(answer())
 
@@ -107,11 +110,11 @@ class Entrance(ABC):
     ) -> HttpResponse[Body]:
         """Return the response to a request for the percent-encoded segments of a path below the prefix."""
 
-    def _below_prefix(self, path: str) -> list[str]:
-        """Return the segments of a path that follow the prefix, still encoded; none of a path elsewhere."""
+    def _below_prefix(self, path: str) -> list[str] | None:
+        """Return the segments of a path that follow the prefix, still encoded; None for a path elsewhere."""
         segments = path.split("/")
         count = self._prefix.count("/") + 1
-        return segments[count:] if unquote("/".join(segments[:count])) == self._prefix else []
+        return segments[count:] if unquote("/".join(segments[:count])) == self._prefix else None
 
 
 def not_found() -> HttpResponse[Body]:

@@ -26,7 +26,7 @@ logger = logging.getLogger("aibind")
 
 
 async def answer_or_refuse(answering: Awaitable[HttpResponse[Body]]) -> HttpResponse[Body]:
-    """Return an endpoint's response, or the one that tells its client why there is none.
+    """Return an endpoint's response, or a response that tells its client why there is none.
 
     Raises only ClientGoneError, when nobody is left to be told.
     """
