@@ -160,7 +160,7 @@ class StreamHandler:
         return self._replies is not None and self._sessions is not None
 
     def session_replies(self, access: Access | None = None) -> SessionReplies:
-        """Return the replies of an owner's sessions, for a front end with a format of its own.
+        """Return the replies of an owner's sessions, for a front end with another format.
 
         Raises RuntimeError for a handler without ``resumable`` or without ``conversations``.
         """
