@@ -9,6 +9,7 @@ from .app import create_app
 from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
 from .chat_app import create_chat_app
+from .durable_routes import durable_response, resume_response
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .limits import Limits
@@ -33,6 +34,8 @@ __all__ = [
     "create_app",
     "create_chat_app",
     "create_router",
+    "durable_response",
+    "resume_response",
     "session_key",
 ]
 
