@@ -37,7 +37,7 @@ function describe({ chat, finished, data, headers }) {
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
 
-function makeChat({ chat: id, version, api, messages = [], headers, body, answer, automatic, outputs }) {
+function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs }) {
   const library = libraries[version];
   const entry = { finished: [], data: [], headers: null, running: 0 };
   const transport = new library.DefaultChatTransport({
@@ -45,7 +45,7 @@ function makeChat({ chat: id, version, api, messages = [], headers, body, answer
     headers,
     body,
     fetch: async (...request) => {
-      const response = answer === undefined ? await fetch(...request) : new Response(answer);
+      const response = answer === undefined ? await fetch(...request) : new Response(answer, { status });
       entry.headers = Object.fromEntries(response.headers);
       return response;
     },
@@ -121,8 +121,8 @@ const commands = {
   },
 
   // Gives a new chat a whole answer.
-  async read({ version, answer }) {
-    const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer });
+  async read({ version, answer, status = 200 }) {
+    const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer, status });
     await entry.chat.sendMessage({ text: "Hi" });
     return describe(entry);
   },
