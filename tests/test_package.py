@@ -30,7 +30,8 @@ PUBLIC = {
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
-    "aibind.integrations.pydantic_ai": "PydanticAIModel",
+    "aibind.integrations.pydantic_ai": """
+        PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
         Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
         ModelFunction ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
@@ -41,7 +42,7 @@ PUBLIC = {
         Encoder JsonLinesEncoder PlainTextEncoder SseEncoder UiMessageEncoder encoded respond""",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
-        StreamHandler Tool create_app create_router durable_response resume_response session_key""",
+        StreamHandler Tool create_app create_chat_app create_router durable_response resume_response session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations

@@ -37,6 +37,7 @@ from .reply_events import ReplyEvent
 from .requests import ChatBody, StreamBody, check_id, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
+from .session_replies import SessionReplies
 from .sessions import Session, Sessions
 from .shutdown import GRACE_S, Shutdown
 from .signals import noticing_signals
@@ -57,6 +58,8 @@ class StreamHandler:
     ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
     the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files.
     ``toolsets`` are tools by name, which a request may let the model call.
+    With ``whole_chunks`` servers with the JavaScript packages can resume what is sent here: see
+    :meth:`DurableStream.create`.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
     ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
@@ -88,6 +91,7 @@ class StreamHandler:
         compact_prompt: str = prompts.COMPACT,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
+        whole_chunks: bool = False,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         on_busy: OnBusy = "branch",
@@ -105,6 +109,8 @@ class StreamHandler:
             raise ValueError(f"max_attachment_bytes is {max_attachment_bytes}: use 0 or more")
         if store is not None and not resumable:
             raise ValueError("A stream store is used by resumable streams only: add resumable=True")
+        if pack_events and whole_chunks:
+            raise ValueError("pack_events and whole_chunks exclude each other: JavaScript servers know no packs")
         store = (store or MemoryStreamStore()) if resumable else None
         self._store = store
         self._limits = limits or Limits()
@@ -116,6 +122,7 @@ class StreamHandler:
                 store,
                 flush_interval_ms=flush_interval_ms,
                 pack_events=pack_events,
+                whole_chunks=whole_chunks,
                 heartbeat_ms=heartbeat_ms,
                 keep_alive=keep_alive,
                 load=self._load,
@@ -155,6 +162,20 @@ class StreamHandler:
     def lists_sessions(self) -> bool:
         """Whether the conversations are in a SessionStore, which the endpoints below ``sessions`` need."""
         return isinstance(self._conversations, SessionStore)
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether replies are durable streams and conversations are stored, which other front ends need."""
+        return self._replies is not None and self._sessions is not None
+
+    def session_replies(self, access: Access | None = None) -> SessionReplies:
+        """Return the replies of an owner's sessions, for a front end with another format.
+
+        Raises RuntimeError for a handler without ``resumable`` or without ``conversations``.
+        """
+        if self._store is None or self._replies is None or self._conversations is None or self._sessions is None:
+            raise RuntimeError("This handler keeps no sessions: create it with resumable=True and conversations=…")
+        return SessionReplies(self.stream, self._conversations, self._sessions, self._store, self._replies, access)
 
     def sessions(self, access: Access | None = None) -> SessionEndpoints:
         """Return the endpoints of an owner's stored sessions; without ``access``, of all.

@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
-from ..streams.durable import DurableStream, KeepAlive, PrepareHook
+from ..protocols.encoder import Encoder, respond
+from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
 from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.response import Body, HttpResponse
@@ -51,6 +52,7 @@ class DurableReplies:
         *,
         flush_interval_ms: float | None,
         pack_events: bool | None,
+        whole_chunks: bool,
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
         load: Load,
@@ -59,6 +61,7 @@ class DurableReplies:
         self._load = load
         self._flush_interval_ms = flush_interval_ms
         self._pack_events = pack_events
+        self._whole_chunks = whole_chunks
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
@@ -131,9 +134,7 @@ class DurableReplies:
         """Return the response that follows a reply from its start, its id included; None when there is none."""
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(
-                self._store, stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
-            )
+            response = await self._resume(stream_id, None, events)
         except StreamNotFoundError:
             return None
         return self._load.follow(response, stream_id)
@@ -158,14 +159,28 @@ class DurableReplies:
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(
-                self._store, stream_id, after, events=events, heartbeat_ms=self._heartbeat_ms
-            )
+            response = await self._resume(stream_id, after, events)
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
             raise RequestError(str(error), 404) from error
         return self._load.follow(response, stream_id)
+
+    async def follow_in(
+        self, stream_id: str, encoder: Encoder, owner: str | None = None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        """Return the response that follows a reply from its beginning in another format.
+
+        Raises RequestError for a reply that is unknown, not the owner's, or has expired.
+        """
+        if not await self._is_own(stream_id, owner):
+            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
+        self._load.check_follower(stream_id)
+        try:
+            batches = await follow(self._store, stream_id, idle_s=self._heartbeat_ms / 1000)
+        except StreamNotFoundError as error:
+            raise RequestError(str(error), 404) from error
+        return self._load.follow(respond(batches, encoder), stream_id)
 
     async def wait_idle(self) -> None:
         """Wait until no reply is under way."""
@@ -186,6 +201,18 @@ class DurableReplies:
         """End the replies under way, store what there is of them, and refuse new ones."""
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
+
+    async def _resume(
+        self, stream_id: str, after: int | None, events: Collection[str] | None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        return await DurableStream.resume(
+            self._store,
+            stream_id,
+            after,
+            events=events,
+            whole_chunks=self._whole_chunks,
+            heartbeat_ms=self._heartbeat_ms,
+        )
 
     async def _is_own(self, stream_id: str, owner: str | None) -> bool:
         """Return whether a stream is the owner's (None: whether or not it exists).
@@ -257,6 +284,7 @@ class DurableReplies:
                 question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 pack_events=self._pack_events,
+                whole_chunks=self._whole_chunks,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=keep,
                 prepare=prepare,
