@@ -31,8 +31,8 @@ PUBLIC = {
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
     "aibind.integrations.pydantic_ai": "PydanticAIModel",
     "aibind.models": """
-        ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
-        ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction
+        ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",

@@ -22,6 +22,7 @@ from ..streams.writer import SHUT_DOWN
 from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
+from .continuing import ContinuingTurn
 from .generation import Generation
 from .housekeeping import CLAIM_ID
 from .load import Load, Slot, counted
@@ -107,7 +108,7 @@ class DurableReplies:
     ) -> DurableStream:
         if isinstance(turn, WaitingTurn):
             return await self._create(generation, turn, owner, slot, claim, turn.prepare)
-        if claim is not None:
+        if claim is not None or isinstance(turn, ContinuingTurn):
             save = turn.save_question if turn is not None else _nothing
             return await self._create(generation, turn, owner, slot, claim, save)
         return await self._create_and_save(generation, turn, owner, slot)
@@ -124,14 +125,18 @@ class DurableReplies:
 
     async def attach(self, claim: Claim, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
-        self._load.check_follower(claim.stream_id)
+        return await self.follow(claim.stream_id, events=events)
+
+    async def follow(self, stream_id: str, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
+        """Return the response that follows a reply from its start, its id included; None when there is none."""
+        self._load.check_follower(stream_id)
         try:
             response = await DurableStream.resume(
-                self._store, claim.stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
+                self._store, stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
             )
         except StreamNotFoundError:
             return None
-        return self._load.follow(response, claim.stream_id)
+        return self._load.follow(response, stream_id)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
@@ -238,6 +243,7 @@ class DurableReplies:
             if self._keep_alive is not None:
                 self._keep_alive(producer)
 
+        generation.is_stored = is_stored
         if turn is not None:
             turn.go_live()
         try:
@@ -270,7 +276,7 @@ class DurableReplies:
         """Return the answer as its stream holds it; all that was produced when the stream is no longer there."""
         assert turn.stream_id is not None
         try:
-            return Answer((await read_reply(self._store, turn.stream_id)).events)
+            return Answer((await read_reply(self._store, turn.stream_id)).events, turn.answered)
         except StreamNotFoundError:
             return produced
 
