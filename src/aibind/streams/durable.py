@@ -349,7 +349,7 @@ class DurableStream:
         return end
 
     def _tell(self, end: StreamEnd) -> None:
-        """Tell the followers how the stream really ended."""
+        """Finish the buffer, so that followers learn how the stream really ended."""
         buffer = self._writer.buffer
         was_delivered = buffer.has_unsaved and not buffer.store_first
         buffer.finish(StreamEnd("error", NOT_KEPT) if was_delivered and end.state != "error" else end)
