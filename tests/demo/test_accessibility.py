@@ -64,6 +64,9 @@ def test_no_violations(
     page.ask("/fail Tell me about boats", answers=2)
     expect(page.notice).to_be_visible()
     look(page, "error")
+    page.ask("/tools Send a postcard", answers=3)
+    page.page.get_by_role("button", name="Edit the arguments").click()
+    look(page, "a call waits")
 
     page = ChatPage(context.new_page(), rich_server).open()
     page.ask("Tell me everything about the lighthouse of Alexandria, its builders and its many strange stories")

@@ -224,14 +224,17 @@ def test_reasoning_and_tool_calls_are_shown_and_kept(tab: Tab) -> None:
     page.ask("/think What is a stream?")
     until(lambda: page.page.evaluate("window.folded"))  # it was open as long as there was nothing else to read
     page.ask("/tools What time is it?", answers=2)
+    page.page.get_by_role("button", name="Allow", exact=True).click()
+    expect(page.answers.last).to_contain_text("The tool answered")
+    page.wait_for_answers(2)
     for _ in range(2):  # live, and after a reload
         reasoning, tool = page.page.locator(".reasoning"), page.page.locator(".tool")
         expect(reasoning.locator(".reasoning-text")).to_be_hidden()
         reasoning.locator("summary").click()
         expect(reasoning.locator(".reasoning-text")).to_contain_text("The user says")
         tool.locator("summary").click()
-        expect(tool).to_contain_text("Tool echo")
-        expect(tool.locator("pre")).to_contain_text("What time is it?")
+        expect(tool).to_contain_text("Tool send_postcard")
+        expect(tool.locator("pre")).to_contain_text(['"to"', '"sent": true'])
         page.page.reload()
         page.wait_for_answers(2)
 

@@ -81,6 +81,7 @@ def test_look(
     shoot("4-branches")
     page.ask("/tools tell the time", answers=2)
     page.page.locator(".tool summary").click()
+    page.page.get_by_role("button", name="Allow", exact=True).scroll_into_view_if_needed()
     shoot("6-tools")
     page.ask("/fail about boats", answers=3)
     shoot("7-error")

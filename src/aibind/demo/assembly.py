@@ -16,6 +16,7 @@ from ..sqlite.schema import migrate
 from ..sqlite.stream_store import SqliteStreamStore
 from .app import build_app
 from .guard import App
+from .tools import TOOLSETS
 
 __all__ = ["Demo", "open_demo"]
 
@@ -51,6 +52,7 @@ async def open_demo(
             store=streams,
             conversations=SqliteMessageStore(client),  # without a time to live: kept until they are deleted
             max_messages=MAX_MESSAGES,
+            toolsets=TOOLSETS,
         )
         async with handler.running(grace_s=0):
             yield Demo(build_app(handler, about, local=local), handler)

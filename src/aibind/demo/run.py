@@ -26,6 +26,7 @@ from ..errors import SqliteError
 from ..models import EchoModel, Model
 from .assembly import open_demo
 from .serving import DemoServer
+from .tools import TOOLSET
 
 __all__ = ["Options", "run_demo"]
 
@@ -85,7 +86,9 @@ async def _model(options: Options) -> AsyncGenerator[Model]:
 
 def _about(options: Options) -> dict[str, Any]:
     offline = not options.base_url
-    return {"model": "Offline model" if offline else options.model, "offline": offline, "version": version("aibind")}
+    model = "Offline model" if offline else options.model
+    # Another model may be at an endpoint that refuses tools.
+    return {"model": model, "offline": offline, "version": version("aibind"), "toolset": TOOLSET if offline else None}
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -76,6 +76,7 @@ export const api = {
 
   rename: (id, title) => call("PATCH", path(id), { title }),
   select: (id, activeLeafId) => call("PATCH", path(id), { activeLeafId }),
+  approvals: (id) => `${path(id)}/approvals`,
   remove: (id) => call("DELETE", path(id)),
   stop: (id) => call("POST", "/__aibind__/stream/stop", { id }),
 };

@@ -237,7 +237,8 @@ document.addEventListener("keydown", (event) => {
 watchTheme();
 openFromAddress();
 composer.focus();
-api.about().then(({ model, offline, version }) => {
+api.about().then(({ model, offline, version, toolset }) => {
+  conversation.toolset = toolset;
   byId("model").textContent = model;
   byId("model").title = `Model: ${model}`;
   byId("model").hidden = false;

@@ -1,5 +1,6 @@
 // The conversation that is open: what it shows, its turns, and the reply that is being followed.
 import { api } from "./api.js";
+import { approvalCards } from "./approvals.js";
 import { announce, byId, el } from "./dom.js";
 import { MarkdownView } from "./markdown/view.js";
 import { assistantMessage, Extras, updateMessage, userMessage } from "./messages.js";
@@ -13,6 +14,7 @@ export class Conversation {
   #live = null; // { reply, element, question, growing, extras, stopped }
   #request = 0;
   #paging = null; // the older messages that are on their way
+  #asked = null; // the cards of the calls that wait
   #failure = null; // an error that left no trace in the conversation
   #on;
 
@@ -23,6 +25,7 @@ export class Conversation {
   constructor(handlers) {
     this.#on = handlers;
     this.id = null;
+    this.toolset = null; // the tools that the model may call
     this.view = null; // what the server said last, with all messages that were loaded, and the turns that they are
   }
 
@@ -164,6 +167,27 @@ export class Conversation {
     }
   }
 
+  /** Answer a call that waits; with the last one the reply goes on. */
+  async #answer(call, given) {
+    if (this.isBusy) {
+      return;
+    }
+    const { id } = this;
+    const reply = this.#begin(null);
+    const live = this.#live;
+    let goesOn = false;
+    try {
+      goesOn = await reply.ask({ approvals: { [call.id]: given } }, api.approvals(id));
+    } catch (error) {
+      this.#on.failed(error);
+    }
+    this.#on.turned();
+    if (!goesOn && this.#live === live) {
+      this.#endLive().remove();
+      await this.refresh().catch((error) => this.#on.failed(error));
+    }
+  }
+
   async #turn(body, question, prompt) {
     this.#failure = null;
     this.#list.querySelectorAll(".notice").forEach((element) => element.remove());
@@ -178,7 +202,7 @@ export class Conversation {
         this.#on.created(id);
       }
       announce("The assistant is answering");
-      await reply.ask({ ...body, sessionId: id });
+      await reply.ask({ ...body, sessionId: id, toolset: this.toolset ?? undefined });
       this.#on.sent();
       this.#on.turned();
       if (live.stopped) {
@@ -225,6 +249,7 @@ export class Conversation {
       cut: (ms) => this.#on.cut(ms),
       joined: () => this.#on.joined(),
     });
+    this.#list.querySelector(".approvals")?.remove();
     this.#live = { reply, element, question, growing, extras, stopped: false };
     this.#on.changed();
     return reply;
@@ -314,6 +339,7 @@ export class Conversation {
       this.#begin(null).follow(view.liveStream);
     } else if (!this.isBusy) {
       this.#showFailure(view);
+      this.#showApprovals(view);
     }
     this.#on.changed();
   }
@@ -352,6 +378,20 @@ export class Conversation {
       const kind = view.unanswered === "stopped" ? "calm" : "error";
       this.#list.append(el("div", { class: "message" }, notice(text, () => this.regenerate(last.id), kind)));
     }
+  }
+
+  #showApprovals({ id, approvals = [] }) {
+    const signature = JSON.stringify([id, approvals]);
+    if (!approvals.length || signature === this.#asked?.dataset.signature) {
+      if (approvals.length) {
+        this.#list.append(this.#asked); // as the user has left it
+      }
+      return;
+    }
+    this.#asked = approvalCards(approvals, (call, given) => this.#answer(call, given));
+    this.#asked.dataset.signature = signature;
+    this.#list.append(this.#asked);
+    announce(`The assistant asks whether it may use ${approvals.map(({ name }) => name).join(", ")}`);
   }
 
   #cutFrom(id) {

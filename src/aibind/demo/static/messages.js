@@ -51,6 +51,9 @@ function fillAnswer(element, turn, onShown) {
   if (!turn.content.trim() && !turn.tools.length && !element.querySelector(".empty")) {
     element.querySelector(".text").append(el("p", { class: "empty" }, "The answer was empty."));
   }
+  if (element.querySelectorAll(".tool-part").length < turn.tools.length) {
+    element.querySelectorAll(".extras").forEach((extras) => extras.replaceChildren()); // there are results since
+  }
   if (!element.querySelector(".extra") && (turn.reasoning || turn.tools.length)) {
     const shown = new Extras(element);
     if (turn.reasoning) {

@@ -32,14 +32,14 @@ export class Reply {
   /**
    * Ask for a reply. Resolves when the server has agreed, and throws ApiError when it has not. The question is sent
    * even when another conversation is opened meanwhile. When the answer is lost, it is sent again with the same key, so
-   * that it is asked once.
+   * that it is asked once. Returns whether a reply follows: after an answer to one of several calls, none does.
    */
-  async ask(body) {
+  async ask(body, path = "/__aibind__/stream") {
     const key = api.newId();
     let response = null;
     for (let asked = 1; !response; asked += 1) {
       try {
-        response = await this.#post(body, key);
+        response = await this.#post(path, body, key);
       } catch (error) {
         if (asked === MAX_ASKS || (error.status && error.status !== 503)) {
           throw error;
@@ -48,11 +48,13 @@ export class Reply {
       }
     }
     this.id = response.headers.get("X-Stream-Id");
-    if (this.#ended) {
-      response.body.cancel().catch(() => {});
-      return;
+    if (this.#ended || response.status !== 200) {
+      this.#ended = true;
+      response.body?.cancel().catch(() => {});
+      return response.status === 200;
     }
     this.#run(response);
+    return true;
   }
 
   /** Follow a stream from its beginning. */
@@ -88,10 +90,10 @@ export class Reply {
     }
   }
 
-  async #post(body, key) {
+  async #post(path, body, key) {
     let response;
     try {
-      response = await fetch("/__aibind__/stream", {
+      response = await fetch(path, {
         method: "POST",
         headers: { ...EVENTS, "Content-Type": "application/json", "Idempotency-Key": key },
         body: JSON.stringify(body),

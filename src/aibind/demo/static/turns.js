@@ -7,6 +7,9 @@ function textOf({ content }) {
 
 /** Return the tool calls of a message, and the result that a message of a tool is, as the stream's events have them. */
 function toolsOf(message) {
+  if (message.role === "tool" && message.approvals) {
+    return []; // what the user has answered: the result tells it
+  }
   if (message.role === "tool") {
     return [{ event: "tool_result", id: message.tool_call_id, name: message.name, result: parsed(message.content) }];
   }

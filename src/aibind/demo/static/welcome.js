@@ -6,7 +6,7 @@ const OFFLINE = [
   ["Open a second tab", "Both follow the same reply, live, to the same character.", "/long 600 Tell me about the lighthouse"],
   ["Stop the server", "Kill it in mid-reply and start it again: what had arrived is kept.", "/long 1500 Tell me about the old radio"],
   ["Walk the branches", "Ask for another answer or edit your message, then go back with ‹ ›.", "/short Say something about rivers"],
-  ["Watch it think", "Reasoning comes first, and folds away when the answer begins.", "/think What is a durable stream?"],
+  ["Be asked", "A tool waits until you allow it, also through a reload or a restart.", "/tools Send a postcard from the night train"],
   ["See it fail", "The model breaks off halfway. Its text stays, and you can try again.", "/fail Tell me about the paper boat"],
 ];
 
