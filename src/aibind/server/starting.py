@@ -6,8 +6,9 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
+from .._offload import offload
 from ..errors import RequestError, StreamExistsError
 from ..models.model import Message, ModelEvent
 from ..streams.response import Body, HttpResponse
@@ -17,7 +18,7 @@ from .generation import Generation
 from .housekeeping import Housekeeping
 from .load import Load
 from .replies import DurableReplies, start_plain_reply
-from .requests import StreamBody
+from .requests import StreamBody, is_large
 from .sessions import Session
 from .shutdown import Shutdown
 from .turns import Turn
@@ -26,6 +27,8 @@ __all__ = ["AskModel", "ReplyStarter"]
 
 AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ModelEvent]]
 """A function from the messages of a turn to the model's answer."""
+
+_B = TypeVar("_B")
 
 MAX_CLAIM_ATTEMPTS = 5
 """Attempts to begin or to find a reply, each of which another request with the same id can cross."""
@@ -48,6 +51,22 @@ class ReplyStarter:
         self._housekeeping = housekeeping
         self._load = load
         self._max_queued = max_queued
+
+    async def read(
+        self,
+        endpoint: str,
+        body: object,
+        request_id: str | None,
+        parse: Callable[[object], _B],
+        *,
+        owner: str | None,
+    ) -> tuple[Claim | None, _B]:
+        """Return the claim of a request (see :meth:`claim`) and its checked body."""
+
+        def check() -> tuple[Claim | None, _B]:
+            return self.claim(endpoint, body, request_id, owner=owner), parse(body)
+
+        return await offload(check, is_large(body))
 
     def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
         """Return the claim of a request, None for one without an id. Raises RequestError for an id of no use."""
