@@ -1,47 +1,44 @@
-"""A LangGraph graph as a model: durable replies, and a state that survives in the same file.
+"""A LangGraph graph as a durable reply: its tools, and a state that survives in a SQLite file.
 
 python examples/langgraph_agent.py
 """
 
-from __future__ import annotations
-
 import asyncio
+from operator import itemgetter
 from typing import Any
 
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
-from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 
 from aibind.integrations.langchain import LangChainModel
 from aibind.integrations.langgraph import SqliteCheckpointSaver
 from aibind.server import StreamHandler
-from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
-from aibind.streams import SseParser
-
-MODEL = GenericFakeChatModel(messages=iter([AIMessage("The Danube."), AIMessage("2,850 km.")]))  # yours instead
+from aibind.sqlite import wrap_sqlite3
 
 
-async def answer(state: MessagesState) -> dict[str, Any]:
-    """Answer with the chat model: its tokens are streamed from inside the node."""
-    return {"messages": [await MODEL.ainvoke(state["messages"])]}
+async def temperature(place: str) -> int:
+    """Return the temperature at a place, in degrees Celsius."""
+    return 21 if place else 0
+
+
+def make_handler(chat_model: Any, saver: SqliteCheckpointSaver) -> StreamHandler:
+    """Make a handler whose model is a graph; bind the tool to a real model: ``model.bind_tools([temperature])``."""
+    answer = itemgetter("messages") | chat_model | (lambda message: {"messages": message})
+    graph = StateGraph(MessagesState).add_node("answer", answer).add_node("tools", ToolNode([temperature]))
+    graph.add_edge(START, "answer").add_edge("tools", "answer").add_conditional_edges("answer", tools_condition)
+    return StreamHandler(model=LangChainModel(graph.compile(saver)), resumable=True)
 
 
 async def main() -> None:
     async with wrap_sqlite3(":memory:") as client:
-        await migrate(client)
         saver = SqliteCheckpointSaver(client)
         await saver.setup()
-        graph = StateGraph(MessagesState).add_node(answer).add_edge(START, "answer").add_edge("answer", END)
-        model = LangChainModel(graph.compile(checkpointer=saver))
-        store, conversations = SqliteStreamStore(client), SqliteMessageStore(client)
-        handler = StreamHandler(model=model, resumable=True, store=store, conversations=conversations)
-        for prompt in ("Which river flows through Vienna?", "How long is it?"):
-            reply = await handler.stream({"prompt": prompt, "sessionId": "me"})
-            assert not isinstance(reply.body, bytes)  # it is streamed
-            parser = SseParser()
-            messages = [message async for data in reply.body for message in parser.feed(data)]
-            print(prompt, "".join(message.data for message in messages if not message.event))
-        await handler.aclose()
+        model = GenericFakeChatModel(messages=iter([AIMessage("The Danube.")]))  # or yours
+        reply = await make_handler(model, saver).stream({"prompt": "Which river?", "sessionId": "me"})
+        async for data in reply.body:
+            print(data.decode(), end="")
 
 
 if __name__ == "__main__":

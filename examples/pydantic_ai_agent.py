@@ -1,4 +1,4 @@
-"""An agent of pydantic-ai as a durable reply: its text, its tools and what they return.
+"""An agent of pydantic-ai as a durable reply: its reasoning, its text, its tools and what they return.
 
 python examples/pydantic_ai_agent.py
 """
@@ -6,23 +6,27 @@ python examples/pydantic_ai_agent.py
 import asyncio
 
 from pydantic_ai import Agent
+from pydantic_ai.models import Model
 from pydantic_ai.models.test import TestModel
 
+from aibind.conversations import MemoryConversationStore
 from aibind.integrations.pydantic_ai import PydanticAIModel
 from aibind.server import StreamHandler
 
-agent = Agent(TestModel())  # or Agent("openai:gpt-5")
 
-
-@agent.tool_plain
 async def temperature(place: str) -> int:
     """Return the temperature at a place, in degrees Celsius."""
     return 21 if place else 0
 
 
+def make_handler(model: Model | str) -> StreamHandler:
+    """Make a handler whose model is an agent; ``"openai:gpt-5"`` is a model, too."""
+    agent = PydanticAIModel(Agent(model, tools=[temperature]))
+    return StreamHandler(model=agent, resumable=True, conversations=MemoryConversationStore())
+
+
 async def main() -> None:
-    handler = StreamHandler(model=PydanticAIModel(agent), resumable=True)
-    reply = await handler.stream({"prompt": "How warm is it?"})
+    reply = await make_handler(TestModel()).stream({"prompt": "How warm is it?", "sessionId": "me"})
     assert not isinstance(reply.body, bytes)
     async for data in reply.body:
         print(data.decode(), end="")

@@ -15,6 +15,16 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of these tests."""
+    parser.addoption(
+        "--every-combination",
+        action="store_true",
+        help="run each check inside workerd on every Python with every kind of binding, and look at the demo's page"
+        " on each device in both colours",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Print the tables at the end."""
     config.pluginmanager.register(ContractTable())

@@ -131,6 +131,13 @@ async def make_each() -> AsyncIterator[object]:
     yield aibind.models.EchoModel()
     async with aibind.models.OpenAIModel("m", base_url="http://127.0.0.1/v1", api_key="a secret") as model:
         yield model
+    if "aibind.integrations.openai" in INSTALLED:
+        from openai import AsyncOpenAI
+
+        from aibind.integrations.openai import OpenAIClientModel
+
+        async with AsyncOpenAI(api_key="a secret", base_url="http://127.0.0.1/v1") as client_of_openai:
+            yield OpenAIClientModel(client_of_openai, "m")
     if "aibind.integrations.pydantic_ai" in INSTALLED:
         from aibind.integrations.pydantic_ai import PydanticAIModel
 
@@ -173,7 +180,7 @@ async def words() -> AsyncIterator[str]:
     yield "one"
 
 
-INSIDE_A_WORKER = {"D1Client", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
+INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py."""
 
 

@@ -145,7 +145,7 @@ async def _sqlite_session_as_used(path: Path, synchronous: str | None) -> AsyncI
 async def _sqlite_session(path: Path, synchronous: str | None) -> AsyncIterator[Keeper]:
     from agents import SQLiteSession
 
-    class Session(SQLiteSession):  # type: ignore[misc]  # its types are in the yardsticks' environment
+    class Session(SQLiteSession):
         """As it is, but for how it flushes."""
 
         @staticmethod

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from aibind.cloudflare.d1_errors import did_not_run, map_error
 from aibind.cloudflare.kv import map_error as map_kv_error
+from aibind.cloudflare.sql_errors import did_not_run, map_error
 from aibind.errors import (
     AibindError,
     ConversationError,

@@ -11,6 +11,9 @@ from .support import DemoProcess, until
 
 expect.set_options(timeout=60_000)
 
+SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
+"""Widths and heights of the page on each device."""
+
 
 class ChatPage:
     """Is one tab."""

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from testbed.node import CannotInstallError, install_packages
 from tests.support.endpoint import texts
 
-from .chat_page import ChatPage, Tab, new_context
+from .chat_page import SIZES, ChatPage, Tab, new_context
 from .rendering import REPLIES
 from .support import RATE, ROOT, DemoProcess
 
@@ -30,6 +30,15 @@ OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Look at the page on each device and in each colours once; with ``--every-combination``, on each in both."""
+    if metafunc.definition.get_closest_marker("every_look"):
+        looks = [("desktop", "light"), ("phone", "dark")]
+        if metafunc.config.getoption("every_combination"):
+            looks = [(device, colours) for device in SIZES for colours in ("light", "dark")]
+        metafunc.parametrize(("device", "colours"), looks)
 
 
 def find_chromium() -> str:
@@ -59,7 +68,7 @@ def axe() -> Path:
         pytest.fail(str(error), pytrace=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve recorded replies, each as the model of its name."""
     folder = tmp_path_factory.mktemp("recordings")
@@ -72,7 +81,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rich_server(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
     """Run a demo whose model answers with all that Markdown has."""
     database = tmp_path_factory.mktemp("demo") / "chat.db"
@@ -106,12 +115,18 @@ def tab(context: BrowserContext, server: DemoProcess) -> Iterator[Tab]:
     assert [fault for each in tabs for fault in each.faults] == []
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Open one page for tests of its modules alone. It may not have had an error."""
+@pytest.fixture(scope="session")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProcess]:
+    """Run a demo that serves the page's modules, and answers nothing."""
     with DemoProcess(tmp_path_factory.mktemp("demo") / "chat.db", tokens_per_second=0) as process:
-        context = new_context(browser)
-        opened = ChatPage(context.new_page(), process).open()
-        yield opened.page
-        context.close()
-        assert opened.faults == []
+        yield process
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, module_server: DemoProcess) -> Iterator[Page]:
+    """Open one page for tests of its modules alone. It may not have had an error."""
+    context = new_context(browser)
+    opened = ChatPage(context.new_page(), module_server).open()
+    yield opened.page
+    context.close()
+    assert opened.faults == []

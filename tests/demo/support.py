@@ -16,7 +16,7 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 
-RATE = 150
+RATE = 400
 """How fast the offline model talks to the browser tests, in tokens a second."""
 
 

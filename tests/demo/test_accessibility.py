@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .chat_page import ChatPage, new_context
+from .chat_page import SIZES, ChatPage, new_context
 from .support import DemoProcess
 
 pytestmark = pytest.mark.browser
 
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 LOOK = """async () => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"] });
   const shown = ({ html, failureSummary }) => [html, failureSummary];
@@ -22,8 +21,7 @@ LOOK = """async () => {
 }"""
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("device", SIZES)
+@pytest.mark.every_look
 def test_no_violations(
     browser: Browser, server: DemoProcess, rich_server: DemoProcess, axe: Path, device: str, colours: str
 ) -> None:

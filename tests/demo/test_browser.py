@@ -158,7 +158,7 @@ def test_other_tabs_follow_the_same_reply_live(tab: Tab, browser: Browser) -> No
 
 def test_a_reply_goes_on_after_the_network_was_away(tab: Tab, context: BrowserContext) -> None:
     page = tab().open()
-    page.send("/long 500 Tell me about the old radio")
+    page.send("/long 2000 Tell me about the old radio")
     page.wait_for_words(100)
     context.set_offline(True)
     expect(page.status).to_contain_text("You are offline")

@@ -156,15 +156,15 @@ def test_addresses_of_links_may_come_later(page: Page) -> None:
 
 
 LARGE = {
-    "paragraphs": "A *paragraph* of some words.\n\n" * 3000,
+    "paragraphs": "A *paragraph* of some words.\n\n" * 1500,
     "list": "# Title\n\n" + "- an item of a list\n" * 8000 + "\nThe end.",
     "code": "```\n" + "code\n" * 40_000 + "```\n\nThe end.",
     "coloured code": "```python\n" + "if code: pass\n" * 20_000 + "```\n\nThe end.",
     "a single line": "word " * 40_000,
     "brackets and cells": "[" * 3000 + "> " * 3000 + "|a" * 3000 + "\n" + "|-" * 3000 + "\n" + "|x\n" * 3000,
-    "tables": "|a|b\n|-|-\n# The end\n" * 3000,
-    "cells": ("|a" * 250 + "\n" + "|-" * 250 + "\n" + "|word\n" * 38 + "\n") * 20,
-    "rows": "|a|b\n|-|-\n" + "|word|word\n" * 20_000,
+    "tables": "|a|b\n|-|-\n# The end\n" * 1500,
+    "cells": ("|a" * 250 + "\n" + "|-" * 250 + "\n" + "|word\n" * 38 + "\n") * 8,
+    "rows": "|a|b\n|-|-\n" + "|word|word\n" * 8000,
     "formulas": "word $x$ " * 5000,
     "links": "[word](b " * 10_000,
     "addresses": "https://example.com/word " * 3000,

@@ -11,12 +11,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from .chat_page import ChatPage, new_context
+from .chat_page import SIZES, ChatPage, new_context
 from .support import DemoProcess, report_folder
 
 pytestmark = pytest.mark.browser
-
-SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +30,7 @@ def slow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoProces
         yield process
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize("device", SIZES)
+@pytest.mark.every_look
 def test_look(
     browser: Browser,
     server: DemoProcess,

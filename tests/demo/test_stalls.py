@@ -52,7 +52,7 @@ def test_each_language_and_construct_is_shown_whole(page: Page, chars: int) -> N
     browser = page.context.browser
     assert browser is not None
     assert len(measure(browser, page, list(constructs(chars)))) > 100
-    for name, text in code_blocks(languages[::6], chars):
+    for name, text in code_blocks(languages[::12], chars):
         code = text.split("\n", 1)[1].rstrip("`~\n") if "'~'" not in name else "~"
         assert code.replace("\0", "") in words(page, text).replace("\ufffd", ""), name
 

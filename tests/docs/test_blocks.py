@@ -147,6 +147,17 @@ async def test_the_servers_serve(page: str, tmp_path: Path, monkeypatch: pytest.
         assert said.endswith(text_of(SseParser().feed(rest.content)))
 
 
+async def test_the_durable_route_serves() -> None:
+    names: dict[str, Any] = {"__name__": "main"}
+    exec(compile_block(BLOCKS[ROOT / "docs" / "existing-routes.md"][0]), names)
+    async with serve(names["app"]) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        asked = await client.post("/replies/a")
+        assert [message.data for message in SseParser().feed(asked.content)] == ["0", "1", "2"]
+        last = {"Last-Event-ID": SseParser().feed(asked.content)[1].id}
+        assert [one.data for one in SseParser().feed((await client.get("/replies/a", headers=last)).content)] == ["2"]
+        assert (await client.post("/replies/a/stop")).status_code == 200
+
+
 async def test_the_browser_client_follows(tmp_path: Path) -> None:
     """Run the client of the protocol page in Node, against a server that cuts it off again and again."""
     (block,) = (

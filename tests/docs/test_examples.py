@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib.util
+import io
 import itertools
+import os
 import sys
+import tokenize
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +20,8 @@ import pytest
 
 from aibind.client import AsyncClient
 from tests.support.cutting import CuttingProxy, every
+from tests.support.endpoint import Endpoint, Reply
+from tests.support.recordings import read_recording
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -23,7 +29,9 @@ EXAMPLES = ROOT / "examples"
 # What a run prints, in part. The programs check themselves as well.
 PRINTS = {
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
-    "langgraph_agent": ("Which river flows through Vienna? The Danube.", "How long is it? 2,850 km."),
+    "langchain_model": ("data: Good", "event: done"),
+    "langgraph_agent": ("data: The", "event: done"),
+    "openai_client": ("data: High", "event: reasoning", "event: usage"),
     "own_model": ('"result":21', "degrees"),
     "pydantic_ai_agent": ("event: tool_call", "event: tool_result", "event: usage"),
     "own_store": ("passed: every text comes back as it was", "passed: a renewed lease holds"),
@@ -31,13 +39,19 @@ PRINTS = {
     "two_processes": ("follower: read '1 2 3 ", "my source was closed", "the stream is stopped"),
 }
 SERVED = {"client", "server"}
+FRAMEWORKS = ("langchain_model", "langgraph_agent", "openai_client", "pydantic_ai_agent")
+SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
 def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTS.keys() | SERVED
 
 
-async def run(*arguments: str | Path) -> str:
+RECORDED = {"openai_client": ["responses-summary"]}
+"""What the endpoint of an SDK answers an example with, request by request."""
+
+
+async def run(*arguments: str | Path, **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
@@ -45,6 +59,7 @@ async def run(*arguments: str | Path) -> str:
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **environment},
     )
     output = (await process.communicate())[0].decode()
     assert process.returncode == 0, output
@@ -53,9 +68,36 @@ async def run(*arguments: str | Path) -> str:
 
 @pytest.mark.parametrize("name", PRINTS)
 async def test_example(name: str) -> None:
-    output = await run(EXAMPLES / f"{name}.py")
+    replies = [Reply(read_recording(recording), done=False) for recording in RECORDED.get(name, [])]
+    async with Endpoint(*replies) as endpoint:
+        output = await run(
+            EXAMPLES / f"{name}.py", OPENAI_BASE_URL=endpoint.base_url, OPENAI_API_KEY="sk-example", NO_PROXY="*"
+        )
+        assert len(endpoint.exchanges) == len(replies)
     for expected in PRINTS[name]:
         assert expected in output
+
+
+def own_lines(path: Path) -> int:
+    """Count the lines with code on them, without imports, docstrings and the call of main()."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    skipped: set[int] = set()
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.stmt)):
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        is_start = isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        if isinstance(node, ast.Import | ast.ImportFrom) or is_docstring or is_start:
+            assert node.end_lineno is not None
+            skipped |= set(range(node.lineno, node.end_lineno + 1))
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in SKIPPED]
+    code = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
+    return len(code - skipped)
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_framework_takes_few_lines(name: str) -> None:
+    """tests/integrations/test_frameworks.py holds what these programs make to the behaviour of every integration."""
+    assert 0 < own_lines(EXAMPLES / f"{name}.py") <= 15
 
 
 @asynccontextmanager

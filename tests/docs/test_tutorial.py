@@ -124,7 +124,7 @@ def ask_as_two_users(url: str) -> None:
             assert stranger.post("/login", data=form).status_code == 401
     with signed_in(url, "ada", "engine") as ada, signed_in(url, "bob", "paint") as bob:
         asked = {"prompt": "/tools dice", "sessionId": "mine", "toolset": "games"}
-        reply = ada.post("/__aibind__/stream", json=asked)
+        reply = ada.post("/__aibind__/stream", json=asked, headers={"Accept": "text/event-stream"})
         assert '"name":"roll","result":' in reply.text
         path = "/__aibind__/sessions/mine"
         roles = [each["message"]["role"] for each in ada.get(path).json()["messages"]]

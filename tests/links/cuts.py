@@ -14,7 +14,7 @@ from aibind.models import ModelEvent, ReasoningDelta, TextDelta, ToolCall
 from aibind.server import StreamHandler, create_app
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import SseParser
-from tests.support.http import serve
+from tests.support.http import ALL_EVENTS, serve
 from tests.support.models import ScriptedModel
 
 from .proxy import cutting_proxy
@@ -63,7 +63,9 @@ async def read_in_pieces(url: str) -> Read:
             parser = SseParser()
             question = None if stream_id else {"prompt": "hi"}
             try:
-                async with client.stream(method, path, headers={"Connection": "close"}, json=question) as response:
+                async with client.stream(
+                    method, path, headers={**ALL_EVENTS, "Connection": "close"}, json=question
+                ) as response:
                     response.raise_for_status()
                     stream_id = response.headers["x-stream-id"]
                     async for data in response.aiter_raw():

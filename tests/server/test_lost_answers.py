@@ -18,7 +18,7 @@ from tests.support.harnesses import share_streams
 from tests.support.models import ScriptedModel
 from tests.support.sources import read_all
 
-LEASE_MS = 2000
+LEASE_MS = 800
 
 
 class Rig:

@@ -32,7 +32,10 @@ from tests.support.models import PATIENCE_S
 
 both_ways = pytest.mark.parametrize("resumable", [False, True], ids=["plain", "resumable"])
 
-EXPECTED = "give an object with stream(request), such as EchoModel(), or an async generator function"
+EXPECTED = (
+    "give an object with stream(request), such as EchoModel(), or a function that returns an async iterator, "
+    "such as an async generator function"
+)
 MESSAGES = [{"role": "user", "content": "x"}]
 HELLO = ModelRequest([{"role": "user", "content": "Hello"}])
 
@@ -67,7 +70,6 @@ class Streamless:
     ("value", "kind"),
     [
         (answer, "a coroutine function"),
-        (lambda request: "x", "a function"),
         (pieces, "a generator function"),
         (echo(HELLO), "of type async_generator"),
         (EchoModel, "the class EchoModel"),
@@ -100,6 +102,17 @@ class Callable:
         yield "called " + request.messages[-1]["content"]
 
 
+class Words:
+    """An async iterable that is no iterator, as some clients have."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        for word in self._words:
+            yield word
+
+
 async def prefixed(prefix: str, request: ModelRequest) -> AsyncIterator[str | ModelEvent]:
     yield prefix
     yield TextDelta(request.messages[-1]["content"])
@@ -113,9 +126,12 @@ async def prefixed(prefix: str, request: ModelRequest) -> AsyncIterator[str | Mo
         (partial(prefixed, "a "), "a Hello"),
         (Callable(), "called Hello"),
         (EchoModel(tokens_per_second=0).stream, "Hello"),
+        (lambda request: echo(request), "Hello"),
+        (lambda request: Words("Hel", "lo"), "Hello"),
+        (partial(lambda words, request: words, Words("Hello")), "Hello"),
     ],
 )
-async def test_an_async_generator_function_is_a_model(function: Any, text: str, resumable: bool) -> None:
+async def test_a_function_that_returns_an_async_iterator_is_a_model(function: Any, text: str, resumable: bool) -> None:
     for handler in (
         StreamHandler(model=function, resumable=resumable),
         StreamHandler(models={"one": function}, resumable=resumable),
@@ -387,6 +403,7 @@ BROKEN = [
     (Returning(None), "Returning.stream returned NoneType, not an async iterator"),
     (Returning(["x"]), "Returning.stream returned list, not an async iterator"),
     (Generating(), "Generating.stream returned generator, not an async iterator"),
+    (lambda request: "x", "<lambda> returned str, not an async iterator"),
     (StringModel(ChatCompletionChunk()), "StringModel.stream yielded ChatCompletionChunk: yield str, TextDelta"),
     (StringModel("a", b"bytes"), "StringModel.stream yielded bytes: yield str, TextDelta"),
     (StringModel(None), "StringModel.stream yielded NoneType: yield str, TextDelta"),

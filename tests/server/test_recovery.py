@@ -21,7 +21,7 @@ from aibind.streams import MemoryStreamStore, StreamStore
 from aibind.testing import Faults, FaultySqliteClient
 from tests.support.models import ENDLESS, PATIENCE_S, GatedModel, ScriptedModel, until
 
-LEASE_MS = 2000
+LEASE_MS = 800
 
 
 class Rig:

@@ -18,6 +18,10 @@ DIFFERENCES = {
         "A durable stream's done has an id, so that a browser's EventSource, which reconnects after every end, comes"
         " back with it and is told to stop. The JavaScript client ignores the line."
     ),
+    "events by name only on request": (
+        "A client that does not accept text/event-stream is sent text and the named events that the JavaScript client"
+        " of the endpoint knows, since it shows any other as text."
+    ),
     "no Connection header": (
         "The recorded answers have Connection: keep-alive, which HTTP/2 forbids and a server adds by itself."
     ),

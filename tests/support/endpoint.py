@@ -31,7 +31,7 @@ class Reply:
     are sent (one HTTP chunk each, where ``framing`` is chunked); without it each message is a piece. ``cut_after`` ends
     the connection after so many messages, ``stall_after`` keeps it open and says nothing more, and ``hang_up`` ends it
     before any answer. ``comments`` so many comments come before the first message, each after the delay. ``body`` is
-    sent in place of messages.
+    sent in place of messages. With ``names_events`` each message has its ``type`` as its ``event:``.
     """
 
     data: Sequence[str] = ()
@@ -50,6 +50,7 @@ class Reply:
     stall_after: int | None = None
     hang_up: bool = False
     silent: bool = False
+    names_events: bool = False
 
     def frames(self) -> list[bytes]:
         """Return the messages as they go over the wire."""
@@ -58,8 +59,14 @@ class Reply:
         line_end = self.newline
         comment = f": {self.comment}{line_end * 2}" if self.comment is not None else ""
         data = [*self.data, "[DONE]"] if self.done else self.data
-        frames = [f"{comment}data: {item}{line_end * 2}".encode("utf-8", "surrogatepass") for item in data]
+        frames = [
+            f"{comment}{self._name_of(item)}data: {item}{line_end * 2}".encode("utf-8", "surrogatepass")
+            for item in data
+        ]
         return [f": wait{line_end * 2}".encode()] * self.comments + frames
+
+    def _name_of(self, item: str) -> str:
+        return f"event: {json.loads(item)['type']}{self.newline}" if self.names_events else ""
 
 
 @dataclass

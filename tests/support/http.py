@@ -10,6 +10,9 @@ from typing import Any
 
 import uvicorn
 
+ALL_EVENTS = {"Accept": "text/event-stream"}
+"""The header of a client that is to be sent all events of a reply, and not only those that JavaScript's knows."""
+
 
 @contextlib.asynccontextmanager
 async def serve(app: Any) -> AsyncIterator[str]:

@@ -1,11 +1,13 @@
 """Which tests may run in one process after another, and which go first, when a run is shared by two processes.
 
-``pytest -n 2`` hands out whole files, except that all tests inside workerd stay together: they share one workerd.
-Files in ``FIRST`` take longest and begin early, so that neither process is left with one of them at the end.
+``pytest -n 2`` hands out whole files, except that the tests inside workerd stay together by their Python: they share
+one workerd. Units in ``FIRST`` take longest and begin early, so that neither process is left with one of them at the
+end.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -14,9 +16,11 @@ from xdist.scheduler import LoadScopeScheduling
 __all__ = ["FIRST", "FileScheduling", "sort_items", "unit_of"]
 
 FIRST = (
-    "tests/workerd",
+    "tests/workerd/py314",
     "tests/benchmarks/test_runs.py",
     "tests/test_structure.py",  # short: it waits behind the tests inside workerd
+    "tests/workerd/py313",
+    "tests/workerd/py312",
     "tests/demo/test_browser.py",
     "tests/cloudflare/test_wrangler.py",
     "tests/demo/test_impatient.py",
@@ -25,10 +29,14 @@ FIRST = (
 )
 
 
+_PYTHON = re.compile(r"[\[-](py3\d+)[]-]")
+
+
 def unit_of(nodeid: str) -> str:
-    """Return what a test is handed out with: its file, or the folder of the tests inside workerd."""
+    """Return what a test is handed out with: its file, or inside workerd all tests of a Python."""
     file = nodeid.partition("::")[0]
-    return "tests/workerd" if file.startswith("tests/workerd/") else file
+    python = _PYTHON.search(nodeid) if file.startswith("tests/workerd/") else None
+    return f"tests/workerd/{python[1]}" if python else file
 
 
 def sort_items(items: list[pytest.Item]) -> None:

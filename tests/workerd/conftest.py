@@ -13,6 +13,19 @@ from testbed.workerd.rig import Rig
 
 from .workers import open_rig
 
+NEWEST = next(iter(PYTHONS))
+BINDINGS = ("d1", "kv")
+"""The modules of checks of the bindings themselves."""
+
+LARGE = (
+    "files::a_file_of_five_megabytes_comes_back",
+    "kv::a_conversation_over_25_mib_is_refused_first",
+    "kv::a_large_conversation_is_kept",
+    "search::a_message_of_5_mb_and_a_conversation_of_20_mb_are_found",
+    "sessions_on_d1::a_message_of_5_mb_is_kept",
+)
+"""Checks of megabytes, which take seconds each."""
+
 
 @pytest.fixture(scope="session")
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
@@ -40,11 +53,32 @@ def prepared(rig: Rig, request: pytest.FixtureRequest) -> Rig:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "rig" in metafunc.fixturenames:
-        pythons = getattr(metafunc.module, "RUNS_ON", tuple(PYTHONS))
+        every = metafunc.config.getoption("every_combination")
+        pythons = getattr(metafunc.module, "EVERY" if every else "RUNS_ON", tuple(PYTHONS))
         metafunc.parametrize("rig", pythons, indirect=True, scope="session")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    dropped: list[pytest.Item] = []
     for item in items:
         if "rig" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(300))  # the first installs, and starts workerd and its Python
+        if isinstance(item, pytest.Function) and item.originalname == "test_inside_workerd":
+            python, name, kind = (str(item.callspec.params[of]) for of in ("rig", "name", "kind"))
+            if not is_in_short_run(python, name, kind):
+                dropped.append(item)
+    if dropped and not config.getoption("every_combination"):
+        config.hook.pytest_deselected(items=dropped)
+        left_out = set(dropped)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def is_in_short_run(python: str, name: str, kind: str) -> bool:
+    """Return whether a check runs on a Python with a kind of binding without ``--every-combination``.
+
+    The newest Python runs all. On the others each check runs on raw bindings, and on the SDK's those of the bindings
+    themselves: what the SDK adds to a binding, and SQL to another table, is the same for all that stands on them.
+    """
+    if name in LARGE:
+        return python == NEWEST and kind == "raw"
+    return python == NEWEST or kind == "raw" or (kind == "sdk" and name.partition("::")[0] in BINDINGS)

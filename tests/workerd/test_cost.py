@@ -13,7 +13,7 @@ from testbed.workerd.rig import Rig
 from .client import Reader
 from .streams import status_of, words
 
-RUNS_ON = ("py314",)
+RUNS_ON = EVERY = ("py314",)
 
 
 @pytest.mark.parametrize("delay_ms", [0, 50])

@@ -14,7 +14,7 @@ from testbed.workerd.rig import Rig
 from .client import Reader, read_sse, stream_id_of, text_of
 from .streams import status_of, wait_for_end
 
-RUNS_ON = ("py314", "py313")
+RUNS_ON = EVERY = ("py314", "py313")
 
 STREAM = "/__aibind__/stream"
 

@@ -8,7 +8,7 @@ from testbed.workerd.rig import Rig
 
 from .faults import play_faults
 
-RUNS_ON = ("py314",)
+RUNS_ON = EVERY = ("py314",)
 RUNS = 10
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from testbed.workerd.rig import Rig
 
-RUNS_ON = ("py314", "py313")
+RUNS_ON = EVERY = ("py314", "py313")
 
 
 def test_requests_of_one_object_wake_each_other(prepared: Rig) -> None:

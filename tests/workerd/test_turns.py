@@ -8,7 +8,7 @@ from testbed.workerd.rig import Rig
 
 from .turns import TURNS, play
 
-RUNS_ON = ("py314",)
+RUNS_ON = EVERY = ("py314",)
 ROUNDS = 2
 
 

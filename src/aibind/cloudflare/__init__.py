@@ -1,4 +1,4 @@
-"""Cloudflare Workers: D1 as a database, KV as a conversation store, Workers AI as a model.
+"""Cloudflare Workers: D1 and a Durable Object's SQLite as databases, KV as a conversation store, Workers AI as a model.
 
 It can be imported anywhere and works inside a Python Worker. Each name is loaded when it is first used, since a
 Worker's start-up is billed and limited to a second.
@@ -12,13 +12,27 @@ from .._lazy import load_on_demand
 
 if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
+    from .durable_object import DurableObjectClient, wrap_durable_object
     from .kv import KVConversationStore
     from .workers_ai import WorkersAIModel
 
-__all__ = ["D1Client", "KVConversationStore", "WorkersAIModel", "wrap_d1"]
+__all__ = [
+    "D1Client",
+    "DurableObjectClient",
+    "KVConversationStore",
+    "WorkersAIModel",
+    "wrap_d1",
+    "wrap_durable_object",
+]
 
 __getattr__ = load_on_demand(
-    __name__, {"d1": "D1Client wrap_d1", "kv": "KVConversationStore", "workers_ai": "WorkersAIModel"}
+    __name__,
+    {
+        "d1": "D1Client wrap_d1",
+        "durable_object": "DurableObjectClient wrap_durable_object",
+        "kv": "KVConversationStore",
+        "workers_ai": "WorkersAIModel",
+    },
 )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from ..errors import SqliteError, SqliteSyntaxError, SqliteTypeError
+from ..errors import SqliteError
 from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
 from .attempts import attempt
-from .d1_errors import did_not_run, map_error
+from .sql_errors import did_not_run, map_error
+from .sql_values import check_parameters, read_integer
 
 __all__ = ["D1Client", "wrap_d1"]
 
@@ -60,7 +60,7 @@ class D1Client:
 
         Raises one of the ``Sqlite…`` errors; for values that cannot be stored, before D1 is called.
         """
-        parameters = _parameters(sql, args)
+        parameters = check_parameters(sql, args)
 
         async def send() -> SqliteResult:
             return _result(ffi.from_js(await ffi.settle(self._prepare(sql, parameters), "all")))
@@ -74,7 +74,7 @@ class D1Client:
         """
         if not statements:
             return []
-        prepared = [(statement.sql, _parameters(statement.sql, statement.args)) for statement in statements]
+        prepared = [(statement.sql, check_parameters(statement.sql, statement.args)) for statement in statements]
 
         async def send() -> list[SqliteResult]:
             batch = ffi.to_js_array([])
@@ -128,51 +128,6 @@ def _is_read(sql: str) -> bool:
     return sql[:7].upper().rstrip() == "SELECT" and ";" not in sql[:-1]
 
 
-def _parameters(sql: str, args: Sequence[SqliteValue]) -> list[str | float | bytes | None]:
-    if _has_lone_surrogate(sql):
-        raise SqliteSyntaxError("The statement holds a lone surrogate (half of a character): make it a parameter", sql)
-    return [_parameter(value, number, sql) for number, value in enumerate(args, 1)]
-
-
-def _has_lone_surrogate(text: str) -> bool:
-    if text.isascii():
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _parameter(value: SqliteValue, number: int, sql: str) -> str | float | bytes | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        if _has_lone_surrogate(value):
-            raise SqliteTypeError(
-                f"Parameter {number} holds a lone surrogate (half of a character), which cannot be stored as "
-                "UTF-8: replace it, or store the text as JSON with ASCII escapes",
-                sql,
-            )
-        return value
-    if isinstance(value, int):  # bool included
-        if not -ffi.MAX_SAFE_INTEGER <= value <= ffi.MAX_SAFE_INTEGER:
-            raise SqliteTypeError(
-                f"Parameter {number} is {value}, but D1 holds integers exactly only up to 2**53 - 1: store it as text",
-                sql,
-            )
-        return int(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise SqliteTypeError(f"Parameter {number} is {value}, which D1 cannot hold: store None or a text", sql)
-        return value
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    raise SqliteTypeError(
-        f"Parameter {number} is of type {type(value).__name__}: use str, int, float, bytes, bool or None", sql
-    )
-
-
 def _result(answer: Any) -> SqliteResult:
     if not isinstance(answer, dict):
         raise SqliteError(f"D1 gave {type(answer).__name__} instead of a result")
@@ -188,6 +143,6 @@ def _row(row: dict[str, Any]) -> SqliteRow:
     for name, value in row.items():
         if type(value) is list:  # how D1 gives a BLOB
             row[name] = bytes(cast("list[int]", value))
-        elif type(value) is int and not -ffi.MAX_SAFE_INTEGER <= value <= ffi.MAX_SAFE_INTEGER:
-            row[name] = float(value)  # a mark that it is not exact
+        elif type(value) is int:
+            row[name] = read_integer(value)
     return row

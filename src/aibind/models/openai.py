@@ -20,7 +20,7 @@ from .chat.request import Structured, chat_body
 from .endpoint.address import EndpointAddress, shown_redirect
 from .endpoint.answer import EndpointAnswer
 from .endpoint.body import encode_body
-from .endpoint.errors import LogFilter, endpoint_error, retry_after_s, snippet
+from .endpoint.errors import LogFilter, answered, endpoint_error, retry_after_s, snippet
 from .endpoint.reply import EndpointReply, cut_off
 from .model import ModelEvent, ModelRequest
 from .responses.reply import ResponsesReply
@@ -38,10 +38,6 @@ OpenAIApi: TypeAlias = Literal["chat_completions", "responses"]
 
 _PATHS: Mapping[OpenAIApi, str] = {"chat_completions": "/chat/completions", "responses": "/responses"}
 
-_HINTS = {
-    401: " (check the API key)",
-    404: " (check base_url and the model's name)",
-}
 _UNREACHABLE = "The model's endpoint cannot be reached"
 """The error that clients see, without the address, which may be internal."""
 _MAX_ERROR_BYTES = 64 * 1024
@@ -256,7 +252,7 @@ class OpenAIModel:
     async def _refusal(self, response: httpx2.Response) -> tuple[ModelError, float | None]:
         """Return the error for an answer that is not a success, and the seconds that the endpoint asks to wait."""
         status = response.status_code
-        prefix = f"The model's endpoint answered {status}{_HINTS.get(status, '')}"
+        prefix = answered(status)
         location = response.headers.get("location", "")
         if response.is_redirect and location:
             await response.aclose()

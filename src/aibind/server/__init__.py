@@ -8,6 +8,7 @@ from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
 from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
+from .durable_routes import durable_response, resume_response
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .limits import Limits
@@ -31,6 +32,8 @@ __all__ = [
     "Tool",
     "create_app",
     "create_router",
+    "durable_response",
+    "resume_response",
     "session_key",
 ]
 

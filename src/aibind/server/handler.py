@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Self
@@ -13,7 +13,7 @@ from .._offload import offload
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
-from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction
+from ..models.model import ChooseModel, Message, Model, ModelFunction
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.position import END_ID
@@ -21,6 +21,7 @@ from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
+from .approvals import Approvals
 from .asking import Asking
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
 from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
@@ -33,6 +34,7 @@ from .load import Load
 from .models import Models
 from .recovery import Recovery
 from .replies import DurableReplies
+from .reply_events import ReplyEvent
 from .requests import ChatBody, StreamBody, check_id, is_large, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
@@ -48,13 +50,14 @@ __all__ = ["StreamHandler"]
 class StreamHandler:
     """The endpoints that aibind's clients call, and the replies and conversations behind them.
 
-    ``model``, or ``models`` by key (the first is the default), answers: each an object with ``stream(request)`` or an
-    async generator function. ``choose_model`` is a function, or coroutine function, from a request to the model that
-    answers it, or to its key in ``models``. ``settings`` reach the model, as :attr:`ModelRequest.settings`. With
-    ``resumable`` a reply is a durable stream in ``store`` (by default in memory), which outlives its reader and can be
-    resumed and stopped by its id. With ``conversations`` a request that names a ``sessionId`` continues a stored
-    conversation, of which the model sees the last ``max_messages`` before the question, with at most
-    ``max_attachment_bytes`` of attached files. ``toolsets`` are tools by name, which a request may let the model call.
+    ``model``, or ``models`` by key (the first is the default), answers: each an object with ``stream(request)``, or
+    a function from a request to an async iterator, such as an async generator function. ``choose_model`` is a
+    function, or coroutine function, from a request to the model that answers it, or to its key in ``models``.
+    ``settings`` reach the model, as :attr:`ModelRequest.settings`. With ``resumable`` a reply is a durable stream
+    in ``store`` (by default in memory), which outlives its reader and can be resumed and stopped by its id. With
+    ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
+    the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files.
+    ``toolsets`` are tools by name, which a request may let the model call.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
     ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
@@ -128,6 +131,7 @@ class StreamHandler:
         if conversations is not None:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments)
         self._toolsets = toolsets or {}
+        self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
         self._completions = Completions(
             self._asking,
             self._limits,
@@ -215,36 +219,54 @@ class StreamHandler:
     # --- endpoints ---
 
     async def stream(
-        self, body: object, *, request_id: str | None = None, access: Access | None = None
+        self,
+        body: object,
+        *,
+        request_id: str | None = None,
+        access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a prompt with text, in or outside a stored conversation, with the tools of a toolset if named.
 
         ``request_id`` is the value of the header ``Idempotency-Key``, here and in :meth:`structured` and :meth:`chat`:
         a request that its owner repeats with it, at any process, is answered with the stream that the first one began.
+        ``events`` are the names of the events that the response has beside text and the end, here and in the other
+        endpoints that return a stream (None: all). They are all stored.
         """
-        return await self._answer("stream", body, request_id, access)
+        return await self._answer("stream", body, request_id, access, events)
 
     async def structured(
-        self, body: object, *, request_id: str | None = None, access: Access | None = None
+        self,
+        body: object,
+        *,
+        request_id: str | None = None,
+        access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
-        return await self._answer("structured", body, request_id, access)
+        return await self._answer("structured", body, request_id, access, events)
 
     async def chat(
-        self, body: object, *, request_id: str | None = None, access: Access | None = None
+        self,
+        body: object,
+        *,
+        request_id: str | None = None,
+        access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
         self._limits.check(body)
         claim, asked = await self._starter.read("chat", body, request_id, ChatBody.parse, owner=owner_of(access))
+        self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
         request = self._asking.request(asked.messages, access, asked.model, system=asked.system)
 
         async def begin() -> HttpResponse[Body]:
             generation = Generation(self._asking.answer_with_tools(model, request, tools, asked.max_steps))
-            return await self._starter.start(generation, None, claim, owner=owner_of(access))
+            return await self._starter.start(generation, None, claim, owner=owner_of(access), events=events)
 
-        return await self._starter.once(claim, begin)
+        return await self._starter.once(claim, begin, events=events)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -271,6 +293,7 @@ class StreamHandler:
         *,
         last_event_id: str | None = None,
         access: Access | None = None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Continue a durable stream after the message with id ``after`` (default: from its beginning).
 
@@ -284,7 +307,7 @@ class StreamHandler:
         position = parse_after(last_event_id or after, stream_id)
         if last_event_id and position == END_ID:
             return await replies.confirm_end(stream_id, owner_of(access))
-        return await replies.resume(stream_id, position, owner_of(access))
+        return await replies.resume(stream_id, position, owner_of(access), events=events)
 
     async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.
@@ -342,7 +365,12 @@ class StreamHandler:
     # --- shared by endpoints ---
 
     async def _answer(
-        self, endpoint: str, body: object, request_id: str | None, access: Access | None
+        self,
+        endpoint: str,
+        body: object,
+        request_id: str | None,
+        access: Access | None,
+        sent: Collection[str] | None,
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
         self._limits.check(body)
@@ -357,7 +385,7 @@ class StreamHandler:
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
-        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent]:
+        def ask(messages: Sequence[Message]) -> AsyncGenerator[ReplyEvent]:
             request = self._asking.request(messages, access, asked.model, asked.session_id, system=asked.system)
             request = replace(request, json_schema=asked.schema) if structured else request
             if tools:
@@ -365,22 +393,31 @@ class StreamHandler:
             return self._asking.answer(model, request)
 
         pace = self._replies.pace if self._replies is not None else None
+        again = asked.to_go_on(structured=structured) if session is not None else None
 
         async def begin() -> HttpResponse[Body]:
             if session is not None and on_busy != "branch":
                 return await self._starter.start_in_order(
-                    session, asked, claim, on_busy, ask, structured=structured, owner=owner_of(access)
+                    session,
+                    asked,
+                    claim,
+                    on_busy,
+                    ask,
+                    structured=structured,
+                    again=again,
+                    owner=owner_of(access),
+                    events=sent,
                 )
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn else [await offload(asked.question, is_large(body))])
-            generation = Generation(events, structured=structured, pace=pace)
-            return await self._starter.start(generation, turn, claim, owner=owner_of(access))
+            generation = Generation(events, structured=structured, pace=pace, turn=again)
+            return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
 
         async def check_question(claim: Claim) -> None:
             if session is not None and not asked.regenerate:
                 await session.save_claimed(asked, claim)
 
-        return await self._starter.once(claim, begin, check_question)
+        return await self._starter.once(claim, begin, check_question, events=sent)
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:

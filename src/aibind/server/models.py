@@ -11,6 +11,7 @@ from .._closing import close_iterator
 from .._kinds import kind_of
 from ..errors import ModelError, RequestError
 from ..models.model import (
+    ApprovalRequest,
     ChooseModel,
     CustomEvent,
     Finish,
@@ -28,9 +29,12 @@ from ..models.model import (
 
 __all__ = ["Models", "ask_model"]
 
-_EXPECTED = "give an object with stream(request), such as EchoModel(), or an async generator function"
+_EXPECTED = (
+    "give an object with stream(request), such as EchoModel(), or a function that returns an async iterator, "
+    "such as an async generator function"
+)
 
-_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ToolResult, CustomEvent, Finish, Usage)
+_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ApprovalRequest, ToolResult, CustomEvent, Finish, Usage)
 _EVENT_NAMES = ", ".join(kind.__name__ for kind in _EVENTS[:-1]) + f" or {_EVENTS[-1].__name__}"
 
 
@@ -78,7 +82,7 @@ class Models:
 
 
 class _FunctionModel:
-    """An async generator function as a model."""
+    """A function from a request to an async iterator as a model."""
 
     def __init__(self, function: ModelFunction) -> None:
         self.function = function
@@ -155,11 +159,19 @@ def _name_of(model: Model) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
+def _gives_no_iterator(function: object) -> bool:
+    """Return whether a function is seen, before it is called, not to return an async iterator."""
+    while isinstance(function, functools.partial):
+        function = function.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    candidates = (function, getattr(function, "__call__", None))  # noqa: B004 - an object that can be called has one
+    return any(inspect.iscoroutinefunction(one) or inspect.isgeneratorfunction(one) for one in candidates)
+
+
 def _to_model(name: str, value: object) -> Model:
     """Return a value as a model. Raises TypeError, which says what the value is, when it is none."""
     if not isinstance(value, type):
         if callable(getattr(value, "stream", None)):
             return cast("Model", value)
-        if inspect.isasyncgenfunction(value) or inspect.isasyncgenfunction(getattr(value, "__call__", None)):  # noqa: B004
+        if callable(value) and not _gives_no_iterator(value):
             return _FunctionModel(cast("ModelFunction", value))
     raise TypeError(f"{name} is {kind_of(value)}: {_EXPECTED}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Collection
 from contextlib import AbstractContextManager
 from weakref import WeakSet
 
@@ -22,6 +22,7 @@ from ..streams.writer import SHUT_DOWN
 from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
+from .continuing import ContinuingTurn
 from .generation import Generation
 from .housekeeping import CLAIM_ID
 from .load import Load, Slot, counted
@@ -75,9 +76,11 @@ class DurableReplies:
         claim: Claim | None = None,
         *,
         owner: str | None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Start a reply of ``owner`` and store its turn's question, and return the response that follows the reply.
 
+        The response has the named ``events`` (None: all), here and in the other methods.
         The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
         ``claim`` the model is asked once the claim is ours and the question is stored, and so it is for a turn that
         waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
@@ -93,7 +96,7 @@ class DurableReplies:
             raise
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
-        return self._load.follow(stream.response(), stream.id)
+        return self._load.follow(stream.response(events=events), stream.id)
 
     async def _begin(
         self,
@@ -105,7 +108,7 @@ class DurableReplies:
     ) -> DurableStream:
         if isinstance(turn, WaitingTurn):
             return await self._create(generation, turn, owner, slot, claim, turn.prepare)
-        if claim is not None:
+        if claim is not None or isinstance(turn, ContinuingTurn):
             save = turn.save_question if turn is not None else _nothing
             return await self._create(generation, turn, owner, slot, claim, save)
         return await self._create_and_save(generation, turn, owner, slot)
@@ -120,14 +123,20 @@ class DurableReplies:
             claim.check(status.request)
         return status
 
-    async def attach(self, claim: Claim) -> HttpResponse[Body] | None:
+    async def attach(self, claim: Claim, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
-        self._load.check_follower(claim.stream_id)
+        return await self.follow(claim.stream_id, events=events)
+
+    async def follow(self, stream_id: str, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
+        """Return the response that follows a reply from its start, its id included; None when there is none."""
+        self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(self._store, claim.stream_id, None, heartbeat_ms=self._heartbeat_ms)
+            response = await DurableStream.resume(
+                self._store, stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
+            )
         except StreamNotFoundError:
             return None
-        return self._load.follow(response, claim.stream_id)
+        return self._load.follow(response, stream_id)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
@@ -138,7 +147,9 @@ class DurableReplies:
         except StreamNotFoundError:
             logger.debug("Stop of unknown stream %s", stream_id)
 
-    async def resume(self, stream_id: str, after: int, owner: str | None = None) -> HttpResponse[Body]:
+    async def resume(
+        self, stream_id: str, after: int, owner: str | None = None, *, events: Collection[str] | None = None
+    ) -> HttpResponse[Body]:
         """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
 
         Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
@@ -147,7 +158,9 @@ class DurableReplies:
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(self._store, stream_id, after, heartbeat_ms=self._heartbeat_ms)
+            response = await DurableStream.resume(
+                self._store, stream_id, after, events=events, heartbeat_ms=self._heartbeat_ms
+            )
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
@@ -230,6 +243,7 @@ class DurableReplies:
             if self._keep_alive is not None:
                 self._keep_alive(producer)
 
+        generation.is_stored = is_stored
         if turn is not None:
             turn.go_live()
         try:
@@ -262,7 +276,7 @@ class DurableReplies:
         """Return the answer as its stream holds it; all that was produced when the stream is no longer there."""
         assert turn.stream_id is not None
         try:
-            return Answer((await read_reply(self._store, turn.stream_id)).events)
+            return Answer((await read_reply(self._store, turn.stream_id)).events, turn.answered)
         except StreamNotFoundError:
             return produced
 
@@ -278,8 +292,12 @@ async def start_plain_reply(
     load: Load,
     *,
     owner: str | None,
+    events: Collection[str] | None = None,
 ) -> HttpResponse[Body]:
-    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``."""
+    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``.
+
+    It has the named ``events`` (None: all).
+    """
     load.check_follower()
     slot = load.start(owner)
     try:
@@ -288,11 +306,15 @@ async def start_plain_reply(
     except BaseException:
         slot.release()
         raise
-    return load.follow(HttpResponse(200, HEADERS, counted(_plain_body(generation, turn, under_way), slot)))
+    body = _plain_body(generation, turn, under_way, None if events is None else frozenset(events))
+    return load.follow(HttpResponse(200, HEADERS, counted(body, slot)))
 
 
 async def _plain_body(
-    generation: Generation, turn: Turn | None, under_way: AbstractContextManager[None]
+    generation: Generation,
+    turn: Turn | None,
+    under_way: AbstractContextManager[None],
+    sent: frozenset[str] | None,
 ) -> AsyncGenerator[bytes]:
     """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
     with under_way:
@@ -304,7 +326,8 @@ async def _plain_body(
                 if generation.record(event) and turn is not None:
                     turn.save_rounds(generation.answer)
                 if event.event:
-                    yield encode_message(event.data, event=event.event)
+                    if sent is None or event.event in sent:
+                        yield encode_message(event.data, event=event.event)
                 else:
                     yield encode_message(event.data, id=number)
                     number += 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from .._offload import offload
 from ..errors import RequestError, StreamExistsError
-from ..models.model import Message, ModelEvent
+from ..models.model import Message
 from ..streams.response import Body, HttpResponse
 from .busy import OnBusy, WaitingTurn
 from .claims import Claim, claim_of, lacks_question
@@ -18,6 +18,7 @@ from .generation import Generation
 from .housekeeping import Housekeeping
 from .load import Load
 from .replies import DurableReplies, start_plain_reply
+from .reply_events import ReplyEvent
 from .requests import StreamBody, is_large
 from .sessions import Session
 from .shutdown import Shutdown
@@ -25,7 +26,7 @@ from .turns import Turn
 
 __all__ = ["AskModel", "ReplyStarter"]
 
-AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ModelEvent]]
+AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ReplyEvent]]
 """A function from the messages of a turn to the model's answer."""
 
 _B = TypeVar("_B")
@@ -83,8 +84,13 @@ class ReplyStarter:
         claim: Claim | None,
         begin: Callable[[], Awaitable[HttpResponse[Body]]],
         check_question: Callable[[Claim], Awaitable[None]] | None = None,
+        *,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
-        """Return the reply that answers a request already, or begin it unless the handler is shut down."""
+        """Return the reply that answers a request already, or begin it unless the handler is shut down.
+
+        The response has the named ``events`` (None: all), here and in the other methods.
+        """
         if claim is None:
             self._admit()
             return await begin()
@@ -94,7 +100,7 @@ class ReplyStarter:
             if status is not None:
                 if check_question is not None and lacks_question(status):
                     await check_question(claim)
-                attached = await self._replies.attach(claim)
+                attached = await self._replies.attach(claim, events=events)
                 if attached is not None:
                     return attached
             self._admit()
@@ -105,12 +111,20 @@ class ReplyStarter:
         raise RequestError("Other requests with this id come and go: try again", 503)
 
     async def start(
-        self, generation: Generation, turn: Turn | None, claim: Claim | None, *, owner: str | None
+        self,
+        generation: Generation,
+        turn: Turn | None,
+        claim: Claim | None,
+        *,
+        owner: str | None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Start a reply at once, and return the response that follows it."""
         if self._replies is None:
-            return await start_plain_reply(generation, turn, self._shutdown.plain_reply(), self._load, owner=owner)
-        return await self._replies.start(generation, turn, claim, owner=owner)
+            return await start_plain_reply(
+                generation, turn, self._shutdown.plain_reply(), self._load, owner=owner, events=events
+            )
+        return await self._replies.start(generation, turn, claim, owner=owner, events=events)
 
     async def start_in_order(
         self,
@@ -121,7 +135,9 @@ class ReplyStarter:
         ask: AskModel,
         *,
         structured: bool,
+        again: Mapping[str, Any] | None,
         owner: str | None,
+        events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
         assert self._replies is not None
@@ -137,15 +153,15 @@ class ReplyStarter:
             max_queued=self._max_queued,
         )
 
-        async def events() -> AsyncGenerator[ModelEvent]:
+        async def answer_in_turn() -> AsyncGenerator[ReplyEvent]:
             async with aclosing(ask((await turn.start()).messages)) as answer:
                 async for event in answer:
                     yield event
 
         async with session.starting():
             await turn.check()
-            generation = Generation(events(), structured=structured, pace=self._replies.pace)
-            return await self._replies.start(generation, turn, claim, owner=owner)
+            generation = Generation(answer_in_turn(), structured=structured, pace=self._replies.pace, turn=again)
+            return await self._replies.start(generation, turn, claim, owner=owner, events=events)
 
     def _admit(self) -> None:
         self._shutdown.check()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import cast
 
 from .._offload import offload
 from .._time import earliest_ms, now_ms
 from ..conversations.files import FileReference, StoredFile, references_in
-from ..history.changes import TreeChanges
+from ..history.entry import Entry
 from .client import SqliteClient, SqliteRow
 from .file_sql import FileRow, FileSql
 from .message_rows import key_of
@@ -99,10 +99,10 @@ def _joined(rows: list[SqliteRow]) -> dict[str, bytes]:
     }
 
 
-def file_rows(changes: TreeChanges) -> list[FileRow]:
-    """Return the references in the messages that a save adds."""
+def file_rows(entries: Iterable[Entry]) -> list[FileRow]:
+    """Return the references in the messages of a save."""
     rows: dict[tuple[str, str], FileRow] = {}
-    for entry in changes.added:
+    for entry in entries:
         if _MARK in entry.head:
             key = key_of(entry.id)
             for reference in references_in(entry.message):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .client import SqliteValue, Statement
+from .save_sql import SaveSql
 from .schema import quote_identifier
 
 __all__ = ["EXPIRED_SESSIONS", "MAX_PART_CHARS", "MAX_SWEPT_SESSIONS", "MessageRow", "MessageSql", "SessionChange"]
@@ -40,7 +41,8 @@ class MessageRow:
 class SessionChange:
     """The changes that a save makes to a session's row.
 
-    ``required`` are the ids of stored messages that the new ones are below; without them nothing is changed.
+    ``required`` are the ids of stored messages that the new ones are below; without them nothing is changed. When no
+    message is required, ``required_files`` are the hashes of stored files, without which nothing is changed.
     ``adds_leaf`` is whether the message at the end of the current path is one of the new ones.
     """
 
@@ -56,47 +58,23 @@ class SessionChange:
     now: int
     expires_at: int | None
     required: Sequence[str]
+    required_files: Sequence[str] = ()
 
 
 class MessageSql:
-    """The statements for two tables. Raises ValueError for a table name that is not a plain identifier."""
+    """The statements for the tables of sessions and messages, which know when those of files have a file.
 
-    def __init__(self, sessions_table: str, messages_table: str) -> None:
+    Raises ValueError for a table name that is not a plain identifier.
+    """
+
+    def __init__(self, sessions_table: str, messages_table: str, files_table: str) -> None:
         sessions, messages = quote_identifier(sessions_table), quote_identifier(messages_table)
-        lacking = (
-            f"EXISTS (SELECT 1 FROM json_each(?2) r WHERE NOT EXISTS"
-            f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = r.value AND part = 0))"
+        files = quote_identifier(files_table)
+        self._save = SaveSql(
+            sessions, messages, f"SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = r.value AND part = 0"
         )
-        # A network may deliver a save twice, or after the client has repeated it and saved more. The session then has
-        # the message already, and was written later than this save was made: the current path stays where it is.
-        stale = (
-            f"(?12 AND ?9 < s.updated_at AND EXISTS"
-            f" (SELECT 1 FROM {messages} WHERE session_id = ?1 AND id = ?4 AND part = 0))"
-        )
-        self._save = (
-            f"INSERT INTO {sessions} AS s (session_id, owner, title, active_leaf_id, next_seq, floor_seq, revision,"
-            " unknown, created_at, updated_at, expires_at)"
-            f" SELECT ?1, ?3, ?11, ?4, ?6, ?7, 1, ?8, ?9, ?9, ?10 WHERE NOT {lacking}"
-            " ON CONFLICT (session_id) DO UPDATE SET"
-            f" active_leaf_id = CASE WHEN ?5 AND NOT {stale} THEN excluded.active_leaf_id ELSE s.active_leaf_id END,"
-            " next_seq = s.next_seq + ?6, floor_seq = max(s.floor_seq, ?7), revision = s.revision + 1,"
-            " unknown = excluded.unknown, updated_at = max(excluded.updated_at, s.updated_at + 1),"
-            " expires_at = excluded.expires_at RETURNING next_seq"
-        )
-        insert = f"INSERT INTO {messages} (session_id, id, part, seq, place, parent_id, replaces, data) SELECT ?1,"
-        self._insert_one = (
-            f"{insert} ?4, ?5, next_seq - ?3 + ?6, next_seq - ?3 + ?7, ?8, ?9, ?10"
-            f" FROM {sessions} WHERE session_id = ?1 AND NOT {lacking} ON CONFLICT DO NOTHING"
-        )
-        columns = ", ".join(
-            f"next_seq - ?3 + json_extract(j.value, '$[{number}]')"
-            if number in (2, 3)
-            else f"json_extract(j.value, '$[{number}]')"
-            for number in range(7)
-        )
-        self._insert = (
-            f"{insert} {columns} FROM json_each(?4) j, {sessions}"
-            f" WHERE session_id = ?1 AND NOT {lacking} ON CONFLICT DO NOTHING"
+        self._save_with_files = SaveSql(
+            sessions, messages, f"SELECT 1 FROM {files} WHERE sha256 = r.value AND part = 0"
         )
         # A message that another client continued from stays, with those above it.
         self._remove = (
@@ -192,11 +170,15 @@ class MessageSql:
         )
 
     def save(self, change: SessionChange, rows: Sequence[MessageRow], removed: Sequence[str]) -> list[Statement]:
-        """Change a session's row and insert messages; the first statement returns a row unless a message is missing."""
-        session_id, required = change.session_id, json.dumps(change.required)
+        """Change a session's row and insert messages.
+
+        The first statement returns a row unless something that is required is missing.
+        """
+        sql = self._save_with_files if change.required_files else self._save
+        session_id, required = change.session_id, json.dumps(change.required_files or change.required)
         statements = [
             Statement(
-                self._save,
+                sql.session,
                 (
                     session_id,
                     required,
@@ -216,10 +198,10 @@ class MessageSql:
         for run in _runs(rows):
             place: tuple[SqliteValue, ...] = (session_id, required, change.added)
             if len(run) == 1:
-                statements.append(Statement(self._insert_one, (*place, *_fields(run[0]))))
+                statements.append(Statement(sql.insert_one, (*place, *_fields(run[0]))))
             else:
                 values = json.dumps([_fields(row) for row in run], ensure_ascii=False, separators=(",", ":"))
-                statements.append(Statement(self._insert, (*place, values)))
+                statements.append(Statement(sql.insert, (*place, values)))
         if removed:
             statements.append(Statement(self._remove, (session_id, json.dumps(removed))))
         return statements

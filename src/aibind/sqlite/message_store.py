@@ -82,7 +82,7 @@ class SqliteMessageStore:
             raise ValueError(f"ttl_ms must be positive, or None to keep conversations, not {ttl_ms}")
         self._client = client
         self._tables = sessions_table, messages_table
-        self._sql = MessageSql(sessions_table, messages_table)
+        self._sql = MessageSql(sessions_table, messages_table, files_table)
         self._file_sql = FileSql(files_table, message_files_table, sessions_table, messages_table)
         self._files = FileTables(client, self._file_sql)
         self._ttl_ms = ttl_ms
@@ -121,8 +121,9 @@ class SqliteMessageStore:
     ) -> None:
         """Store what the chat has and the session lacks, in one transaction, and restart the time to live.
 
-        ``owner`` and ``title`` are recorded when the session is new. Raises ConversationConflictError, and stores
-        nothing, when the chat was loaded in part and another process has removed the message that it goes on from.
+        ``owner`` and ``title`` are recorded when the session is new. When another process has removed messages that the
+        new ones are below, or deleted the session, they come back with the new ones. Raises ConversationConflictError,
+        and stores nothing, when they cannot: the chat was loaded in part, or files that they refer to were deleted.
         """
         tree = chat.tree
         origin = _Origin(self._client, self._tables, session_id)
@@ -138,11 +139,20 @@ class SqliteMessageStore:
                     "Nothing was written: load the conversation, and try again",
                     session_id,
                 )
+            new_ids = {entry.id for entry in changes.added}
             changes = tree.unsaved(origin, whole=True)
-            next_seq = await self._save(session_id, tree, changes, owner, title)
+            # Only files of new messages were put for this save; those of the others may have gone with them.
+            files = {row.sha256 for row in file_rows(entry for entry in changes.added if entry.id not in new_ids)}
+            next_seq = await self._save(session_id, tree, changes, owner, title, sorted(files))
+            if next_seq is None:
+                raise ConversationConflictError(
+                    f'What was to be continued in conversation "{session_id}" was deleted by another process, and so '
+                    "were its files. Nothing was written: load the conversation, and try again",
+                    session_id,
+                )
         # Messages that others added in between are not among those that a summary of this chat would replace.
         is_alone = next_seq == changes.mark + len(changes.added)
-        tree.mark_saved(origin, changes, next_seq if is_alone and next_seq is not None else changes.mark)
+        tree.mark_saved(origin, changes, next_seq if is_alone else changes.mark)
         if changes.removed:
             await self._search.forget_messages(session_id, [key_of(node_id) for node_id in changes.removed])
 
@@ -310,17 +320,33 @@ class SqliteMessageStore:
     # --- saving ---
 
     async def _save(
-        self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None, title: str | None
+        self,
+        session_id: str,
+        tree: MessageTree,
+        changes: TreeChanges,
+        owner: str | None,
+        title: str | None,
+        required_files: Sequence[str] = (),
     ) -> int | None:
-        """Store changes, and return the next seq; None, and nothing is stored, when what they are below is missing."""
+        """Store changes, and return the next seq.
+
+        Returns None, and nothing is stored, when what they are below is missing, or one of ``required_files``.
+        """
         statements = await offload(
-            lambda: self._statements(session_id, tree, changes, owner, title), len(changes.added) > _LARGE_ROWS
+            lambda: self._statements(session_id, tree, changes, owner, title, required_files),
+            len(changes.added) > _LARGE_ROWS,
         )
         results = await self._client.batch(statements)
         return cast("int", results[0].rows[0]["next_seq"]) if results[0].rows else None
 
     def _statements(
-        self, session_id: str, tree: MessageTree, changes: TreeChanges, owner: str | None, title: str | None
+        self,
+        session_id: str,
+        tree: MessageTree,
+        changes: TreeChanges,
+        owner: str | None,
+        title: str | None,
+        required_files: Sequence[str],
     ) -> list[Statement]:
         added = {entry.id for entry in changes.added}
         required = {entry.parent_id for entry in changes.added if entry.parent_id is not None} - added
@@ -342,12 +368,13 @@ class SqliteMessageStore:
             now=now,
             expires_at=None if self._ttl_ms is None else latest_ms() + self._ttl_ms,
             required=sorted(map(key_of, required)),
+            required_files=required_files,
         )
         removed = [key_of(node_id) for node_id in changes.removed]
         statements = self._sql.save(change, rows_of(tree, changes), removed)
         return [
             *statements,
-            *self._file_sql.save(session_id, file_rows(changes)),
+            *self._file_sql.save(session_id, file_rows(changes.added)),
             *self._file_sql.remove(session_id, removed),
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Collection
 from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,7 @@ from .position import Position
 from .response import HttpResponse
 from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
-from .sse_body import announced, encode_batch
+from .sse_body import announced, encoder_of
 from .stopping import stop_elsewhere
 from .store import StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
@@ -147,13 +147,16 @@ class DurableStream:
         """
         return self._follow(Position.after(after), None, idle_s)
 
-    def response(self, *, after: int | None = None) -> HttpResponse[AsyncGenerator[bytes]]:
+    def response(
+        self, *, after: int | None = None, events: Collection[str] | None = None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
         """Return the stream as server-sent events, beginning with its id.
 
         With ``after`` the body continues after the message with that id (0: from the beginning), without the stream's
-        id. Each call returns a new body. Raises ValueError for an id out of range.
+        id. ``events`` are the names of those that are sent beside text and the end (None: all). Each call returns a new
+        body. Raises ValueError for an id out of range.
         """
-        body = self._follow(Position.after(after or 0), encode_batch, self._heartbeat_s)
+        body = self._follow(Position.after(after or 0), _encoder_of(events), self._heartbeat_s)
         return _response(self.id, announced(self.id, body) if after is None else body)
 
     @property
@@ -205,18 +208,25 @@ class DurableStream:
 
     @classmethod
     async def resume(
-        cls, store: StreamStore, stream_id: str, after: int | None = 0, *, heartbeat_ms: float = HEARTBEAT_MS
+        cls,
+        store: StreamStore,
+        stream_id: str,
+        after: int | None = 0,
+        *,
+        events: Collection[str] | None = None,
+        heartbeat_ms: float = HEARTBEAT_MS,
     ) -> HttpResponse[AsyncGenerator[bytes]]:
         """Continue after the message with id ``after``, exactly, wherever the stream's producer runs.
 
-        None is from the beginning, with the stream's id first, as in the response that created it.
+        None is from the beginning, with the stream's id first, as in the response that created it. ``events`` are those
+        of :meth:`response`.
         Raises StreamNotFoundError when the stream is unknown or has expired, and ValueError for an id out of range.
         When the producer turns out to be lost, the body ends with an ``error`` event: ``producer lost``.
         """
         producer = cls.find(store, stream_id)
         if producer is not None:
-            return producer.response(after=after)
-        body = await _follow_store(store, stream_id, after or 0, encode_batch, heartbeat_ms / 1000)
+            return producer.response(after=after, events=events)
+        body = await _follow_store(store, stream_id, after or 0, _encoder_of(events), heartbeat_ms / 1000)
         return _response(stream_id, announced(stream_id, body) if after is None else body)
 
     # --- followers ---
@@ -385,6 +395,10 @@ async def _follow_store(
     position = Position.after(after)
     first = await store.read_page(stream_id, position.seq - 1)  # raises before anything is sent
     return follow_store(store, stream_id, position, first, encode, idle_s)
+
+
+def _encoder_of(events: Collection[str] | None) -> Callable[[EventBatch], bytes]:
+    return encoder_of(None if events is None else frozenset(events))
 
 
 def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:

@@ -39,10 +39,11 @@ async def follow_buffer(
 ) -> AsyncGenerator[_T]:
     """Follow a producer in this process: without polling, and from the store only what the buffer has dropped.
 
-    Each batch is yielded as ``encode`` returns it, once for all followers that share the batch (None: as it is). After
-    ``idle_s`` seconds of silence an idle batch is (None: never).
+    Each batch is yielded as ``encode`` returns it, once for all followers that share the batch (None: as it is), unless
+    it is empty, which counts as silence. After ``idle_s`` seconds of silence an idle batch is yielded (None: never).
     """
     idle = _IdleTimer(idle_s)
+    encoded: Any
     try:
         while True:
             while not buffer.reaches(position):
@@ -50,18 +51,20 @@ async def follow_buffer(
                 if not page.chunks:
                     raise StreamNotFoundError(stream_id)
                 for stored in _batches_of(page, position):
-                    yield _encode(encode, stored)
+                    if encoded := _encode(encode, stored):
+                        yield encoded
                 position = Position(page.chunks[-1].seq + 1)
             batch, position = buffer.read(position)
             if batch is not None:
                 # share() inline, as this runs for each token and follower.
-                encoded: Any = batch
+                encoded = batch
                 if encode is not None and (encoded := batch.shared.get(encode)) is None:
                     encoded = batch.shared[encode] = encode(batch)
-                yield encoded
+                if encoded:
+                    yield encoded
+                    idle.restart()
                 if batch.end is not None:
                     return
-                idle.restart()
                 continue
             waiter = buffer.waiter()
             try:
@@ -87,11 +90,12 @@ async def follow_store(
 ) -> AsyncGenerator[_T]:
     """Follow a stream in its store, wherever its producer runs. ``first`` is the first page after ``position``.
 
-    Each batch is yielded as ``encode`` returns it (None: as it is). After ``idle_s`` seconds of silence an idle batch
-    is (None: never).
+    Each batch is yielded as ``encode`` returns it (None: as it is), unless it is empty, which counts as silence. After
+    ``idle_s`` seconds of silence an idle batch is yielded (None: never).
     """
     for batch in _batches_of(first, position):
-        yield _encode(encode, batch)
+        if encoded := _encode(encode, batch):
+            yield encoded
     if first.is_last:
         return
     if first.chunks:
@@ -109,12 +113,13 @@ async def follow_store(
                 continue
             page, reading = await reading, None
             for batch in _batches_of(page, position):
-                yield _encode(encode, batch)
+                if encoded := _encode(encode, batch):
+                    yield encoded
+                    idle.restart()
             if page.is_last:
                 return
             if page.chunks:
                 position = Position(page.chunks[-1].seq + 1)
-            idle.restart()
     except AibindError as error:
         end = _failure(error, stream_id)
     finally:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import lru_cache
 
 from .batch import EventBatch
 from .position import END_ID
 from .sse import PING, encode_message
 from .store import StreamEnd
 
-__all__ = ["announced", "encode_batch", "encode_end"]
+__all__ = ["announced", "encode_batch", "encode_end", "encoder_of"]
 
 
 def encode_end(end: StreamEnd, *, id: int | None = None) -> bytes:
@@ -33,6 +34,27 @@ def encode_batch(batch: EventBatch) -> bytes:
     if end is not None:
         messages.append(encode_end(end, id=END_ID))
     return b"".join(messages)
+
+
+@lru_cache(maxsize=64)
+def encoder_of(events: frozenset[str] | None) -> Callable[[EventBatch], bytes]:
+    """Return the encoder of text, the end and the named ``events`` (None: all), as one object for equal names.
+
+    Ids are those of the stream, so that a reader who resumes misses nothing of what it is sent, and receives none of it
+    twice. A batch of which nothing is sent becomes empty bytes.
+    """
+    if events is None:
+        return encode_batch
+
+    def encode(batch: EventBatch) -> bytes:
+        sent = tuple(item for item in batch.events if not item[1].event or item[1].event in events)
+        if len(sent) == len(batch.events):
+            return batch.share(encode_batch)
+        if not sent and batch.end is None:
+            return b""
+        return encode_batch(EventBatch(sent, batch.position, batch.end))
+
+    return encode
 
 
 async def announced(stream_id: str, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

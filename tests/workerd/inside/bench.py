@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from aibind.cloudflare import wrap_d1
-from aibind.sqlite.client import Statement
+from aibind.cloudflare import wrap_d1, wrap_durable_object
+from aibind.sqlite.client import SqliteClient, Statement
 from aibind.sqlite.schema import migrate
 from aibind.testing.checks import CheckList
 from testbed.javascript import JAVASCRIPT_TABLES, javascript_sql
@@ -18,18 +18,29 @@ MESSAGE_TABLES = ("aibind_sessions", "aibind_messages", "aibind_files", "aibind_
 KINDS = ("raw", "sdk", "javascript")
 """Bindings as Cloudflare gives them; as the SDK wraps them; raw, over the tables of the JavaScript packages."""
 
+OBJECT_KINDS = ("object raw", "object sdk")
+"""The storage of a Durable Object, as Cloudflare gives it and as the SDK wraps it."""
+
 
 @dataclass(slots=True)
 class Bench:
-    """The bindings of one kind. ``sdk`` and ``raw`` are the Worker's env, wrapped and not."""
+    """The bindings of one kind.
+
+    ``sdk`` and ``raw`` are the Worker's env, wrapped and not; ``storage`` is that of the object that the check runs in.
+    """
 
     kind: str
     sdk: Any
     raw: Any
+    storage: Any = None
 
     @property
     def env(self) -> Any:
         return self.sdk if self.kind == "sdk" else self.raw
+
+    def client(self) -> SqliteClient:
+        """Return a new client of the database: the object's own where the check runs in one, else D1."""
+        return wrap_d1(self.db) if self.storage is None else wrap_durable_object(self.storage)
 
     @property
     def db(self) -> Any:
@@ -57,9 +68,11 @@ class Bench:
 
     async def empty(self) -> None:
         """Make the tables, unless they are there, and remove all rows, all other tables and all keys."""
-        for key in (await self.raw.KV.list()).to_py()["keys"]:  # a thousand at most, more than a check writes
-            await self.raw.KV.delete(key["name"])
-        client = wrap_d1(self.raw.NATIVE_DB)
+        in_object = self.storage is not None
+        if not in_object:
+            for key in (await self.raw.KV.list()).to_py()["keys"]:  # a thousand at most, more than a check writes
+                await self.raw.KV.delete(key["name"])
+        client = self.client() if in_object else wrap_d1(self.raw.NATIVE_DB)
         found = await client.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_cf%' ESCAPE '\\'"
         )
@@ -67,17 +80,26 @@ class Bench:
         names = {name for row in found.rows if "_search_fts_" not in (name := str(row["name"]))}
         if OUR_TABLES[0] not in names:
             await migrate(client)
-        if JAVASCRIPT_TABLES[0] not in names:
-            await client.batch([Statement(sql) for sql in javascript_sql(*JAVASCRIPT_TABLES)])
-        known = {*OUR_TABLES, *MESSAGE_TABLES, *JAVASCRIPT_TABLES, "aibind_migrations"}
+        emptied = [*OUR_TABLES, *MESSAGE_TABLES]
+        if not in_object:
+            emptied += JAVASCRIPT_TABLES
+            if JAVASCRIPT_TABLES[0] not in names:
+                await client.batch([Statement(sql) for sql in javascript_sql(*JAVASCRIPT_TABLES)])
+        known = {*emptied, "aibind_migrations"}
         await client.batch(
-            [Statement(f'DELETE FROM "{name}"') for name in (*OUR_TABLES, *MESSAGE_TABLES, *JAVASCRIPT_TABLES)]
+            [Statement(f'DELETE FROM "{name}"') for name in emptied]
             + [Statement(f'DROP TABLE "{name}"') for name in names - known if not name.startswith("sqlite_")]
         )
 
 
+checks_of_each_engine: CheckList[Bench] = CheckList()
+"""Run for each kind of D1 binding, and of an object's storage."""
+
+checks_in_object: CheckList[Bench] = CheckList()
+"""Run for each kind of storage, in a Durable Object."""
+
 checks_of_each_kind: CheckList[Bench] = CheckList()
-"""Run for each kind of binding."""
+"""Run for each kind of D1 binding."""
 
 checks_once: CheckList[Bench] = CheckList()
 """Run once for each Python."""

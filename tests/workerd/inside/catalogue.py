@@ -9,6 +9,8 @@ from typing import Any
 from . import (
     checkpoints,
     d1,
+    durable_object,
+    engine,
     faults,
     files,
     fixtures,
@@ -22,14 +24,16 @@ from . import (
     timers,
     workers_ai,
 )
-from .bench import KINDS, Bench, checks_of_each_kind, checks_once
+from .bench import KINDS, OBJECT_KINDS, Bench, checks_in_object, checks_of_each_engine, checks_of_each_kind, checks_once
 from .stores import SUITES
 
-__all__ = ["contract_of", "names", "run_check"]
+__all__ = ["contract_of", "names", "names_in_objects", "run_check"]
 
 _MODULES = (
     checkpoints,
     d1,
+    durable_object,
+    engine,
     faults,
     files,
     fixtures,
@@ -50,6 +54,12 @@ def _catalogue() -> Iterator[tuple[str, str, Callable[[Bench], Awaitable[None]]]
         for check in suite.checks:
             for kind in suite.kinds:
                 yield f"{suite.name}::{check.name}", kind, partial(_run_in, check, suite.open)
+    for check in checks_of_each_engine.checks():
+        for kind in (*KINDS[:2], *OBJECT_KINDS):
+            yield _name(check), kind, check.run
+    for check in checks_in_object.checks():
+        for kind in OBJECT_KINDS:
+            yield _name(check), kind, check.run
     for check in checks_of_each_kind.checks():
         for kind in KINDS[:2]:
             yield _name(check), kind, check.run
@@ -69,8 +79,13 @@ CHECKS = {(name, kind): run for name, kind, run in _catalogue()}
 
 
 def names() -> list[tuple[str, str]]:
-    """List the checks: a name, and the kind of binding that it runs with."""
-    return list(CHECKS)
+    """List the checks of bindings: a name, and the kind of binding that it runs with."""
+    return [(name, kind) for name, kind in CHECKS if kind not in OBJECT_KINDS]
+
+
+def names_in_objects() -> list[tuple[str, str]]:
+    """List the checks that run in a Durable Object: a name, and the kind of storage that it runs with."""
+    return [(name, kind) for name, kind in CHECKS if kind in OBJECT_KINDS]
 
 
 def contract_of(name: str) -> tuple[str, str] | None:

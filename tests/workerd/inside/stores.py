@@ -1,4 +1,4 @@
-"""The contract suites of the stores, on D1 and KV."""
+"""The contract suites of the stores, on D1, in a Durable Object and in KV."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aibind.cloudflare import KVConversationStore, wrap_d1
+from aibind.cloudflare import KVConversationStore
 from aibind.conversations import ConversationStore
 from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statement
 from aibind.sqlite.conversation_store import SqliteConversationStore
@@ -16,16 +16,16 @@ from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams.store import StreamStore
 from aibind.testing import Check, conversation_store_checks, session_store_checks, stream_store_checks
 
-from .bench import KINDS, Bench
+from .bench import KINDS, OBJECT_KINDS, Bench
 
 PAUSE_S = 0.004
 
 
 class Breathing:
-    """A D1 client whose calls take a moment, as calls across a network do.
+    """A client whose calls take a moment, as calls across a network do.
 
-    The rig's D1 is in workerd's own process and answers without a pause: a loop over it would let no timer run. Nor do
-    asyncio's shortest sleeps, which Pyodide makes without a timer.
+    The rig's D1 is in workerd's own process, as an object's database always is, and answers without a pause: a loop
+    over it would let no timer run. Nor do asyncio's shortest sleeps, which Pyodide makes without a timer.
     """
 
     def __init__(self, client: SqliteClient) -> None:
@@ -44,20 +44,20 @@ class Breathing:
         return await self._client.batch(statements)
 
 
-class D1Streams:
-    """Stream stores on D1, each with its own client."""
+class Streams:
+    """Stream stores on one database, each with its own client."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self.records_sessions = bench.kind != "javascript"
 
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
-        client = Breathing(wrap_d1(self._bench.db))
+        client = Breathing(self._bench.client())
         return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._bench.tables)  # type: ignore[arg-type]
 
 
-class D1Conversations:
-    """Conversation stores on D1."""
+class Conversations:
+    """Conversation stores on one database."""
 
     min_ttl_ms = 1
 
@@ -65,11 +65,11 @@ class D1Conversations:
         self._bench = bench
 
     async def open(self, *, ttl_ms: int = 1_800_000) -> ConversationStore:
-        return SqliteConversationStore(wrap_d1(self._bench.db), table=self._bench.conversations, ttl_ms=ttl_ms)
+        return SqliteConversationStore(self._bench.client(), table=self._bench.conversations, ttl_ms=ttl_ms)
 
 
-class D1Messages:
-    """Message stores on D1."""
+class Messages:
+    """Message stores on one database."""
 
     min_ttl_ms = 1
 
@@ -77,7 +77,7 @@ class D1Messages:
         self._bench = bench
 
     async def open(self, *, ttl_ms: int | None = None) -> SqliteMessageStore:
-        return SqliteMessageStore(wrap_d1(self._bench.db), ttl_ms=ttl_ms)
+        return SqliteMessageStore(self._bench.client(), ttl_ms=ttl_ms)
 
 
 class KVConversations:
@@ -100,17 +100,26 @@ class Suite:
     """A contract, and a store that is held to it."""
 
     name: str
-    contract: str
     store: str
+    contract: str
     checks: Sequence[Check[Any]]
     open: Callable[[Bench], Any]
     kinds: tuple[str, ...] = KINDS
 
 
+STREAMS = "streams", stream_store_checks(), Streams
+CONVERSATIONS = "conversations", conversation_store_checks(), Conversations
+MESSAGES = "conversations", conversation_store_checks(), Messages
+SESSIONS = "sessions", session_store_checks(), Messages
+
 SUITES = (
-    Suite("streams_on_d1", "streams", "D1", stream_store_checks(), D1Streams),
-    Suite("conversations_on_d1", "conversations", "D1", conversation_store_checks(), D1Conversations),
-    Suite("messages_on_d1", "conversations", "D1 messages", conversation_store_checks(), D1Messages, KINDS[:2]),
-    Suite("sessions_on_d1", "sessions", "D1 messages", session_store_checks(), D1Messages, KINDS[:2]),
-    Suite("conversations_in_kv", "conversations", "KV", conversation_store_checks(), KVConversations, KINDS[:2]),
+    Suite("streams_on_d1", "D1", *STREAMS),
+    Suite("conversations_on_d1", "D1", *CONVERSATIONS),
+    Suite("messages_on_d1", "D1 messages", *MESSAGES, KINDS[:2]),
+    Suite("sessions_on_d1", "D1 messages", *SESSIONS, KINDS[:2]),
+    Suite("streams_in_object", "Durable Object", *STREAMS, OBJECT_KINDS),
+    Suite("conversations_in_object", "Durable Object", *CONVERSATIONS, OBJECT_KINDS),
+    Suite("messages_in_object", "Durable Object messages", *MESSAGES, OBJECT_KINDS),
+    Suite("sessions_in_object", "Durable Object messages", *SESSIONS, OBJECT_KINDS),
+    Suite("conversations_in_kv", "KV", "conversations", conversation_store_checks(), KVConversations, KINDS[:2]),
 )

@@ -6,6 +6,7 @@ const SILENCE_MS = 40_000; // the server sends a heartbeat after 15 s
 const MIN_WAIT_MS = 400;
 const MAX_WAIT_MS = 5_000;
 const MAX_ASKS = 3;
+const EVENTS = { Accept: "text/event-stream" }; // all of them: without it, those that older clients know
 
 /**
  * Follows one stream. The handlers:
@@ -92,7 +93,7 @@ export class Reply {
     try {
       response = await fetch("/__aibind__/stream", {
         method: "POST",
-        headers: { "Content-Type": "application/json", "Idempotency-Key": key },
+        headers: { ...EVENTS, "Content-Type": "application/json", "Idempotency-Key": key },
         body: JSON.stringify(body),
       });
     } catch {
@@ -106,7 +107,7 @@ export class Reply {
 
   async #resume() {
     const query = new URLSearchParams({ id: this.id, after: this.#lastId });
-    const response = await fetch(`/__aibind__/stream/resume?${query}`, { signal: this.#abort.signal });
+    const response = await fetch(`/__aibind__/stream/resume?${query}`, { headers: EVENTS, signal: this.#abort.signal });
     if (!response.ok) {
       throw await failureOf(response);
     }

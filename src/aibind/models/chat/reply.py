@@ -12,7 +12,7 @@ from ..endpoint.errors import Redactor, endpoint_error
 from ..endpoint.json_reply import JsonReply
 from ..endpoint.reply import BROKE_OFF, garbage
 from ..endpoint.usage import usage_of
-from ..model import ModelEvent, ToolCall
+from ..model import CustomEvent, ModelEvent, ToolCall
 from .calls import CallJoiner
 
 __all__ = ["ChatReply"]
@@ -85,6 +85,8 @@ class ChatReply(JsonReply):
         reasoning = _texts(delta.get("reasoning_content") or delta.get("reasoning"), is_reasoning=True)
         for text, is_reasoning in chain(reasoning, _texts(delta.get("content"), is_reasoning=False)):
             yield from self._emit_reasoning(text) if is_reasoning else self._emit(text)
+        for annotation in delta.get("annotations") or ():
+            yield CustomEvent("citation", annotation)
         if refusal := delta.get("refusal"):
             yield from self._refuse(str(refusal))
 

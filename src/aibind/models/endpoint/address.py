@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 from ..._loopback import is_loopback
 from .errors import Redactor
 
-__all__ = ["PATHS", "EndpointAddress", "shown_redirect", "shown_url"]
+__all__ = ["PATHS", "EndpointAddress", "secrets_of", "shown_redirect", "shown_url"]
 
 PATHS = ("/chat/completions", "/responses")
 """The paths that formats are posted to, below a base URL."""
@@ -42,7 +42,7 @@ class EndpointAddress:
             if not _HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a header: use letters, digits and hyphens")
             self.headers[name.lower()] = _sendable(f"The header {name}", value)
-        self.redact = Redactor(_secrets(self.headers, parts))
+        self.redact = Redactor(secrets_of(self.headers, parts))
 
     def __repr__(self) -> str:
         return f"EndpointAddress({self.shown!r})"
@@ -91,7 +91,8 @@ def _sendable(what: str, value: str) -> str:
     return value
 
 
-def _secrets(headers: Mapping[str, str], parts: SplitResult) -> list[str]:
+def secrets_of(headers: Mapping[str, str], parts: SplitResult) -> list[str]:
+    """Return what of a request's headers and address must not be shown."""
     named = [*headers.items(), *parse_qsl(parts.query)]
     secrets = [value for name, value in named if any(part in name.lower() for part in _SECRETIVE)]
     return [*secrets, *(value.removeprefix("Bearer ") for value in secrets), parts.password or ""]

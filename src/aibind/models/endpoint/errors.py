@@ -13,7 +13,7 @@ from typing import Any
 from ..._json import is_list, is_object
 from ...errors import ModelError
 
-__all__ = ["LogFilter", "Redactor", "endpoint_error", "retry_after_s", "snippet"]
+__all__ = ["LogFilter", "Redactor", "answered", "endpoint_error", "retry_after_s", "snippet"]
 
 _MAX_CHARS = 500
 _MAX_DEPTH = 6
@@ -30,6 +30,12 @@ _PASSING = frozenset(
         "timeout",
     }
 )
+
+
+_HINTS = {
+    401: " (check the API key)",
+    404: " (check base_url and the model's name)",
+}
 
 
 class Redactor:
@@ -62,6 +68,11 @@ class LogFilter(logging.Filter):
         """Accept every record, and remove the secrets from its message."""
         record.msg, record.args = self._redact(record.getMessage()), None
         return True
+
+
+def answered(status: int) -> str:
+    """Return the sentence that says with which status an endpoint refused a request."""
+    return f"The model's endpoint answered {status}{_HINTS.get(status, '')}"
 
 
 def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int | None = None) -> ModelError:

@@ -49,6 +49,11 @@ class JsonReply(ABC):
             raise garbage("a data line that is not a JSON object", data, self._redact)
         yield from self._take(message, event, data)
 
+    def take(self, message: dict[str, Any]) -> Iterator[ModelEvent]:
+        """Yield the events of one message that is decoded already, as :meth:`feed` does for its text."""
+        self._has_begun = True
+        yield from self._take(message, "", str(message))
+
     def end(self) -> list[ModelEvent]:
         """Return the last events. Raises ModelError when the reply is not whole."""
         if not self._is_whole:

@@ -1,6 +1,6 @@
-"""D1's error messages, as the errors of :mod:`aibind.errors`.
+"""The error messages of D1 and of a Durable Object's SQLite, as the errors of :mod:`aibind.errors`.
 
-D1 has no error codes. A message has a prefix, SQLite's message and the name of SQLite's result code, as in
+There are no error codes. A message has a prefix, SQLite's message and the name of SQLite's result code, as in
 ``D1_ERROR: UNIQUE constraint failed: t.c: SQLITE_CONSTRAINT (extended: …)``. Patterns are compiled when something first
 fails, not when a Worker starts.
 """
@@ -26,8 +26,12 @@ _APPLY = 'apply the schema ("aibind schema" prints it, "wrangler d1 migrations a
 
 _RULES: tuple[tuple[str, type[SqliteError], str], ...] = (
     (r"SQLITE_CONSTRAINT|constraint failed", SqliteConstraintError, ""),
-    (r"SQLITE_TOOBIG", SqliteTooLargeError, "D1 holds 2 MB a row and 100 KB a statement"),
-    (r"too many SQL variables", SqliteTooLargeError, "D1 takes 100 parameters: send many values as one JSON array"),
+    (r"SQLITE_TOOBIG", SqliteTooLargeError, "a row holds 2 MB, a statement 100 KB"),
+    (
+        r"too many SQL variables",
+        SqliteTooLargeError,
+        "it takes 100 parameters: send many values as one JSON array",
+    ),
     (r"SQLITE_FULL|maximum (?:DB|database) size", SqliteTooLargeError, "the database is full"),
     (r"^too many (?!API|subrequests)|too large|too deep|parser stack overflow", SqliteTooLargeError, ""),
     (r"no such table|no such column|has no column named|D1_COLUMN_NOTFOUND", SqliteSchemaError, _APPLY),
@@ -35,8 +39,8 @@ _RULES: tuple[tuple[str, type[SqliteError], str], ...] = (
     (r"overloaded|requests queued|exceeded timeout", SqliteOverloadedError, ""),
     (r"network connection lost|client disconnected|SQLITE_BUSY|SQLITE_LOCKED|transient", SqliteTransientError, ""),
     (r"object to be reset|reset because its code was updated|cannot resolve d1 db", SqliteTransientError, ""),
-    (r"SQL BEGIN TRANSACTION", SqliteSyntaxError, "D1 takes no BEGIN: use batch(), which is a transaction"),
-    (r"SQLITE_AUTH|not authorized", SqliteSyntaxError, "D1 does not allow this statement"),
+    (r"SQL BEGIN TRANSACTION", SqliteSyntaxError, "use batch(), which is a transaction"),
+    (r"SQLITE_AUTH|not authorized", SqliteSyntaxError, "this statement is not allowed here"),
     (r"malformed JSON|overflow|exceeded|too many (?:API|subrequests)", SqliteError, ""),
     (r"different request|outside of a request", SqliteError, "use a client in the request whose env it was made with"),
     (r"SQLITE_ERROR|syntax error|No SQL statements|not contain a statement", SqliteSyntaxError, ""),
@@ -46,9 +50,9 @@ _RULES: tuple[tuple[str, type[SqliteError], str], ...] = (
 
 
 def map_error(text: str, sql: str | None = None) -> SqliteError:
-    """Return the error for what D1 said."""
+    """Return the error for what the engine said."""
     plain = re.sub(r"^(?:Error: )?(?:D1_\w+: )+", "", text)
-    by_sqlite = "SQLITE_ERROR" in text  # the message may then quote the statement, which says nothing about D1
+    by_sqlite = "SQLITE_ERROR" in text  # the message may then quote the statement, which says nothing about the engine
     for pattern, kind, advice in _RULES:
         if by_sqlite and issubclass(kind, SqliteTransientError):
             continue

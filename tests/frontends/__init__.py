@@ -1,0 +1,1 @@
+"""Chat front ends: clients of others, unmodified, against this project's servers."""

@@ -1,0 +1,150 @@
+// Drives the AI SDK's chat: reads a command as JSON from each line of stdin, and answers on stdout with its number.
+import readline from "node:readline";
+import * as ai7 from "ai";
+import * as ai6 from "ai-6";
+
+const libraries = { 6: ai6, 7: ai7 };
+const chats = new Map();
+
+class State {
+  status = "ready";
+  error = undefined;
+  messages;
+
+  constructor(messages) {
+    this.messages = messages;
+  }
+
+  pushMessage = (message) => {
+    this.messages = [...this.messages, message];
+  };
+
+  popMessage = () => {
+    this.messages = this.messages.slice(0, -1);
+  };
+
+  replaceMessage = (index, message) => {
+    this.messages = [...this.messages.slice(0, index), this.snapshot(message), ...this.messages.slice(index + 1)];
+  };
+
+  snapshot = (value) => structuredClone(value);
+}
+
+function describe({ chat, finished, data, headers }) {
+  const { status, error, messages } = chat;
+  return { status, error: error ? `${error.name}: ${error.message}` : null, messages, finished, data, headers };
+}
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
+
+function makeChat({ chat: id, version, api, messages = [], headers, body, answer, automatic, outputs }) {
+  const library = libraries[version];
+  const entry = { finished: [], data: [], headers: null };
+  const transport = new library.DefaultChatTransport({
+    api,
+    headers,
+    body,
+    fetch: async (...request) => {
+      const response = answer === undefined ? await fetch(...request) : new Response(answer);
+      entry.headers = Object.fromEntries(response.headers);
+      return response;
+    },
+  });
+  class Chat extends library.AbstractChat {}
+  entry.chat = new Chat({
+    id,
+    transport,
+    state: new State(messages),
+    onFinish: ({ isAbort, isDisconnect, isError, finishReason }) =>
+      entry.finished.push({ isAbort, isDisconnect, isError, finishReason }),
+    onData: (part) => entry.data.push(part),
+    onToolCall: ({ toolCall }) => {
+      if (outputs?.[toolCall.toolName] !== undefined) {
+        // Not awaited: the library waits for this function before it takes what comes next.
+        entry.chat.addToolOutput({
+          tool: toolCall.toolName,
+          toolCallId: toolCall.toolCallId,
+          output: outputs[toolCall.toolName],
+        });
+      }
+    },
+    sendAutomaticallyWhen:
+      automatic === "tools"
+        ? library.lastAssistantMessageIsCompleteWithToolCalls
+        : automatic === "approvals"
+          ? library.lastAssistantMessageIsCompleteWithApprovalResponses
+          : undefined,
+  });
+  return entry;
+}
+
+const textOf = (entry) =>
+  (entry.chat.messages.at(-1)?.role === "assistant" ? entry.chat.messages.at(-1).parts : [])
+    .filter((part) => part.type === "text")
+    .map((part) => part.text)
+    .join("");
+
+const commands = {
+  // Makes a chat under a name, which is its own id unless another is given.
+  create: ({ name, ...options }) => {
+    chats.set(name, makeChat(options));
+  },
+
+  // Calls a method of a chat and waits for it, unless it is only to be begun.
+  async call({ name, method, args = [], begin = false }) {
+    const entry = chats.get(name);
+    const calling = entry.chat[method](...args);
+    if (begin) {
+      calling.catch(() => {});
+      return null;
+    }
+    await calling;
+    return describe(entry);
+  },
+
+  state: ({ name }) => describe(chats.get(name)),
+
+  // Waits until the last answer has so many characters, or the chat is at rest.
+  async waitText({ name, length }) {
+    const entry = chats.get(name);
+    while (textOf(entry).length < length && !["ready", "error"].includes(entry.chat.status)) await pause();
+    return describe(entry);
+  },
+
+  // Waits until the chat is at rest and its last message satisfies a number of parts.
+  async waitIdle({ name }) {
+    const entry = chats.get(name);
+    do await pause();
+    while (!["ready", "error"].includes(entry.chat.status));
+    return describe(entry);
+  },
+
+  // Gives a new chat a whole answer.
+  async read({ version, answer }) {
+    const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer });
+    await entry.chat.sendMessage({ text: "Hi" });
+    return describe(entry);
+  },
+
+  // Checks chunks against the client's own schema, and returns what is wrong with the first that is refused.
+  async check({ version, answer }) {
+    const library = libraries[version];
+    const chunks = library.parseJsonEventStream({
+      stream: new Response(answer).body,
+      schema: library.uiMessageChunkSchema,
+    });
+    for await (const chunk of chunks) if (!chunk.success) return String(chunk.error);
+    return null;
+  },
+};
+
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  const { number, command, ...options } = JSON.parse(line);
+  Promise.resolve()
+    .then(() => commands[command](options))
+    .then(
+      (value) => ({ value: value ?? null }),
+      (error) => ({ failure: `${error.stack}` }),
+    )
+    .then((answer) => process.stdout.write(`${JSON.stringify({ number, ...answer })}\n`));
+}

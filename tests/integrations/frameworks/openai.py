@@ -1,0 +1,23 @@
+"""OpenAI's client, in the Responses format, with tools that the handler runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from openai import AsyncOpenAI
+
+from . import Running, Script, load_example
+from ._endpoint import http_client, responses_events, scripted_endpoint
+
+
+@asynccontextmanager
+async def run(script: Script) -> AsyncIterator[Running]:
+    async with (
+        scripted_endpoint(script, responses_events) as endpoint,
+        http_client() as http,
+        AsyncOpenAI(api_key="sk-secret", base_url=endpoint.base_url, http_client=http, max_retries=0) as client,
+    ):
+        handler = load_example("openai_client").make_handler(client)
+        yield Running(handler, {"toolset": "weather"})
+        await handler.aclose()
