@@ -52,6 +52,7 @@ async def main(database: str, ledger: Path) -> None:
         )
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
+        listener.listen()
         print(listener.getsockname()[1], flush=True)
         await uvicorn.Server(uvicorn.Config(create_app(handler), log_level="error")).serve(sockets=[listener])
 

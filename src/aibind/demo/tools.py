@@ -11,7 +11,7 @@ TOOLSET = "post"
 
 
 async def _send_postcard(to: str, text: str) -> dict[str, object]:
-    """Say that a postcard was sent: the demo has no post office."""
+    """Return the receipt of a postcard: the demo has no post office, and sends none."""
     return {"sent": True, "to": to, "characters": len(text)}
 
 
