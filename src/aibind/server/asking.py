@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from .. import _observing
 from ..models.model import Message, Model, ModelEvent, ModelRequest
 from .access import Access, owner_of
 from .bounded import bounded
@@ -49,10 +50,15 @@ class Asking:
 
     def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         """Yield a model's answer."""
-        return bounded(ask_model(model, request), self._limits)
+        return _observed(bounded(ask_model(model, request), self._limits), model, request)
 
     def answer_with_tools(
         self, model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
     ) -> AsyncGenerator[ModelEvent]:
         """Yield a model's answer, running the tools that it calls, in at most ``max_steps`` rounds."""
-        return bounded(run_rounds(model, request, tools, max_steps), self._limits)
+        return _observed(bounded(run_rounds(model, request, tools, max_steps), self._limits), model, request)
+
+
+def _observed(events: AsyncGenerator[ModelEvent], model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+    observer = _observing.observer
+    return events if observer is None else observer.reply(events, request, model)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._closing import close_iterator
 from .._json import compact_json, load_json
+from .._logging import log_fields
 from ..models.model import (
     CustomEvent,
     Finish,
@@ -114,7 +115,7 @@ async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
         arguments = load_json(call.arguments or "{}")
         result = compact_json(await tool.run(**arguments))
     except Exception as error:
-        logger.warning("Tool %s failed", call.name, exc_info=error)
+        logger.warning("Tool %s failed", call.name, exc_info=error, extra=log_fields("tool.failed", tool=call.name))
         result = compact_json({"error": str(error) or type(error).__name__})
     return ToolResult(call.id, call.name, result)
 
@@ -122,4 +123,8 @@ async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
 def _add(first: Usage | None, second: Usage) -> Usage:
     if first is None:
         return second
-    return Usage(first.input_tokens + second.input_tokens, first.output_tokens + second.output_tokens)
+    return Usage(
+        first.input_tokens + second.input_tokens,
+        first.output_tokens + second.output_tokens,
+        second.model or first.model,
+    )
