@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .. import _observing
-from ..models.model import Message, Model, ModelEvent, ModelRequest
+from ..models.model import Message, Model, ModelRequest
 from .access import Access, owner_of
 from .bounded import bounded
 from .limits import Limits
 from .models import Models, ask_model
-from .tools import Tool, run_rounds
+from .reply_events import AnsweredCall, ReplyEvent, with_waiting_end
+from .tools import Tool, resume_rounds, run_rounds
 
 __all__ = ["Asking"]
 
@@ -48,17 +49,33 @@ class Asking:
             model=model,
         )
 
-    def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+    def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer."""
-        return _observed(bounded(ask_model(model, request), self._limits), model, request)
+        return self._reply(ask_model(model, request), model, request)
 
     def answer_with_tools(
         self, model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
-    ) -> AsyncGenerator[ModelEvent]:
+    ) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer, running the tools that it calls, in at most ``max_steps`` rounds."""
-        return _observed(bounded(run_rounds(model, request, tools, max_steps), self._limits), model, request)
+        return self._reply(run_rounds(model, request, tools, max_steps), model, request)
 
+    def go_on(
+        self,
+        model: Model,
+        request: ModelRequest,
+        tools: Sequence[Tool],
+        max_steps: int,
+        answered: Sequence[AnsweredCall],
+        is_stored: Callable[[], Awaitable[bool]],
+    ) -> AsyncGenerator[ReplyEvent]:
+        """Yield the rest of an answer whose calls a user has answered: see :func:`resume_rounds`."""
+        rest = resume_rounds(model, request, tools, max_steps, answered, is_stored)
+        return self._reply(rest, model, request)
 
-def _observed(events: AsyncGenerator[ModelEvent], model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
-    observer = _observing.observer
-    return events if observer is None else observer.reply(events, request, model)
+    def _reply(
+        self, events: AsyncGenerator[ReplyEvent], model: Model, request: ModelRequest
+    ) -> AsyncGenerator[ReplyEvent]:
+        events = bounded(events, self._limits)
+        if _observing.observer is not None:
+            events = _observing.observer.reply(events, request, model)
+        return with_waiting_end(events)

@@ -40,7 +40,8 @@ class StreamWriter:
     not answer. The pace is the store's recommendation, or ``flush_interval_ms``: the first chunk is flushed at once,
     the next at the interval; also at 64 Ki characters, at the end, and soon after a named event, unless one was flushed
     within the interval. The lease is renewed when half of it has passed. Small events that crowd are packed into one
-    chunk with ``pack_events``, by default in stores that pay for each write.
+    chunk with ``pack_events``, by default in stores that pay for each write. With ``whole_chunks`` followers see a
+    chunk once it is stored.
 
     An operation that fails with TransientError is retried for ten minutes, which may be longer than the lease; a chunk
     that a failed attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by
@@ -48,7 +49,7 @@ class StreamWriter:
     written. When another process asks for the stream to be stopped, ``on_halt`` is called too, and ``end`` stores the
     rest. ``session_id``, ``owner``, ``request`` and ``question_id`` are recorded with the stream.
 
-    Raises ValueError when ``flush_interval_ms`` is negative.
+    Raises ValueError when ``flush_interval_ms`` is negative, and for ``pack_events`` with ``whole_chunks``.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class StreamWriter:
         question_id: str | None = None,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
+        whole_chunks: bool = False,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
         pace = store.flush_pace
@@ -70,8 +72,10 @@ class StreamWriter:
                 raise ValueError(f"flush_interval_ms is {flush_interval_ms}: use 0 or more milliseconds")
             pace = Pace(flush_interval_ms, pace.max_interval_ms if flush_interval_ms else 0)
         if pack_events is None:
-            pack_events = store.flush_pace.max_interval_ms > 0
-        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0, packs=pack_events)
+            pack_events = store.flush_pace.max_interval_ms > 0 and not whole_chunks
+        if pack_events and whole_chunks:
+            raise ValueError("pack_events and whole_chunks exclude each other: JavaScript servers know no packs")
+        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0, packs=pack_events, whole_chunks=whole_chunks)
         self.halted: StreamEnd | None = None
         self.on_halt: Callable[[], object] | None = None
         self._store = store
@@ -82,6 +86,7 @@ class StreamWriter:
             idle_s=REMOTE_IDLE_S if store.flush_pace.max_interval_ms else LOCAL_IDLE_S,
         )
         self._id = stream_id
+        self._observer = _observing.observer
         self._session_id = session_id
         self._owner = owner
         self._request = request
@@ -257,8 +262,8 @@ class StreamWriter:
             reason,
             extra=log_fields("stream.lease_lost", stream_id=self._id, reason=reason),
         )
-        if _observing.observer is not None:
-            _observing.observer.note_lost_lease(reason)
+        if self._observer is not None:
+            self._observer.note_lost_lease(reason)
 
     async def _give_up(self, end: StreamEnd) -> None:
         """End the stream with what is stored of it, if the store allows that: readers elsewhere may be waiting."""
@@ -302,7 +307,7 @@ class StreamWriter:
         self._schedule.note_flush(asyncio.get_running_loop().time())
         chunks = self.buffer.unsaved_chunks()
         first_seq = self.buffer.saved_seq + 1
-        began = time.perf_counter() if _observing.observer is not None else 0.0
+        began = time.perf_counter() if self._observer is not None else 0.0
         try:
             renewed_at = await self._stored.append(chunks, first_seq, self._schedule.must_renew)
         except StreamNotActiveError:
@@ -313,8 +318,8 @@ class StreamWriter:
             self._schedule.note_renewal(renewed_at)
         self.buffer.mark_saved(first_seq + len(chunks) - 1)
         self._flushed.set()
-        if _observing.observer is not None:
-            _observing.observer.note_flush(len(chunks), sum(map(len, chunks)), time.perf_counter() - began)
+        if self._observer is not None:
+            self._observer.note_flush(len(chunks), sum(map(len, chunks)), time.perf_counter() - began)
 
     async def _check(self) -> None:
         """Check that the stream is still active, renewing the lease when half of it has passed."""
@@ -344,10 +349,10 @@ class StreamWriter:
 
     async def _finish(self, end: StreamEnd) -> None:
         chunks = self.buffer.unsaved_chunks()
-        began = time.perf_counter() if _observing.observer is not None else 0.0
+        began = time.perf_counter() if self._observer is not None else 0.0
         actual, last_seq = await self._stored.finish(end, chunks, self.buffer.saved_seq + 1)
-        if _observing.observer is not None:
-            _observing.observer.note_flush(len(chunks), sum(map(len, chunks)), time.perf_counter() - began)
+        if self._observer is not None:
+            self._observer.note_flush(len(chunks), sum(map(len, chunks)), time.perf_counter() - began)
         self.buffer.mark_saved(last_seq)
         self._actual = actual
         self._flushed.set()

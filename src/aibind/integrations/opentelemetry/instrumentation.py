@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.trace import TracerProvider, get_tracer
 
@@ -12,7 +14,7 @@ from .telemetry import Telemetry
 __all__ = ["instrument", "uninstrument"]
 
 SCOPE = "aibind"
-"""The name of the instrumentation scope."""
+"""The name of the instrumentation scope, and of the package that it is."""
 
 
 def instrument(
@@ -28,10 +30,9 @@ def instrument(
     ``capture_messages`` is true: then a span has the messages of the request, the system prompt and the answer. Calling
     it again replaces the options.
     """
-    from ... import __version__
-
-    tracer = get_tracer(SCOPE, __version__, tracer_provider)
-    metrics = Metrics(get_meter(SCOPE, __version__, meter_provider))
+    release = version(SCOPE)
+    tracer = get_tracer(SCOPE, release, tracer_provider)
+    metrics = Metrics(get_meter(SCOPE, release, meter_provider))
     set_observer(Telemetry(tracer, metrics, capture_messages=capture_messages))
 
 

@@ -150,7 +150,8 @@ class ConversationSql:
             f"DELETE FROM {records} WHERE conversation_id = ?1 AND NOT EXISTS"
             f" (SELECT 1 FROM {sessions} WHERE session_id = ?1)"
         )
-        self._remove = [*files.remove_expired(_DOOMED), *MessageSql(*names[:2]).remove_expired(_DOOMED)]
+        messages_sql = MessageSql(*names, tables.files_table)
+        self._remove = [*files.remove_expired(_DOOMED), *messages_sql.remove_expired(_DOOMED)]
 
     def create(self) -> list[Statement]:
         """Create the table and the index, unless they are there."""
