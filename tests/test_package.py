@@ -20,20 +20,22 @@ PUBLIC = {
     "aibind": """
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
-    "aibind.client": "AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage",
+    "aibind.client": """
+        ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
     "aibind.cloudflare": "D1Client DurableObjectClient KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
+    "aibind.integrations.anthropic": "AnthropicClientModel anthropic_events from_anthropic to_anthropic",
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
     "aibind.integrations.pydantic_ai": """
         PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
-        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction
-        ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
+        ModelFunction ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
@@ -41,7 +43,7 @@ PUBLIC = {
         Encoder JsonLinesEncoder PlainTextEncoder SseEncoder UiMessageEncoder encoded respond""",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
-        StreamHandler Tool create_app create_router durable_response resume_response session_key""",
+        StreamHandler Tool create_app create_chat_app create_router durable_response resume_response session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
@@ -58,6 +60,7 @@ PUBLIC = {
 
 
 FRAMEWORKS = {
+    "aibind.integrations.anthropic": "anthropic",
     "aibind.integrations.langchain": "langchain_core",
     "aibind.integrations.langgraph": "langgraph",
     "aibind.integrations.openai": "openai",

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from dataclasses import replace
 from typing import Any, Self
 
+from .._offload import offload
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
@@ -34,9 +35,10 @@ from .models import Models
 from .recovery import Recovery
 from .replies import DurableReplies
 from .reply_events import ReplyEvent
-from .requests import ChatBody, StreamBody, check_id, parse_after, parse_id
+from .requests import ChatBody, StreamBody, check_id, is_large, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
+from .session_replies import SessionReplies
 from .sessions import Session, Sessions
 from .shutdown import GRACE_S, Shutdown
 from .signals import noticing_signals
@@ -162,6 +164,20 @@ class StreamHandler:
         """Whether the conversations are in a SessionStore, which the endpoints below ``sessions`` need."""
         return isinstance(self._conversations, SessionStore)
 
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether replies are durable streams and conversations are stored, which other front ends need."""
+        return self._replies is not None and self._sessions is not None
+
+    def session_replies(self, access: Access | None = None) -> SessionReplies:
+        """Return the replies of an owner's sessions, for a front end with another format.
+
+        Raises RuntimeError for a handler without ``resumable`` or without ``conversations``.
+        """
+        if self._store is None or self._replies is None or self._conversations is None or self._sessions is None:
+            raise RuntimeError("This handler keeps no sessions: create it with resumable=True and conversations=…")
+        return SessionReplies(self.stream, self._conversations, self._sessions, self._store, self._replies, access)
+
     def sessions(self, access: Access | None = None) -> SessionEndpoints:
         """Return the endpoints of an owner's stored sessions; without ``access``, of all.
 
@@ -261,8 +277,7 @@ class StreamHandler:
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
         self._limits.check(body)
-        claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
-        asked = ChatBody.parse(body)
+        claim, asked = await self._starter.read("chat", body, request_id, ChatBody.parse, owner=owner_of(access))
         self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
@@ -380,8 +395,7 @@ class StreamHandler:
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
         self._limits.check(body)
-        claim = self._starter.claim(endpoint, body, request_id, owner=owner_of(access))
-        asked = StreamBody.parse(body)
+        claim, asked = await self._starter.read(endpoint, body, request_id, StreamBody.parse, owner=owner_of(access))
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
@@ -416,7 +430,7 @@ class StreamHandler:
                     events=sent,
                 )
             turn = await session.begin(asked, claim) if session is not None else None
-            events = ask(turn.messages if turn is not None else [asked.question()])
+            events = ask(turn.messages if turn else [await offload(asked.question, is_large(body))])
             generation = Generation(events, structured=structured, pace=pace, turn=again)
             return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
 

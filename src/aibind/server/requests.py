@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .._json import is_list, is_object
 from ..errors import RequestError
 from ..models.model import Message
-from .attachments import Attachment, parse_attachments
+from .attachments import Attachment, are_large, parse_attachments
 
 __all__ = [
     "ChatBody",
@@ -18,6 +19,7 @@ __all__ = [
     "TitleBody",
     "check_id",
     "ids_in",
+    "is_large",
     "parse_after",
     "parse_id",
 ]
@@ -43,7 +45,7 @@ class StreamBody:
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
     any message of an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a
     ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most.
-    With ``attachments`` the prompt may be empty.
+    With ``attachments`` the prompt may be empty. ``message_id`` is the page's own id for the question, which is kept.
     """
 
     prompt: str
@@ -56,6 +58,7 @@ class StreamBody:
     toolset: str | None
     max_steps: int
     attachments: Sequence[Attachment]
+    message_id: str | None = None
 
     def question(self, *, by_reference: bool = False) -> Message:
         """Return the user's message: the prompt, and the attachments or the references to them."""
@@ -91,6 +94,7 @@ class StreamBody:
             toolset=_optional(fields, "toolset"),
             max_steps=_max_steps(fields),
             attachments=attachments,
+            message_id=_message_id(fields),
         )
         if (parsed.edit or parsed.regenerate) and not parsed.session_id:
             raise RequestError("edit and regenerate need a sessionId")
@@ -176,6 +180,17 @@ class CompactBody:
         return cls(_messages(fields, allow_empty=True), _optional(fields, "model"), _session_id(fields))
 
 
+def is_large(body: object) -> bool:
+    """Return whether a body takes long to check: it holds files, or messages with parts that may be files."""
+    if not isinstance(body, dict):
+        return False
+    fields = cast("dict[str, Any]", body)
+    messages = fields.get("messages")
+    return are_large(fields.get("attachments")) or (
+        is_list(messages) and any(is_object(message) and is_list(message.get("content")) for message in messages)
+    )
+
+
 def parse_id(body: object) -> str:
     """Return the id in the body of ``stream/stop``."""
     value = _object(body).get("id")
@@ -236,6 +251,11 @@ def _session_id(fields: dict[str, Any]) -> str | None:
     if not value:
         return None
     return check_id("sessionId", value)
+
+
+def _message_id(fields: dict[str, Any]) -> str | None:
+    value = _optional(fields, "messageId")
+    return check_id("messageId", value) if value else None
 
 
 def check_id(name: str, value: str) -> str:
