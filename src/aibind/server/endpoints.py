@@ -24,6 +24,7 @@ from ..streams.response import Body, HttpResponse
 from ..streams.source import message_for_readers
 from .access import Access, Action, Authorize, HttpRequest, ask_authorize
 from .bodies import RETRY_AFTER_S, ClientGoneError
+from .browser_client import CLIENT_NAME, client_response
 from .guard import Guard, check_content_type
 from .handler import StreamHandler
 from .json_body import parse_json
@@ -189,6 +190,8 @@ class Endpoints:
                 events = events_for(name, headers)
                 return await self._once[name][1](body.value, request_id=request_id, access=access, events=events)
             return await self._post[name][1](body.value, access=access)
+        if method == "GET" and name == CLIENT_NAME:
+            return client_response(headers)
         if method == "GET" and name == "stream/resume" and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             stream_id = fields.get("id", [None])[0]
