@@ -29,10 +29,11 @@ PUBLIC = {
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
-    "aibind.integrations.pydantic_ai": "PydanticAIModel",
+    "aibind.integrations.pydantic_ai": """
+        PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
-        ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction ModelRequest OpenAIModel
-        ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction
+        ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",

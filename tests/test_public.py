@@ -154,6 +154,10 @@ async def make_each() -> AsyncIterator[object]:
         yield faults
         yield aibind.testing.FaultySqliteClient(client, faults)
         yield aibind.sqlite.SqliteStreamStore(client, chunks_table="my_chunks")
+        if "aibind.integrations.pydantic_ai" in INSTALLED:
+            from aibind.integrations.pydantic_ai import PydanticAIConversationStore
+
+            yield PydanticAIConversationStore(client)
         if "aibind.integrations.langgraph" in INSTALLED:
             from aibind.integrations.langgraph import SqliteCheckpointSaver
 

@@ -433,3 +433,57 @@ async def test_an_import_with_other_bytes_is_refused(changes: dict[str, Any], da
         chat.append({"role": "user", "content": [{"type": "file", "file": file}]})
         with pytest.raises(RequestError, match=r'The file "a picture\.png" is not what its reference says'):
             await Attachments(store, 100).import_("s", chat)
+
+
+# --- messages that the client keeps ---
+
+
+async def chat(handler: StreamHandler, *messages: dict[str, Any], **fields: Any) -> None:
+    reply = await handler.chat({"messages": list(messages), **fields})
+    assert not isinstance(reply.body, bytes)
+    async for _ in reply.body:
+        pass
+
+
+async def test_each_message_brings_its_own_attachments() -> None:
+    model = ScriptedModel("a gull")
+    address = {"mimeType": "image/png", "url": "https://example.com/a.png"}
+    await chat(
+        StreamHandler(model=model),
+        {"role": "user", "content": "what is it?", "attachments": [PICTURE, address]},
+        {"role": "assistant", "content": "a bird", "attachments": [PICTURE]},
+        {"role": "user", "content": "", "attachments": [attach(b"notes", "text/plain", "a.txt")]},
+        {"role": "user", "content": "which bird?", "attachments": []},
+        attachments=[PICTURE],
+    )
+    picture = {"type": "image_url", "image_url": {"url": PNG_URL}}
+    assert seen(model, 0) == [
+        {"type": "text", "text": "what is it?"},
+        picture,
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+    ]
+    assert seen(model, 1) == "a bird"
+    assert [part["type"] for part in seen(model, 2)] == ["text"]
+    assert seen(model, 2)[0]["text"].endswith("notes")
+    assert seen(model, 3) == [{"type": "text", "text": "which bird?"}, picture]
+    assert all(set(message) == {"role", "content"} for message in model.requests[-1].messages)
+
+
+@pytest.mark.parametrize(
+    ("attachments", "status", "error"),
+    [
+        ([{"data": "AA=="}], 400, "Message 2: Attachment 1 needs a mimeType"),
+        ({"mimeType": "image/png"}, 400, "Message 2: attachments must be a list"),
+        ([PICTURE, {"mimeType": "image/png", "url": "blob:x"}], 400, 'Message 2: Attachment 2 has the url "blob:x"'),
+        ([attach(b"x" * 600, "image/png")] * 2, 413, "The attachments have 1,200 bytes"),
+        ([PICTURE] * 21, 413, "Message 2 has 21 attachments"),
+    ],
+)
+async def test_what_is_wrong_with_the_attachments_of_a_message(attachments: Any, status: int, error: str) -> None:
+    model = ScriptedModel("x")
+    handler = StreamHandler(model=model, max_attachment_bytes=1000)
+    messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b", "attachments": attachments}]
+    with pytest.raises(RequestError) as caught:
+        await handler.chat({"messages": messages})
+    assert (caught.value.status, str(caught.value)[: len(error)]) == (status, error)
+    assert model.requests == []

@@ -81,7 +81,7 @@ async def test_anothers_id_is_answered_as_an_unknown_one(tmp_path: Path) -> None
         assert (row.statuses("owner"), row.statuses("other")) == ([owner], [other]), row.name
         assert row.statuses("nobody") == [401], row.name
         assert not row.names_an_id or row.is_same, row.name
-    assert sum(row.names_an_id for row in rows) == 15
+    assert sum(row.names_an_id for row in rows) == 17
 
 
 # --- what is asked ---
@@ -106,6 +106,8 @@ ASKED: list[tuple[str, str, Any, tuple[str, str | None, str | None]]] = [
     ("GET", "/sessions/s/stream", None, ("attach", "s", None)),
     ("GET", "/sessions/s/export", None, ("export", "s", None)),
     ("GET", "/sessions/s/files/f", None, ("file", "s", None)),
+    ("GET", "/sessions/a%2Fs/approvals", None, ("approvals", "a/s", None)),
+    ("POST", "/sessions/s/approvals", {}, ("approve", "s", None)),
     ("POST", "/sessions/import", {}, ("import", None, None)),
     ("POST", "/sessions/import?sessionId=s", {}, ("import", "s", None)),
 ]

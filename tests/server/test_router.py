@@ -168,7 +168,7 @@ async def test_it_is_in_the_openapi_document(tmp_path: Path) -> None:
             *operation.headers,
             *(name for name in ("session_id", "file_id") if name in operation.path),
         }
-    assert sum(map(len, paths.values())) == len(OPERATIONS) == 16
+    assert sum(map(len, paths.values())) == len(OPERATIONS) == 18
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ async def test_it_is_in_the_openapi_document(tmp_path: Path) -> None:
     [
         ("stream", StreamBody, {"schema", "requestId", "onBusy"}),
         ("structured", StreamBody, {"requestId", "onBusy"}),
-        ("chat", ChatBody, {"attachments", "requestId"}),  # which are in its messages, once it is parsed
+        ("chat", ChatBody, {"requestId"}),
         ("complete", CompleteBody, set[str]()),
         ("title", TitleBody, set[str]()),
         ("compact", CompactBody, set[str]()),
@@ -187,6 +187,16 @@ def test_bodies_are_described_as_they_are_parsed(action: str, parsed: Any, diffe
     assert body is not None
     names = {re.sub("_(.)", lambda found: found[1].upper(), field.name) for field in fields(parsed)}
     assert set(body["properties"]) ^ names == differences
+
+
+async def test_javascript_clients_find_endpoints_that_are_not_described(tmp_path: Path) -> None:
+    async with handler_on(tmp_path, ScriptedModel("x")) as handler, client_of(create_router(handler)) as client:
+        reply = await client.post("/structured", json={"prompt": "Hi"})
+        resume = {"id": reply.headers["x-stream-id"], "after": "0"}
+        for endpoint in ("stream", "structured", "chat"):
+            assert (await client.get(f"/{endpoint}/resume", params=resume)).status_code == 200
+            assert (await client.post(f"/{endpoint}/stop", json={"id": resume["id"]})).json() == {"ok": True}
+            assert (await client.post(f"/{endpoint}/compact", json={"messages": MESSAGES})).json()["summary"] == "x"
 
 
 async def test_what_a_handler_cannot_do_is_not_described() -> None:

@@ -119,6 +119,54 @@ async def test_what_is_stored_does_not_depend_on_the_client() -> None:
     assert all(ids[message.id] == message.data for message in shown if message.event != "stream-id")
 
 
+async def call(endpoints: Endpoints, method: str, path: str, query: str = "", body: Any = None, **headers: str) -> Any:
+    """Return the status of an answer, and its whole body."""
+
+    async def read_body() -> bytes:
+        return json.dumps(body).encode()
+
+    reply = await endpoints.answer(method, f"/__aibind__/{path}", query, headers, read_body)
+    content = reply.body if isinstance(reply.body, bytes) else b"".join([data async for data in reply.body])
+    return reply.status, content
+
+
+@pytest.mark.parametrize("endpoint", BODIES)
+async def test_javascript_clients_find_the_other_endpoints_below_their_own(endpoint: str) -> None:
+    endpoints = endpoints_of(endpoint, resumable=True)
+    reply, _ = await ask(endpoints, endpoint, None)
+    stream_id = reply.headers["X-Stream-Id"]
+    assert names(await resume(endpoints, stream_id, "0", None, endpoint)) == KNOWN[endpoint]
+    assert names(await resume(endpoints, stream_id, "0", ALL_EVENTS["Accept"], endpoint)) == ALL[endpoint]
+    assert await call(endpoints, "POST", f"{endpoint}/stop", body={"id": stream_id}) == (200, b'{"ok":true}')
+    status, content = await call(endpoints, "POST", f"{endpoint}/compact", body=BODIES["chat"])
+    assert (status, set(json.loads(content))) == (200, {"summary", "tokensSaved"})
+    plain = endpoints_of(endpoint)
+    assert (await call(plain, "POST", f"{endpoint}/compact", body=BODIES["chat"]))[0] == 200
+    assert (await call(plain, "POST", f"{endpoint}/stop", body={"id": stream_id}))[0] == 404
+    assert (await call(plain, "GET", f"{endpoint}/resume", f"id={stream_id}"))[0] == 404
+
+
+async def test_a_javascript_client_is_told_in_the_reply_that_its_stream_is_unknown() -> None:
+    """Its other attempts, after any status but 2xx, would take seconds, and it would show no error."""
+    endpoints = endpoints_of("stream", resumable=True)
+    query, error = "id=x%0Ay&after=0", 'Stream "x\ny" does not exist or has expired'
+    fetch = {"sec-fetch-mode": "cors", "accept": "*/*"}
+    for endpoint in BODIES:
+        status, content = await call(endpoints, "GET", f"{endpoint}/resume", query, **fetch)
+        assert status == 200
+        assert [(message.event, message.data) for message in SseParser().feed(content)] == [
+            ("error", error),
+            ("done", ""),
+        ]
+    for headers in ({}, {"accept": "*/*"}, {**fetch, "accept": "text/event-stream"}):
+        assert await call(endpoints, "GET", "stream/resume", query, **headers) == (
+            404,
+            json.dumps({"error": error}, separators=(",", ":")).encode(),
+        )
+    assert (await call(endpoints, "GET", "stream/resume", "id=x&after=y", **fetch))[0] == 400
+    assert (await call(endpoints, "GET", "complete/resume", "id=x", **fetch))[0] == 404
+
+
 async def test_a_repeated_request_is_sent_what_it_asks_for() -> None:
     endpoints = endpoints_of("stream", resumable=True)
     for accept, expected in ((None, KNOWN), (ALL_EVENTS["Accept"], ALL), (None, KNOWN)):

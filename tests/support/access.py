@@ -87,6 +87,8 @@ CASES = (
     _sessions("PATCH", "", (200, 404), lambda id: {"title": "Changed"}),
     _sessions("GET", "/stream", (204, 204)),
     _sessions("GET", "/export", (200, 404)),
+    _sessions("GET", "/approvals", (200, 200)),
+    _sessions("POST", "/approvals", (404, 404), lambda id: {"approvals": {"call": True}}),
     Case(
         "GET sessions/{id}/files/{file}",
         "session",

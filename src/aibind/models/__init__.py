@@ -12,6 +12,8 @@ from .._lazy import load_on_demand
 from .._public import publish
 from .echo import EchoModel
 from .model import (
+    Approval,
+    ApprovalRequest,
     ChooseModel,
     CustomEvent,
     Finish,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from .openai import OpenAIModel
 
 __all__ = [
+    "Approval",
+    "ApprovalRequest",
     "ChooseModel",
     "CustomEvent",
     "EchoModel",

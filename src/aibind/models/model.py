@@ -10,6 +10,8 @@ from ..history import Message
 from ..streams.events import check_event_name
 
 __all__ = [
+    "Approval",
+    "ApprovalRequest",
     "ChooseModel",
     "CustomEvent",
     "Finish",
@@ -27,7 +29,21 @@ __all__ = [
 ]
 
 WIRE_NAMES = frozenset(
-    {"", "data", "error", "finish", "partial", "reasoning", "tool_call", "tool_call_delta", "tool_result", "usage"}
+    {
+        "",
+        "approval",
+        "approval_request",
+        "data",
+        "error",
+        "finish",
+        "partial",
+        "reasoning",
+        "tool_call",
+        "tool_call_delta",
+        "tool_result",
+        "tool_running",
+        "usage",
+    }
 )
 """The names that a stream's readers know, and that a custom event cannot have."""
 
@@ -77,6 +93,33 @@ class ToolResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """A call that the model runs itself once a user has allowed it. It comes after its ToolCall, with the same fields.
+
+    The answer ends with the requests, as waiting. When all of them are answered, the model is asked again, with
+    :attr:`ModelRequest.approvals`. ``details`` is a JSON value for the page that asks the user.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    details: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A user's answer to an :class:`ApprovalRequest`.
+
+    ``arguments`` is JSON text that replaces the call's arguments, None to keep them. ``reason`` is the user's, for the
+    model.
+    """
+
+    approved: bool
+    arguments: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CustomEvent:
     r"""An event for the application's readers, such as a citation or progress: a name, and a JSON value.
 
@@ -112,7 +155,7 @@ class Usage:
 
 
 ModelEvent: TypeAlias = (
-    TextDelta | ReasoningDelta | ToolCallDelta | ToolCall | ToolResult | CustomEvent | Finish | Usage
+    TextDelta | ReasoningDelta | ToolCallDelta | ToolCall | ApprovalRequest | ToolResult | CustomEvent | Finish | Usage
 )
 """One event of a model's answer."""
 
@@ -129,6 +172,9 @@ class ModelRequest:
     :class:`~aibind.server.Access` that it was granted; None where nobody is asked. ``settings`` are those of the
     handler, such as ``{"temperature": 0}``, under the names of chat completions. ``model`` is the key that the request
     names.
+
+    ``approvals`` are the answers to the :class:`ApprovalRequest` events that the model ended its last answer with, by
+    the id of the call; ``messages`` then end with these calls, which the model is to run or to refuse itself.
     """
 
     messages: Sequence[Message]
@@ -140,6 +186,7 @@ class ModelRequest:
     owner: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     model: str | None = None
+    approvals: Mapping[str, Approval] = field(default_factory=dict[str, Approval])
 
 
 class Model(Protocol):

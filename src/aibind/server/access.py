@@ -43,6 +43,8 @@ Action: TypeAlias = Literal[
     "file",
     "export",
     "import",
+    "approvals",
+    "approve",
 ]
 """The name of the endpoint that a request is for; from ``list`` on, they are those below ``sessions``."""
 

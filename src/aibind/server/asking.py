@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from ..models.model import Message, Model, ModelEvent, ModelRequest
+from ..models.model import Message, Model, ModelRequest
 from .access import Access, owner_of
 from .bounded import bounded
 from .limits import Limits
 from .models import Models, ask_model
-from .tools import Tool, run_rounds
+from .reply_events import AnsweredCall, ReplyEvent, with_waiting_end
+from .tools import Tool, resume_rounds, run_rounds
 
 __all__ = ["Asking"]
 
@@ -47,12 +48,25 @@ class Asking:
             model=model,
         )
 
-    def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+    def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer."""
-        return bounded(ask_model(model, request), self._limits)
+        return with_waiting_end(bounded(ask_model(model, request), self._limits))
 
     def answer_with_tools(
         self, model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
-    ) -> AsyncGenerator[ModelEvent]:
+    ) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer, running the tools that it calls, in at most ``max_steps`` rounds."""
-        return bounded(run_rounds(model, request, tools, max_steps), self._limits)
+        return with_waiting_end(bounded(run_rounds(model, request, tools, max_steps), self._limits))
+
+    def go_on(
+        self,
+        model: Model,
+        request: ModelRequest,
+        tools: Sequence[Tool],
+        max_steps: int,
+        answered: Sequence[AnsweredCall],
+        is_stored: Callable[[], Awaitable[bool]],
+    ) -> AsyncGenerator[ReplyEvent]:
+        """Yield the rest of an answer whose calls a user has answered: see :func:`resume_rounds`."""
+        rest = resume_rounds(model, request, tools, max_steps, answered, is_stored)
+        return with_waiting_end(bounded(rest, self._limits))

@@ -10,13 +10,14 @@ from typing import Any
 from .._closing import close_iterator
 from .._time import Timer, call_later
 from ..errors import ModelError, ModelTimeoutError
-from ..models.model import ModelEvent, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta
+from ..models.model import ReasoningDelta, TextDelta, ToolCall, ToolCallDelta
 from .limits import Limits
+from .reply_events import ReplyEvent
 
 __all__ = ["bounded"]
 
 
-async def bounded(events: AsyncGenerator[ModelEvent], limits: Limits) -> AsyncGenerator[ModelEvent]:
+async def bounded(events: AsyncGenerator[ReplyEvent], limits: Limits) -> AsyncGenerator[ReplyEvent]:
     """Yield the events of an answer up to the limits, and close it.
 
     Raises ModelError after ``reply_chars`` characters, and ModelTimeoutError after ``reply_s`` seconds.
@@ -44,7 +45,7 @@ async def bounded(events: AsyncGenerator[ModelEvent], limits: Limits) -> AsyncGe
         await close_iterator(events)
 
 
-def _size(event: ModelEvent, called: set[str]) -> int:
+def _size(event: ReplyEvent, called: set[str]) -> int:
     """Return the characters of an event; ``called`` are the calls whose arguments have been counted as they came."""
     if isinstance(event, TextDelta | ReasoningDelta):
         return len(event.text)
@@ -64,7 +65,7 @@ class _Deadline:
         self._cancelled = False
         self._waiting: asyncio.Task[Any] | None = None
 
-    async def next(self, events: AsyncGenerator[ModelEvent]) -> ModelEvent | None:
+    async def next(self, events: AsyncGenerator[ReplyEvent]) -> ReplyEvent | None:
         """Return the next event, None at the end. Raises ModelTimeoutError when the time is over."""
         if self._limit_s is None:
             return await anext(events, None)

@@ -86,6 +86,11 @@ class WaitingTurn:
         return self._session.id
 
     @property
+    def answered(self) -> tuple[()]:
+        """The calls that the turn goes on from: a new question goes on from none."""
+        return ()
+
+    @property
     def question_id(self) -> str | None:
         """The id of the question, once it is placed; None while the turn waits."""
         return self._turn.question_id if self._turn is not None else None

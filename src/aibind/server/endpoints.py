@@ -23,6 +23,7 @@ from ..errors import (
 from ..streams.response import Body, HttpResponse
 from ..streams.source import message_for_readers
 from .access import Access, Action, Authorize, HttpRequest, ask_authorize
+from .approvals import answer_approvals
 from .bodies import RETRY_AFTER_S, ClientGoneError
 from .browser_client import CLIENT_NAME, client_response
 from .guard import Guard, check_content_type
@@ -30,7 +31,7 @@ from .handler import StreamHandler
 from .json_body import parse_json
 from .requests import ids_in
 from .responses import error_response, text_response
-from .sent_events import events_for
+from .sent_events import events_for, lost_reply
 from .session_routes import ReadBody, answer_session
 
 __all__ = ["DEFAULT_PREFIX", "Endpoints"]
@@ -91,8 +92,10 @@ class Endpoints:
             "structured": ("structured", handler.structured),
             "chat": ("chat", handler.chat),
         }
-        if handler.resumable:
-            self._post["stream/stop"] = ("stop", handler.stop)
+        for endpoint in self._once:
+            self._post[f"{endpoint}/compact"] = self._post["compact"]
+            if handler.resumable:
+                self._post[f"{endpoint}/stop"] = ("stop", handler.stop)
 
     def __repr__(self) -> str:
         return f"<Endpoints prefix={self._prefix!r} of {self._handler!r}>"
@@ -173,6 +176,8 @@ class Endpoints:
             return await ask_authorize(self._authorize, request, action, session_id, stream_id)
 
         segments = self._below_prefix(path)
+        if segments[:1] == ["sessions"] and segments[2:] == ["approvals"] and segments[1]:
+            return await answer_approvals(self._handler.approvals, method, segments[1], read_json, enter)
         if segments[:1] == ["sessions"]:
             found = await answer_session(
                 self._handler.sessions, method, segments[1:], query, headers, read_json, self._file, enter
@@ -192,14 +197,19 @@ class Endpoints:
             return await self._post[name][1](body.value, access=access)
         if method == "GET" and name == CLIENT_NAME:
             return client_response(headers)
-        if method == "GET" and name == "stream/resume" and self._handler.resumable:
+        endpoint, _, last = name.rpartition("/")
+        if method == "GET" and last == "resume" and endpoint in self._once and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)
             stream_id = fields.get("id", [None])[0]
             after, last_event_id = fields.get("after", [None])[0], headers.get("last-event-id")
             access = await enter("resume", None, stream_id)
-            return await self._handler.resume(
-                stream_id, after, last_event_id=last_event_id, access=access, events=events_for("stream", headers)
-            )
+            events = events_for(endpoint, headers)
+            try:
+                return await self._handler.resume(
+                    stream_id, after, last_event_id=last_event_id, access=access, events=events
+                )
+            except RequestError as error:
+                return lost_reply(error, headers)
         return _not_found()
 
     async def _file(self, session_id: str, file_id: str, access: Access | None) -> HttpResponse[Body]:

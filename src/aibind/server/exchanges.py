@@ -8,28 +8,34 @@ the tools' results, and at the end a message of the model without results below 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .._json import is_list, is_object
 from ..errors import NodeNotFoundError, RequestError
 from ..history import ChatHistory
 from ..history.node import Message, TreeNode
 from ..streams.store import StreamEnd
 from .answers import Answer
+from .reply_events import WAITING, AnsweredCall
 from .requests import StreamBody
 
 __all__ = [
     "OpenTurn",
     "add_messages",
+    "answered_calls",
+    "answers_in",
     "continuation_of",
     "count_stored",
     "find_open_turn",
+    "is_approval",
     "is_kept",
     "last_question",
     "pending_stream",
     "place_question",
     "question_of",
+    "waits",
 ]
 
 _ANSWERS = uuid.UUID("5c1f4f0e-6a0b-4d0e-9f5d-7f3f0a6d1c52")
@@ -139,6 +145,11 @@ class OpenTurn:
         """Whether nothing of the answer is there."""
         return _is_question(self.last)
 
+    @property
+    def answered(self) -> list[AnsweredCall]:
+        """The calls that a user has answered, of a turn that goes on from them and of which nothing is there yet."""
+        return answered_calls(self.last)
+
 
 def find_open_turn(chat: ChatHistory, node_id: str | None = None, answered_by: str | None = None) -> OpenTurn | None:
     """Return the turn that a conversation ends with, if its answer lacks its end; None when it lacks nothing.
@@ -156,8 +167,8 @@ def find_open_turn(chat: ChatHistory, node_id: str | None = None, answered_by: s
     stream_id = stream_id if isinstance(stream_id, str) else None
     while (below := continuation_of(chat, last.id, stream_id)) is not None:
         last = below
-    may_go_on = chat.is_partial and last is not first and bool(last.message.get("tool_calls"))
-    is_open = _is_question(last) or last.message.get("role") == "tool" or may_go_on
+    may_go_on = not waits(last) and chat.is_partial and last is not first and bool(last.message.get("tool_calls"))
+    is_open = _is_question(last) or (last.message.get("role") == "tool" and not waits(last)) or may_go_on
     return OpenTurn(last, stream_id) if is_open else None
 
 
@@ -176,7 +187,7 @@ def count_stored(chat: ChatHistory, turn: OpenTurn) -> int | None:
 def last_question(chat: ChatHistory) -> TreeNode | None:
     """Return the question that a conversation ends with; None when it ends with another message, or is empty."""
     leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id else None
-    return leaf if leaf is not None and _is_question(leaf) else None
+    return leaf if leaf is not None and leaf.message.get("role") == "user" else None
 
 
 def pending_stream(chat: ChatHistory) -> str | None:
@@ -185,5 +196,26 @@ def pending_stream(chat: ChatHistory) -> str | None:
     return turn.stream_id if turn is not None else None
 
 
+def waits(node: TreeNode) -> bool:
+    """Return whether a message ends an answer that waits for a user, or holds answers that are not all of them."""
+    return node.metadata.get("finish") == WAITING or (is_approval(node.message) and not answered_calls(node))
+
+
+def is_approval(message: Message) -> bool:
+    """Return whether a message holds a user's answers to requests for approval."""
+    return message.get("role") == "tool" and is_list(message.get("approvals"))
+
+
+def answers_in(message: Message) -> list[Mapping[str, Any]]:
+    """Return a user's answers that a message holds."""
+    return [answer for answer in message["approvals"] if is_object(answer)]
+
+
+def answered_calls(node: TreeNode) -> list[AnsweredCall]:
+    """Return the calls that a turn goes on from, of the message that begins it; none of any other message."""
+    found = node.metadata.get("answered") if is_approval(node.message) else None
+    return [AnsweredCall.from_json(call) for call in found if is_object(call)] if is_list(found) else []
+
+
 def _is_question(node: TreeNode) -> bool:
-    return node.message.get("role") == "user"
+    return node.message.get("role") == "user" or bool(answered_calls(node))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from .._closing import close_iterator
 from .._json import compact_json, load_json
 from ..errors import AibindError, ModelError
 from ..models.model import (
+    ApprovalRequest,
     CustomEvent,
     Finish,
-    ModelEvent,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -26,6 +26,7 @@ from ..streams.normalize import normalized
 from ..streams.store import Pace
 from .answers import Answer
 from .partial_json import MAX_PARTIAL_CHARS, parse_partial
+from .reply_events import AnsweredCall, ReplyEvent, ToolRunning, json_or_text
 
 __all__ = ["Generation"]
 
@@ -38,6 +39,9 @@ class Generation:
     Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with ``{"id", "name", "args"}``,
     ``tool_call_delta`` with ``{"id", "name", "delta"}``, ``tool_result`` with ``{"id", "name", "result"}``, ``usage``
     with ``{"inputTokens", "outputTokens"}`` and ``finish`` with the model's reason to stop, unless that is ``stop``.
+    Calls that users are asked about are ``approval_request``, ``approval`` and ``tool_running``; ``turn`` is what the
+    first request also holds: what a process needs to go on with the turn. ``answered`` are the calls that it goes on
+    from.
     Custom events have their own names, and JSON. A structured answer comes as ``partial`` events, each with all that is
     known so far, and one ``data`` event with the whole; ``pace`` limits how often a partial comes, since each is
     stored. An error of the model that is not meant for clients is logged and becomes a ModelError that they may read.
@@ -45,15 +49,19 @@ class Generation:
 
     def __init__(
         self,
-        events: AsyncIterator[ModelEvent],
+        events: AsyncIterator[ReplyEvent],
         *,
         structured: bool = False,
         pace: Pace | None = None,
+        turn: Mapping[str, Any] | None = None,
+        answered: Sequence[AnsweredCall] = (),
     ) -> None:
         self._events = events
         self._structured = structured
         self._pace = pace or Pace(0)
-        self.answer = Answer()
+        self._turn = turn
+        self.is_stored: Callable[[], Awaitable[bool]] | None = None
+        self.answer = Answer(answered=answered)
         self.usage = Usage()
 
     async def stream(self) -> AsyncGenerator[StreamEvent]:
@@ -72,6 +80,10 @@ class Generation:
     def record(self, event: StreamEvent) -> bool:
         """Keep an event as its readers receive it, for the conversation; return whether it completes a round."""
         return self.answer.add(event)
+
+    async def wait_stored(self) -> bool:
+        """Wait until the reply's stream holds all so far; return False when it never will, as where there is none."""
+        return self.is_stored is not None and await self.is_stored()
 
     async def read(self) -> str:
         """Read the answer to its end and return its text."""
@@ -135,15 +147,13 @@ class Generation:
         if failure is not None:
             raise ModelError("The model's answer is not valid JSON") from failure
 
-    def _named(
-        self, event: ReasoningDelta | ToolCallDelta | ToolCall | ToolResult | CustomEvent | Finish | Usage
-    ) -> StreamEvent | None:
+    def _named(self, event: ReplyEvent) -> StreamEvent | None:
         if isinstance(event, ReasoningDelta):
             return StreamEvent("reasoning", event.text)
         if isinstance(event, ToolCall):
             return StreamEvent(
                 "tool_call",
-                compact_json({"id": event.id, "name": event.name, "args": _json_or_text(event.arguments or "{}")}),
+                compact_json({"id": event.id, "name": event.name, "args": json_or_text(event.arguments or "{}")}),
             )
         if isinstance(event, ToolCallDelta):
             return StreamEvent(
@@ -151,23 +161,29 @@ class Generation:
             )
         if isinstance(event, ToolResult):
             return StreamEvent(
-                "tool_result", compact_json({"id": event.id, "name": event.name, "result": _json_or_text(event.result)})
+                "tool_result", compact_json({"id": event.id, "name": event.name, "result": json_or_text(event.result)})
             )
+        if isinstance(event, ApprovalRequest):
+            return self._asked(event)
+        if isinstance(event, AnsweredCall):
+            return StreamEvent("approval", compact_json(event.to_json()))
+        if isinstance(event, ToolRunning):
+            return StreamEvent("tool_running", compact_json({"id": event.id, "name": event.name}))
         if isinstance(event, CustomEvent):
             return StreamEvent(event.name, compact_json(event.data))
         if isinstance(event, Finish):
             self.answer.reason = event.reason
             # A row less for nearly every reply: that a model stopped by itself is what a reader expects.
             return None if event.reason == "stop" else StreamEvent("finish", event.reason)
+        assert isinstance(event, Usage)  # text is no named event
         self.usage = event
         return StreamEvent(
             "usage", compact_json({"inputTokens": event.input_tokens, "outputTokens": event.output_tokens})
         )
 
-
-def _json_or_text(text: str) -> Any:
-    """Return the value of a JSON text; text that is not JSON stays text, so that nothing is lost."""
-    try:
-        return load_json(text)
-    except (ValueError, RecursionError):
-        return text
+    def _asked(self, event: ApprovalRequest) -> StreamEvent:
+        details = {} if event.details is None else {"details": event.details}
+        turn = {} if self._turn is None else {"turn": self._turn}
+        self._turn = None
+        call = {"id": event.id, "name": event.name, "args": json_or_text(event.arguments or "{}")}
+        return StreamEvent("approval_request", compact_json({**call, **details, **turn}))

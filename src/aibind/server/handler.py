@@ -12,7 +12,7 @@ from typing import Any, Self
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
-from ..models.model import ChooseModel, Message, Model, ModelEvent, ModelFunction
+from ..models.model import ChooseModel, Message, Model, ModelFunction
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.position import END_ID
@@ -20,6 +20,7 @@ from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from . import prompts
 from .access import Access, owner_of, session_key
+from .approvals import Approvals
 from .asking import Asking
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
 from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
@@ -32,6 +33,7 @@ from .load import Load
 from .models import Models
 from .recovery import Recovery
 from .replies import DurableReplies
+from .reply_events import ReplyEvent
 from .requests import ChatBody, StreamBody, check_id, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
@@ -55,6 +57,8 @@ class StreamHandler:
     ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
     the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files.
     ``toolsets`` are tools by name, which a request may let the model call.
+    With ``whole_chunks`` servers with the JavaScript packages can resume what is sent here: see
+    :meth:`DurableStream.create`.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
     ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
@@ -86,6 +90,7 @@ class StreamHandler:
         compact_prompt: str = prompts.COMPACT,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
+        whole_chunks: bool = False,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         on_busy: OnBusy = "branch",
@@ -103,6 +108,8 @@ class StreamHandler:
             raise ValueError(f"max_attachment_bytes is {max_attachment_bytes}: use 0 or more")
         if store is not None and not resumable:
             raise ValueError("A stream store is used by resumable streams only: add resumable=True")
+        if pack_events and whole_chunks:
+            raise ValueError("pack_events and whole_chunks exclude each other: JavaScript servers know no packs")
         store = (store or MemoryStreamStore()) if resumable else None
         self._store = store
         self._limits = limits or Limits()
@@ -114,6 +121,7 @@ class StreamHandler:
                 store,
                 flush_interval_ms=flush_interval_ms,
                 pack_events=pack_events,
+                whole_chunks=whole_chunks,
                 heartbeat_ms=heartbeat_ms,
                 keep_alive=keep_alive,
                 load=self._load,
@@ -128,6 +136,7 @@ class StreamHandler:
         if conversations is not None:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments)
         self._toolsets = toolsets or {}
+        self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
         self._completions = Completions(
             self._asking,
             self._limits,
@@ -254,6 +263,7 @@ class StreamHandler:
         self._limits.check(body)
         claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
         asked = ChatBody.parse(body)
+        self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
         request = self._asking.request(asked.messages, access, asked.model, system=asked.system)
@@ -382,7 +392,7 @@ class StreamHandler:
         elif asked.edit or asked.regenerate:
             raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
 
-        def ask(messages: Sequence[Message]) -> AsyncGenerator[ModelEvent]:
+        def ask(messages: Sequence[Message]) -> AsyncGenerator[ReplyEvent]:
             request = self._asking.request(messages, access, asked.model, asked.session_id, system=asked.system)
             request = replace(request, json_schema=asked.schema) if structured else request
             if tools:
@@ -390,15 +400,24 @@ class StreamHandler:
             return self._asking.answer(model, request)
 
         pace = self._replies.pace if self._replies is not None else None
+        again = asked.to_go_on(structured=structured) if session is not None else None
 
         async def begin() -> HttpResponse[Body]:
             if session is not None and on_busy != "branch":
                 return await self._starter.start_in_order(
-                    session, asked, claim, on_busy, ask, structured=structured, owner=owner_of(access), events=sent
+                    session,
+                    asked,
+                    claim,
+                    on_busy,
+                    ask,
+                    structured=structured,
+                    again=again,
+                    owner=owner_of(access),
+                    events=sent,
                 )
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn is not None else [asked.question()])
-            generation = Generation(events, structured=structured, pace=pace)
+            generation = Generation(events, structured=structured, pace=pace, turn=again)
             return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
 
         async def check_question(claim: Claim) -> None:

@@ -22,7 +22,8 @@ class Limits:
       owner of :class:`Access`; ``followers`` and ``followers_per_stream`` the responses that follow replies. One more
       is refused with 429.
     - ``message_chars`` is the length of a prompt, of a system prompt and of the text of each message, ``messages`` the
-      number of messages and ``attachments`` that of attachments in a request. Beyond that it is refused with 413.
+      number of messages and ``attachments`` that of attachments in a request, and in each of its messages. Beyond that
+      it is refused with 413.
     - ``reply_chars`` is the length of a reply, with its reasoning and the arguments of its calls, and ``reply_s`` the
       seconds from when the model is asked until it has answered. A reply ends there with an error, and is kept.
 
@@ -60,9 +61,14 @@ class Limits:
             _check("messages", self.messages, len(messages), "The request has {} messages")
             for number, message in enumerate(messages, 1):
                 _check("message_chars", self.message_chars, _length(message), f"Message {number} has {{}} characters")
-        attachments = body.get("attachments")
+                if is_object(message):
+                    self._check_attachments(message, f"Message {number}")
+        self._check_attachments(body, "The request")
+
+    def _check_attachments(self, holder: dict[str, Any], what: str) -> None:
+        attachments = holder.get("attachments")
         if is_list(attachments):
-            _check("attachments", self.attachments, len(attachments), "The request has {} attachments")
+            _check("attachments", self.attachments, len(attachments), f"{what} has {{}} attachments")
 
 
 def _check(name: str, limit: int | None, count: int, what: str) -> None:

@@ -62,10 +62,10 @@ async def _complete(session_id: str, conversations: ConversationStore, lost: Str
     """Store what the conversation lacks of one answer; return whether it lacked anything."""
     question_id, end = lost.status.question_id, reply.end
     assert end is not None
-    answer = Answer(reply.events)
     if question_id is None:
         return False
     chat, turn = await _find_turn(session_id, conversations, question_id, lost.stream_id)
+    answer = Answer(reply.events, turn.answered if turn is not None else ())
     if turn is None or (turn.is_unanswered and not is_kept(answer, end)):
         return False
     is_current = chat.tree.active_leaf_id == turn.last.id

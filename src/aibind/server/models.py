@@ -11,6 +11,7 @@ from .._closing import close_iterator
 from .._kinds import kind_of
 from ..errors import ModelError, RequestError
 from ..models.model import (
+    ApprovalRequest,
     ChooseModel,
     CustomEvent,
     Finish,
@@ -33,7 +34,7 @@ _EXPECTED = (
     "such as an async generator function"
 )
 
-_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ToolResult, CustomEvent, Finish, Usage)
+_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ApprovalRequest, ToolResult, CustomEvent, Finish, Usage)
 _EVENT_NAMES = ", ".join(kind.__name__ for kind in _EVENTS[:-1]) + f" or {_EVENTS[-1].__name__}"
 
 

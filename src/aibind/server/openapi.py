@@ -20,7 +20,10 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One endpoint. ``path`` is below the prefix, with ``{session_id}`` and ``{file_id}`` for segments of any text."""
+    """One endpoint. ``path`` is below the prefix, with ``{session_id}`` and ``{file_id}`` for segments of any text.
+
+    ``aliases`` are other paths of it, at which the JavaScript clients look for it.
+    """
 
     action: Action
     method: str
@@ -34,6 +37,7 @@ class Operation:
     required: tuple[str, ...] = ()
     status: int = 200
     refusals: Mapping[int, str] = field(default_factory=dict[int, str])
+    aliases: tuple[str, ...] = ()
 
     @property
     def is_of_sessions(self) -> bool:
@@ -43,7 +47,7 @@ class Operation:
     @property
     def is_of_streams(self) -> bool:
         """Whether it needs durable streams."""
-        return self.path.startswith("/stream/")
+        return self.action in ("stop", "resume")
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -100,15 +104,15 @@ _ATTACHMENT = _object(
     name=_TEXT,
 )
 
-_MESSAGES: Schema = {
-    "type": "array",
-    "items": _object(
-        ("role",),
-        role={"type": "string", "enum": ["assistant", "system", "tool", "user"]},
-        content={"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
-        tool_calls={"type": "array", "items": {"type": "object"}},
-    ),
+_MESSAGE: dict[str, Schema] = {
+    "role": {"type": "string", "enum": ["assistant", "system", "tool", "user"]},
+    "content": {"anyOf": [_TEXT, {"type": "array", "items": {"type": "object"}}, {"type": "null"}]},
+    "tool_calls": {"type": "array", "items": {"type": "object"}},
 }
+_ATTACHMENTS: Schema = {"type": "array", "items": _ATTACHMENT}
+
+_MESSAGES: Schema = {"type": "array", "items": _object(("role",), **_MESSAGE)}
+_ATTACHED_MESSAGES: Schema = {"type": "array", "items": _object(("role",), **_MESSAGE, attachments=_ATTACHMENTS)}
 
 _REQUEST_ID: Schema = {
     "type": "string",
@@ -122,7 +126,7 @@ _WITH_TOOLS: dict[str, Schema] = {
     "model": {"type": "string", "description": "the key of one of the handler's models"},
     "toolset": _TEXT,
     "maxSteps": {"type": "integer", "minimum": 1, "maximum": MAX_STEPS},
-    "attachments": {"type": "array", "items": _ATTACHMENT},
+    "attachments": _ATTACHMENTS,
 }
 
 _TURN: dict[str, Schema] = {
@@ -132,6 +136,22 @@ _TURN: dict[str, Schema] = {
     "regenerate": {"type": "string", "description": "the id of a message whose question is to be answered again"},
     "onBusy": {"type": "string", "enum": list(get_args(OnBusy)), "description": "if the session has a reply under way"},
     **_WITH_TOOLS,
+}
+
+_APPROVAL: Schema = {
+    "anyOf": [
+        {"type": "boolean"},
+        _object(
+            (),
+            approved={"type": "boolean"},
+            args={"type": "object", "description": "the arguments to run it with"},
+            reason={"type": "string", "description": "for the model"},
+            retry={
+                "anyOf": [{"type": "boolean", "const": True}, {"type": "integer", "minimum": 1}],
+                "description": "run a call again whose outcome is not known: true, or its attempts",
+            },
+        ),
+    ]
 }
 
 _LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}
@@ -177,7 +197,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Answer a conversation that the client keeps",
         _REPLY,
         _EVENTS,
-        _object(("messages",), messages=_MESSAGES, **_WITH_TOOLS),
+        _object(("messages",), messages=_ATTACHED_MESSAGES, **_WITH_TOOLS),
         headers=_ONCE,
         refusals={409: "Another body had this id"},
     ),
@@ -209,6 +229,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The summary, and the number of tokens that it saves",
         body=_object(("messages",), messages=_MESSAGES, model=_TEXT, sessionId=_SESSION_ID),
         refusals=_FAILURES,
+        aliases=("/stream/compact", "/structured/compact", "/chat/compact"),
     ),
     Operation(
         "stop",
@@ -217,6 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Stop a reply",
         "It has stopped, or there is none",
         body=_object(("id",), id=_TEXT),
+        aliases=("/structured/stop", "/chat/stop"),
     ),
     Operation(
         "resume",
@@ -232,6 +254,7 @@ OPERATIONS: tuple[Operation, ...] = (
             204: "Last-Event-ID is the id of done: nothing follows",
             404: "There is no such reply, or it has expired",
         },
+        aliases=("/structured/resume", "/chat/resume"),
     ),
     Operation(
         "list",
@@ -270,6 +293,30 @@ OPERATIONS: tuple[Operation, ...] = (
         "Return a whole conversation",
         "The conversation, as a file",
         refusals=_UNKNOWN_SESSION,
+    ),
+    Operation(
+        "approvals",
+        "GET",
+        "/sessions/{session_id}/approvals",
+        "List the calls that wait for approval",
+        "The calls; none of a session that is unknown",
+        refusals={501: "This server asks nobody for approval"},
+    ),
+    Operation(
+        "approve",
+        "POST",
+        "/sessions/{session_id}/approvals",
+        "Answer calls that wait for approval",
+        "The rest of the reply, as server-sent events, once all calls are answered",
+        _EVENTS,
+        _object(("approvals",), approvals={"type": "object", "additionalProperties": _APPROVAL}),
+        refusals={
+            202: "Other calls still wait: they are listed",
+            204: "The turn has gone on, and its reply has expired",
+            404: "No such call waits",
+            409: "The call has another answer, or its outcome is not known",
+            501: "This server asks nobody for approval",
+        },
     ),
     Operation(
         "file",

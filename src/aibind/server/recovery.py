@@ -90,10 +90,17 @@ async def recover_answer(
         try:
             reply = await read_ended(streams, stream_id)
         except StreamNotFoundError:
-            return Recovery(stored.chat, unanswered="expired")
+            if not turn.answered:
+                return Recovery(stored.chat, unanswered="expired")
+            reply = StoredReply((), LOST)
+            is_read = False
+        else:
+            is_read = True
         if reply.end is None:
             return Recovery(stored.chat, live_stream=stream_id)
-        answer = Answer(reply.events)
+        answer = Answer(reply.events, turn.answered)
+        if not is_read:
+            answer.note_lost(turn.answered)
         if turn.is_unanswered and not is_kept(answer, reply.end):
             reason: Unanswered = "stopped" if reply.end.state == "stopped" else "failed"
             return Recovery(stored.chat, unanswered=reason, error=reply.end.error)
@@ -153,7 +160,7 @@ async def complete_turn(
         count = count_stored(chat, turn)
         limit *= 4
     # After the result of a tool an answer ends with a message of the model, if need be an empty one.
-    lacking = answer.messages()[count:] or Answer().messages()
+    lacking = answer.messages(end)[count:] or Answer().messages()
     add_messages(chat, turn.last.id, lacking, turn.stream_id, count=count, ending=answer.ending(end), activate=activate)
     await conversations.save(session_id, chat)
     return chat

@@ -22,6 +22,7 @@ from ..streams.writer import SHUT_DOWN
 from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
+from .continuing import ContinuingTurn
 from .generation import Generation
 from .housekeeping import CLAIM_ID
 from .load import Load, Slot, counted
@@ -50,6 +51,7 @@ class DurableReplies:
         *,
         flush_interval_ms: float | None,
         pack_events: bool | None,
+        whole_chunks: bool,
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
         load: Load,
@@ -58,6 +60,7 @@ class DurableReplies:
         self._load = load
         self._flush_interval_ms = flush_interval_ms
         self._pack_events = pack_events
+        self._whole_chunks = whole_chunks
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
@@ -107,7 +110,7 @@ class DurableReplies:
     ) -> DurableStream:
         if isinstance(turn, WaitingTurn):
             return await self._create(generation, turn, owner, slot, claim, turn.prepare)
-        if claim is not None:
+        if claim is not None or isinstance(turn, ContinuingTurn):
             save = turn.save_question if turn is not None else _nothing
             return await self._create(generation, turn, owner, slot, claim, save)
         return await self._create_and_save(generation, turn, owner, slot)
@@ -124,14 +127,16 @@ class DurableReplies:
 
     async def attach(self, claim: Claim, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
-        self._load.check_follower(claim.stream_id)
+        return await self.follow(claim.stream_id, events=events)
+
+    async def follow(self, stream_id: str, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
+        """Return the response that follows a reply from its start, its id included; None when there is none."""
+        self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(
-                self._store, claim.stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
-            )
+            response = await self._resume(stream_id, None, events)
         except StreamNotFoundError:
             return None
-        return self._load.follow(response, claim.stream_id)
+        return self._load.follow(response, stream_id)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
@@ -153,9 +158,7 @@ class DurableReplies:
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(
-                self._store, stream_id, after, events=events, heartbeat_ms=self._heartbeat_ms
-            )
+            response = await self._resume(stream_id, after, events)
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
@@ -181,6 +184,18 @@ class DurableReplies:
         """End the replies under way, store what there is of them, and refuse new ones."""
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
+
+    async def _resume(
+        self, stream_id: str, after: int | None, events: Collection[str] | None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        return await DurableStream.resume(
+            self._store,
+            stream_id,
+            after,
+            events=events,
+            whole_chunks=self._whole_chunks,
+            heartbeat_ms=self._heartbeat_ms,
+        )
 
     async def _is_own(self, stream_id: str, owner: str | None) -> bool:
         """Return whether a stream is the owner's (None: whether or not it exists).
@@ -238,6 +253,7 @@ class DurableReplies:
             if self._keep_alive is not None:
                 self._keep_alive(producer)
 
+        generation.is_stored = is_stored
         if turn is not None:
             turn.go_live()
         try:
@@ -251,6 +267,7 @@ class DurableReplies:
                 question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 pack_events=self._pack_events,
+                whole_chunks=self._whole_chunks,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=keep,
                 prepare=prepare,
@@ -270,7 +287,7 @@ class DurableReplies:
         """Return the answer as its stream holds it; all that was produced when the stream is no longer there."""
         assert turn.stream_id is not None
         try:
-            return Answer((await read_reply(self._store, turn.stream_id)).events)
+            return Answer((await read_reply(self._store, turn.stream_id)).events, turn.answered)
         except StreamNotFoundError:
             return produced
 

@@ -65,6 +65,12 @@ class StreamBody:
         parts = [attachment.to_part(by_reference=by_reference) for attachment in self.attachments]
         return {"role": "user", "content": [*text, *parts]}
 
+    def to_go_on(self, *, structured: bool) -> dict[str, Any]:
+        """Return what a process needs to go on with the turn after calls that wait for a user, as a JSON value."""
+        names = {"model": self.model, "system": self.system, "toolset": self.toolset}
+        given = {name: value for name, value in names.items() if value is not None}
+        return {**given, "maxSteps": self.max_steps, **({"schema": dict(self.schema)} if structured else {})}
+
     @classmethod
     def parse(cls, body: object) -> StreamBody:
         """Return a checked body."""
@@ -104,18 +110,24 @@ class ChatBody:
     model: str | None
     toolset: str | None
     max_steps: int
+    attachments: Sequence[Attachment]
 
     @classmethod
     def parse(cls, body: object) -> ChatBody:
-        """Return a checked body, with ``attachments`` as parts of the last user message."""
+        """Return a checked body.
+
+        Attachments of a user's message become parts of it, and ``attachments`` of the body parts of the last one.
+        """
         fields = _object(body)
-        messages = _messages(fields, allow_empty=False)
+        messages, attached = _attach_own(_messages(fields, allow_empty=False))
+        attachments = parse_attachments(fields.get("attachments"))
         return cls(
-            messages=_attach(messages, parse_attachments(fields.get("attachments"))),
+            messages=_attach(messages, attachments),
             system=_optional(fields, "system"),
             model=_optional(fields, "model"),
             toolset=_optional(fields, "toolset"),
             max_steps=_max_steps(fields),
+            attachments=(*attached, *attachments),
         )
 
 
@@ -262,15 +274,43 @@ def _is_list_of_objects(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in cast("list[object]", value))
 
 
+def _attach_own(messages: list[Message]) -> tuple[list[Message], list[Attachment]]:
+    """Return messages with the attachments that each user's message brings as parts of it, and those attachments.
+
+    Those of other messages are dropped, as no provider takes files from an assistant.
+    """
+    found: list[Attachment] = []
+    attached: list[Message] = []
+    for number, message in enumerate(messages, 1):
+        if "attachments" in message:
+            value = message["attachments"]
+            message = {name: part for name, part in message.items() if name != "attachments"}
+            if message["role"] == "user":
+                try:
+                    own = parse_attachments(value)
+                except RequestError as error:
+                    raise RequestError(f"Message {number}: {error}") from error
+                message = _with_parts(message, own)
+                found += own
+        attached.append(message)
+    return attached, found
+
+
 def _attach(messages: list[Message], attachments: Sequence[Attachment]) -> list[Message]:
-    """Return messages with attachments in the last user message, as parts of chat completions."""
+    """Return messages with attachments in the last user message."""
     if not attachments:
         return messages
     for index in range(len(messages) - 1, -1, -1):
-        message = messages[index]
-        if message["role"] == "user":
-            content: Any = message.get("content") or []
-            own: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
-            parts = [attachment.to_part(by_reference=False) for attachment in attachments]
-            return [*messages[:index], {**message, "content": [*own, *parts]}, *messages[index + 1 :]]
+        if messages[index]["role"] == "user":
+            return [*messages[:index], _with_parts(messages[index], attachments), *messages[index + 1 :]]
     raise RequestError("attachments need a user message to go with")
+
+
+def _with_parts(message: Message, attachments: Sequence[Attachment]) -> Message:
+    """Return a message with attachments as parts of chat completions."""
+    if not attachments:
+        return message
+    content: Any = message.get("content") or []
+    own: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    parts = [attachment.to_part(by_reference=False) for attachment in attachments]
+    return {**message, "content": [*own, *parts]}

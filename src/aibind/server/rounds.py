@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .._json import compact_json, is_object, load_json
 from ..models.model import Message, ReasoningDelta, TextDelta, ToolCall, ToolResult
 
-__all__ = ["Round"]
+__all__ = ["Round", "open_round", "place_result"]
 
 
 @dataclass(slots=True)
 class Round:
-    """The answer to one request, in pieces, and the results of the tools that it calls."""
+    """The answer to one request, in pieces, and the results of the tools that it calls.
+
+    With ``is_continued`` the calls are those of an earlier reply, which holds the model's message.
+    """
 
     text: list[str] = field(default_factory=list[str])
     reasoning: list[str] = field(default_factory=list[str])
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: list[ToolResult] = field(default_factory=list[ToolResult])
+    is_continued: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -58,6 +63,12 @@ class Round:
 
         Reasoning, which chat completions does not have, is a key that is not sent to endpoints.
         """
+        results: list[Message] = [
+            {"role": "tool", "tool_call_id": result.id, "name": result.name, "content": result.result}
+            for result in self.results
+        ]
+        if self.is_continued:
+            return results
         message: Message = {"role": "assistant", "content": "".join(self.text)}
         if self.calls:
             message["tool_calls"] = [
@@ -66,13 +77,27 @@ class Round:
             ]
         if self.reasoning:
             message["reasoning"] = "".join(self.reasoning)
-        return [
-            message,
-            *(
-                {"role": "tool", "tool_call_id": result.id, "name": result.name, "content": result.result}
-                for result in self.results
-            ),
-        ]
+        return [message, *results]
+
+
+def open_round(rounds: list[Round]) -> Round:
+    """Return the round that the model's next event belongs to, beginning another after results."""
+    if rounds[-1].results or rounds[-1].is_continued:
+        rounds.append(Round())
+    return rounds[-1]
+
+
+def place_result(rounds: Sequence[Round], result: ToolResult) -> Round | None:
+    """Add a result to the round of its call; return that, or None for a call that is not here.
+
+    Endpoints refuse a result without its call.
+    """
+    for one in {id(one): one for one in (rounds[-1], rounds[0])}.values():
+        is_open = one is rounds[-1] or one.is_continued  # a model may speak before it runs what it was allowed to run
+        if is_open and any(call.id == result.id for call in one.open_calls):
+            one.results.append(result)
+            return one
+    return None
 
 
 def _arguments(call: ToolCall) -> str:

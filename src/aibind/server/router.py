@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..streams.response import Body, HttpResponse
@@ -101,7 +101,8 @@ def create_router(
     async def client(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
         return Answer(client_response(request.headers))
 
-    for operation in OPERATIONS:
+    aliases = [replace(operation, path=path) for operation in OPERATIONS for path in operation.aliases]
+    for operation in (*OPERATIONS, *aliases):
         if operation.is_of_streams and not handler.resumable:
             continue
         router.add_api_route(
@@ -114,7 +115,7 @@ def create_router(
             response_class=Response,
             responses=operation.responses,
             openapi_extra=operation.extra,
-            include_in_schema=handler.lists_sessions or not operation.is_of_sessions,
+            include_in_schema=operation in OPERATIONS and (handler.lists_sessions or not operation.is_of_sessions),
         )
     return router
 

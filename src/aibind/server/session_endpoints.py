@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._offload import offload
 from ..conversations.sessions import MessagePage, SessionInfo, SessionStore
@@ -14,6 +15,7 @@ from ..streams.position import END_ID
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import OwnedSessions
+from .approvals import waiting_json
 from .attachments import Attachments
 from .json_body import parse_json
 from .replies import DurableReplies
@@ -28,6 +30,9 @@ __all__ = ["SessionEndpoints"]
 
 _LARGE_BYTES = 64 * 1024
 """Bytes of a body from which on it is read in a thread."""
+
+_OF_THIS_SERVER = ("streamId", "approvals", "answered")
+"""Names in the metadata of messages that only this server may give."""
 
 UNKNOWN = "This conversation does not exist, or has expired"
 
@@ -73,7 +78,7 @@ class SessionEndpoints:
     ) -> HttpResponse[Body]:
         """Return a session with the last messages of its current path, or those above the message ``before``.
 
-        An answer that was lost with its server is put in its place first.
+        An answer that was lost with its server is put in its place first. Calls that wait for approval are listed.
         """
         limit = parse_limit(fields)
         before = fields.get("before", [""])[0] or None
@@ -88,7 +93,10 @@ class SessionEndpoints:
         tag = tag_of(page.session, outcome)
         if matches(headers.get("if-none-match", ""), tag):
             return _fresh(HttpResponse(304, {}, b""), tag)
-        return _fresh(json_response(page_json(page, outcome)), tag)
+        approvals: list[dict[str, Any]] = []
+        if outcome.live_stream is None and _lacks_an_answer(page):
+            approvals = waiting_json((await self._session(session_id).find_pending())[1])
+        return _fresh(json_response(page_json(page, outcome, approvals)), tag)
 
     async def change(self, session_id: str, body: object, headers: Mapping[str, str]) -> HttpResponse[Body]:
         """Change a session's title, or select the branch of a message, and return the session."""
@@ -210,9 +218,13 @@ def _lacks_an_answer(page: MessagePage) -> bool:
 
 
 async def _read_chat(body: bytes | bytearray, *, is_owned: bool) -> ChatHistory:
+    left_out = [name for name in _OF_THIS_SERVER if f'"{name}"'.encode() in body]
+    if not is_owned and "streamId" in left_out:
+        left_out.remove("streamId")
+
     def read() -> ChatHistory:
         chat = ChatHistory.from_json(body.decode())
-        return _without_streams(chat) if is_owned and b"streamId" in body else chat
+        return _without(left_out, chat) if left_out else chat
 
     try:
         await parse_json(body)  # stricter than ours: no number that overflows, which no page could be told
@@ -223,14 +235,16 @@ async def _read_chat(body: bytes | bytearray, *, is_owned: bool) -> ChatHistory:
         raise RequestError("The body is not valid JSON") from error
 
 
-def _without_streams(chat: ChatHistory) -> ChatHistory:
-    """Return a conversation that waits for no stream.
+def _without(names: Sequence[str], chat: ChatHistory) -> ChatHistory:
+    """Return a conversation that waits for no stream and for no approval.
 
     Which streams a conversation gets its answers from is for this server to say: a client that imports the id of
-    another's stream must not be given what it holds.
+    another's stream must not be given what it holds. Nor must it have a tool run that no model has called.
     """
     data = chat.tree.serialize()
-    found = [node["metadata"].pop("streamId") for node in data["nodes"].values() if "streamId" in node["metadata"]]
+    found = [
+        node["metadata"].pop(name) for node in data["nodes"].values() for name in names if name in node["metadata"]
+    ]
     return ChatHistory.from_tree(chat.tree.deserialize(data)) if found else chat
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -44,8 +44,8 @@ def info_json(session: SessionInfo) -> dict[str, Any]:
     }
 
 
-def page_json(page: MessagePage, outcome: Outcome) -> dict[str, Any]:
-    """Return a session with a page of its messages."""
+def page_json(page: MessagePage, outcome: Outcome, approvals: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return a session with a page of its messages, and the calls that wait for approval."""
     return {
         **info_json(page.session),
         "messages": [_message_json(message) for message in page.messages],
@@ -53,6 +53,7 @@ def page_json(page: MessagePage, outcome: Outcome) -> dict[str, Any]:
         "liveStream": outcome.live_stream,
         "unanswered": outcome.unanswered,
         "error": outcome.error,
+        "approvals": approvals,
     }
 
 

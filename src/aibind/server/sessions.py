@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,11 +20,14 @@ from ..models.model import Message
 from ..streams.schedule import LOCAL_IDLE_S, REMOTE_IDLE_S
 from ..streams.store import StreamStore
 from .access import session_key
+from .answers import approval_message
 from .attachments import Attachments, PendingFiles
 from .claims import Claim
-from .context import context_of
-from .exchanges import add_messages, continuation_of, place_question, question_of
+from .context import context_of, context_to_go_on
+from .continuing import ContinuingTurn, add_below
+from .exchanges import add_messages, continuation_of, place_question, question_of, waits
 from .lost_answers import find_lost, recover_lost
+from .pending import PendingCalls, answered_call, find_pending
 from .recovery import OTHERS_SAVE_S, Recovery, recover_answer
 from .requests import StreamBody
 from .session_titles import save_titled
@@ -34,6 +37,9 @@ __all__ = ["Session", "Sessions"]
 
 ALL_MESSAGES = 1_000_000_000
 """The limit of messages where there is none: a path, without what is beside it."""
+
+_CALL_MESSAGES = 64
+"""Messages to load at first for calls, their results and their answers."""
 
 logger = logging.getLogger("aibind")
 
@@ -79,10 +85,10 @@ class Session:
     async def begin(self, body: StreamBody, claim: Claim | None = None, stream_id: str | None = None) -> Turn:
         """Load what the model is to see and add a question to it; :meth:`Turn.save_question` stores it.
 
-        A lost answer is recovered first. The turn's stream is ``stream_id`` (None: it gets a random id). The ids of the
-        stream and of the question are those of ``claim``; a question that an earlier attempt stored is not added again,
-        unless it has an answer, whose stream has then expired. Raises RequestError for a message that the conversation
-        does not have.
+        A lost answer is recovered first, and calls that wait for a user are declined. The turn's stream is
+        ``stream_id`` (None: it gets a random id). The ids of the stream and of the question are those of ``claim``; a
+        question that an earlier attempt stored is not added again, unless it has an answer, whose stream has then
+        expired. Raises RequestError for a message that the conversation does not have.
         """
         async with self._lock:
             chat = (await self._recover(self._max_messages + 1)).chat
@@ -92,6 +98,8 @@ class Session:
             elif body.regenerate:
                 chat, target = await self._load_question(body.regenerate)
                 body = replace(body, regenerate=target)
+            else:
+                chat = await self._decline(chat)
         if claim is not None:
             stream_id = claim.stream_id
         elif stream_id is None and self._streams is not None:
@@ -153,6 +161,55 @@ class Session:
         if self._live:
             return replace(recovery, live_stream=self._live[-1], unanswered=None, error=None)
         return recovery
+
+    # --- calls that wait for a user ---
+
+    async def find_pending(self, call_ids: Collection[str] = ()) -> tuple[ChatHistory, PendingCalls | None]:
+        """Return the conversation, with the calls that it waits with, or the newest that have these ids.
+
+        A lost answer is recovered first. They are loaded as far as a model is to see what is above them.
+        """
+        limit = min(self._max_messages + _CALL_MESSAGES, ALL_MESSAGES)
+        chat = (await self.recover(limit)).chat
+        while (pending := find_pending(chat, call_ids)) is None and chat.has_more_above and limit < ALL_MESSAGES:
+            limit *= 4
+            chat = await self._conversations.load(self.id, limit=limit)
+        return chat, pending
+
+    async def add_answers(self, pending: PendingCalls, message: Message) -> bool:
+        """Store answers that are not all of them, and return False when others were stored meanwhile."""
+        async with self.changing():
+            return await add_below(self._conversations, self.id, pending.last.id, message, {})
+
+    async def go_on(self, chat: ChatHistory, pending: PendingCalls, message: Message) -> ContinuingTurn:
+        """Return the turn that goes on from ``pending``, all of which are answered; ``message`` has the new answers."""
+        calls = [answered_call(call) for call in pending.open]
+        path = chat.tree.get_path_to(pending.last.id).messages
+        asked = [number for number, one in enumerate(path) if one.get("role") == "user"]
+        path = path[max(0, asked[-1] - self._max_messages) :] if asked else path
+        context = context_to_go_on([*path, message], [call.id for call in calls])
+        return ContinuingTurn(
+            self,
+            self._conversations,
+            chat,
+            pending.last.id,
+            str(uuid.uuid4()),
+            await self._attachments.resolve(self.id, context),
+            message=message,
+            answered=calls,
+            files=self._attachments.pending(self.id, pending.last.id, ()),
+        )
+
+    async def _decline(self, chat: ChatHistory) -> ChatHistory:
+        """Decline the calls that a conversation ends with, as far as they wait, since a new question takes their place.
+
+        The caller holds the conversation.
+        """
+        leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id else None
+        if leaf is None or not waits(leaf):
+            return chat
+        await add_below(self._conversations, self.id, leaf.id, approval_message((), declined=True), {})
+        return await self._conversations.load(self.id, limit=self._max_messages + 2)
 
     async def compact(self, summary: str) -> None:
         """Replace the stored conversation by its summary."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import RequestError, StreamExistsError
-from ..models.model import Message, ModelEvent
+from ..models.model import Message
 from ..streams.response import Body, HttpResponse
 from .busy import OnBusy, WaitingTurn
 from .claims import Claim, claim_of, lacks_question
@@ -17,6 +17,7 @@ from .generation import Generation
 from .housekeeping import Housekeeping
 from .load import Load
 from .replies import DurableReplies, start_plain_reply
+from .reply_events import ReplyEvent
 from .requests import StreamBody
 from .sessions import Session
 from .shutdown import Shutdown
@@ -24,7 +25,7 @@ from .turns import Turn
 
 __all__ = ["AskModel", "ReplyStarter"]
 
-AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ModelEvent]]
+AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ReplyEvent]]
 """A function from the messages of a turn to the model's answer."""
 
 MAX_CLAIM_ATTEMPTS = 5
@@ -115,6 +116,7 @@ class ReplyStarter:
         ask: AskModel,
         *,
         structured: bool,
+        again: Mapping[str, Any] | None,
         owner: str | None,
         events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
@@ -132,14 +134,14 @@ class ReplyStarter:
             max_queued=self._max_queued,
         )
 
-        async def answer_in_turn() -> AsyncGenerator[ModelEvent]:
+        async def answer_in_turn() -> AsyncGenerator[ReplyEvent]:
             async with aclosing(ask((await turn.start()).messages)) as answer:
                 async for event in answer:
                     yield event
 
         async with session.starting():
             await turn.check()
-            generation = Generation(answer_in_turn(), structured=structured, pace=self._replies.pace)
+            generation = Generation(answer_in_turn(), structured=structured, pace=self._replies.pace, turn=again)
             return await self._replies.start(generation, turn, claim, owner=owner, events=events)
 
     def _admit(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from ..streams.store import StreamEnd
 from .answers import Answer
 from .attachments import PendingFiles
 from .exchanges import is_kept
+from .reply_events import AnsweredCall
 
 __all__ = ["AnswerPart", "Turn", "TurnSession"]
 
@@ -49,6 +51,10 @@ class TurnSession(Protocol):
         """The id of the conversation in the stores."""
         ...
 
+    def changing(self) -> AbstractAsyncContextManager[None]:
+        """Hold the conversation from before it is loaded until it is saved."""
+        ...
+
     def list_stream(self, stream_id: str) -> None:
         """Add a stream to those that are live."""
         ...
@@ -72,7 +78,7 @@ class Turn:
     The question is stored before the answer, with the id of the answering stream in its metadata: a page that opens
     the conversation meanwhile can follow the stream, and the answer of a server that was killed can be recovered. Each
     round of tool calls is stored when it ends. Other turns of the conversation may run at the same time. ``messages``
-    are what the model sees, the question last.
+    are what the model sees, the question last. ``answered`` are the calls of an earlier reply that it goes on from.
     """
 
     def __init__(
@@ -85,8 +91,10 @@ class Turn:
         *,
         is_new: bool,
         files: PendingFiles,
+        answered: Sequence[AnsweredCall] = (),
     ) -> None:
         self.stream_id = stream_id
+        self.answered = answered
         self.question_id = question_id
         self.messages = messages
         self._session = session
@@ -129,7 +137,7 @@ class Turn:
             if self._saving is not None:
                 await asyncio.wait([self._saving])
             if not self._part.is_done and (self._part.count or is_kept(answer, end)):
-                rest = answer.messages()[self._part.count :]
+                rest = answer.messages(end)[self._part.count :]
                 if not rest and not self._part.has_end:
                     rest = Answer().messages()  # rounds were stored that their stream lost
                 await self._session.save_messages(self._part, rest, answer.ending(end))
