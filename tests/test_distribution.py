@@ -98,7 +98,7 @@ def test_the_wheel_has_the_package_alone(installed: Distribution) -> None:
         names = set(archive.namelist())
     inside = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
     assert inside == files_of_the_package()
-    assert {"aibind/py.typed", "aibind/demo/static/index.html", "aibind/demo/static/app.js"} < inside
+    assert {"aibind/py.typed", "aibind/server/aibind.js", "aibind/demo/static/index.html"} < inside
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
