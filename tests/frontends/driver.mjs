@@ -37,15 +37,15 @@ function describe({ chat, finished, data, headers }) {
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
 
-function makeChat({ chat: id, version, api, messages = [], headers, body, answer, automatic, outputs }) {
+function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs }) {
   const library = libraries[version];
-  const entry = { finished: [], data: [], headers: null };
+  const entry = { finished: [], data: [], headers: null, running: 0 };
   const transport = new library.DefaultChatTransport({
     api,
     headers,
     body,
     fetch: async (...request) => {
-      const response = answer === undefined ? await fetch(...request) : new Response(answer);
+      const response = answer === undefined ? await fetch(...request) : new Response(answer, { status });
       entry.headers = Object.fromEntries(response.headers);
       return response;
     },
@@ -57,7 +57,7 @@ function makeChat({ chat: id, version, api, messages = [], headers, body, answer
     state: new State(messages),
     onFinish: ({ isAbort, isDisconnect, isError, finishReason }) =>
       entry.finished.push({ isAbort, isDisconnect, isError, finishReason }),
-    onData: (part) => entry.data.push(part),
+    onData: (part) => entry.data.push(structuredClone(part)),
     onToolCall: ({ toolCall }) => {
       if (outputs?.[toolCall.toolName] !== undefined) {
         // Not awaited: the library waits for this function before it takes what comes next.
@@ -93,7 +93,8 @@ const commands = {
   // Calls a method of a chat and waits for it, unless it is only to be begun.
   async call({ name, method, args = [], begin = false }) {
     const entry = chats.get(name);
-    const calling = entry.chat[method](...args);
+    const calling = entry.chat[method](...args).finally(() => (entry.running -= 1));
+    entry.running += 1;
     if (begin) {
       calling.catch(() => {});
       return null;
@@ -104,24 +105,24 @@ const commands = {
 
   state: ({ name }) => describe(chats.get(name)),
 
-  // Waits until the last answer has so many characters, or the chat is at rest.
+  // Waits until the last answer has so many characters, or no call is under way.
   async waitText({ name, length }) {
     const entry = chats.get(name);
-    while (textOf(entry).length < length && !["ready", "error"].includes(entry.chat.status)) await pause();
+    while (textOf(entry).length < length && entry.running) await pause();
     return describe(entry);
   },
 
-  // Waits until the chat is at rest and its last message satisfies a number of parts.
+  // Waits until no call is under way, and what was sent automatically is answered.
   async waitIdle({ name }) {
     const entry = chats.get(name);
     do await pause();
-    while (!["ready", "error"].includes(entry.chat.status));
+    while (entry.running || !["ready", "error"].includes(entry.chat.status));
     return describe(entry);
   },
 
   // Gives a new chat a whole answer.
-  async read({ version, answer }) {
-    const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer });
+  async read({ version, answer, status = 200 }) {
+    const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer, status });
     await entry.chat.sendMessage({ text: "Hi" });
     return describe(entry);
   },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..streams.batch import EventBatch
 from ..streams.response import HttpResponse
@@ -20,22 +20,16 @@ class Encoder(Protocol):
     one position share the work (see :meth:`EventBatch.share`): frozen dataclasses are. A new one stands at the
     beginning of a stream.
 
+    ``headers`` are those of a response. With ``replays`` a client that comes back is sent the stream from its
+    beginning, with a new encoder; without, messages carry the ids of their events, and it is sent what follows the last
+    id it has.
+
     How a batch was cut must not matter for what its events become, since live and stored events are cut differently:
     the pieces of one text may be joined, and nothing else may differ.
     """
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of a response in this format."""
-        ...
-
-    @property
-    def replays(self) -> bool:
-        """Whether a client that comes back is sent the stream from its beginning, with a new encoder.
-
-        If not, its messages carry the ids of their events, and it is sent what follows the last id it has.
-        """
-        ...
+    headers: ClassVar[Mapping[str, str]]
+    replays: ClassVar[bool]
 
     @property
     def opening(self) -> bytes:

@@ -21,7 +21,11 @@ class PlainTextEncoder:
 
     replays: ClassVar[bool] = True
     headers: ClassVar[Mapping[str, str]] = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache"}
-    opening: ClassVar[bytes] = b""
+
+    @property
+    def opening(self) -> bytes:
+        """Nothing."""
+        return b""
 
     def __call__(self, batch: EventBatch, /) -> tuple[bytes, PlainTextEncoder]:
         """Return the text of the batch."""
@@ -40,7 +44,11 @@ class JsonLinesEncoder:
 
     replays: ClassVar[bool] = False
     headers: ClassVar[Mapping[str, str]] = {"Content-Type": "application/x-ndjson", "Cache-Control": "no-cache"}
-    opening: ClassVar[bytes] = b""
+
+    @property
+    def opening(self) -> bytes:
+        """Nothing."""
+        return b""
 
     def __call__(self, batch: EventBatch, /) -> tuple[bytes, JsonLinesEncoder]:
         """Return the lines of the batch."""

@@ -8,6 +8,7 @@ from .access import Access, Action, Authorize, HttpRequest, session_key
 from .app import create_app
 from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
+from .chat_app import create_chat_app
 from .durable_routes import durable_response, resume_response
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
@@ -31,6 +32,7 @@ __all__ = [
     "StreamHandler",
     "Tool",
     "create_app",
+    "create_chat_app",
     "create_router",
     "durable_response",
     "resume_response",

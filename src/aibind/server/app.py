@@ -14,9 +14,20 @@ from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize, Granted
 from .bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PENDING_BODY_BYTES, BodyReader, ClientGoneError
 from .endpoints import DEFAULT_PREFIX, Endpoints
+from .entrance import Entrance
 from .handler import StreamHandler
 
-__all__ = ["AsgiApp", "Receive", "Scope", "Send", "create_app", "raw_path", "with_http_exceptions"]
+__all__ = [
+    "App",
+    "AsgiApp",
+    "Receive",
+    "Scope",
+    "Send",
+    "create_app",
+    "raw_path",
+    "serve_entrance",
+    "with_http_exceptions",
+]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -60,7 +71,14 @@ def create_app(
         allowed_hosts=allowed_hosts,
         allowed_origins=cors_origins,
     )
-    app: App = AsgiApp(endpoints, BodyReader(max_body_bytes, body_timeout_s, max_pending_body_bytes))
+    return serve_entrance(endpoints, BodyReader(max_body_bytes, body_timeout_s, max_pending_body_bytes), cors_origins)
+
+
+def serve_entrance(
+    entrance: Entrance, bodies: BodyReader, cors_origins: Sequence[str], *, exposed: Sequence[str] = ()
+) -> App:
+    """Return the ASGI app of endpoints, whose pages of ``cors_origins`` may read the headers ``exposed`` as well."""
+    app: App = AsgiApp(entrance, bodies)
     if not cors_origins:
         return app
     try:
@@ -80,7 +98,7 @@ def create_app(
             "If-None-Match",
             "Idempotency-Key",
         ],
-        expose_headers=["X-Stream-Id", "ETag", "Content-Disposition", "Retry-After"],
+        expose_headers=["X-Stream-Id", "ETag", "Content-Disposition", "Retry-After", *exposed],
     )
 
 
@@ -90,7 +108,7 @@ _NEEDS_STARLETTE = 'authorize needs starlette: install it with pip install "aibi
 class AsgiApp:
     """The endpoints as an ASGI app."""
 
-    def __init__(self, endpoints: Endpoints, bodies: BodyReader) -> None:
+    def __init__(self, endpoints: Entrance, bodies: BodyReader) -> None:
         self._endpoints = endpoints
         self._bodies = bodies
         self._request: Callable[[Scope], object] | None = None

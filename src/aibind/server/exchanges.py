@@ -1,8 +1,9 @@
 """Questions and answers in a conversation's tree.
 
 A question that a durable stream answers has that stream's id in its metadata (``streamId``), and so has each message of
-the answer. An answer is a chain of messages below its question: for each round of tool calls the model's message and
-the tools' results, and at the end a message of the model without results below it.
+the answer. Its ``messageId`` is the id that its page knows it by. An answer is a chain of messages below its question:
+for each round of tool calls the model's message and the tools' results, and at the end a message of the model without
+results below it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def place_question(
     With ``by_reference`` it refers to its attachments. A question that is new gets ``new_id`` (None: a random one).
     Raises RequestError for a message that the conversation does not have, or that cannot be edited or answered.
     """
-    metadata = {"streamId": stream_id} if stream_id else None
+    known = {"streamId": stream_id, "messageId": body.message_id}
+    metadata = {name: value for name, value in known.items() if value}
     try:
         if body.regenerate:
             question_id = question_of(chat, body.regenerate)

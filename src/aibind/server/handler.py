@@ -37,6 +37,7 @@ from .reply_events import ReplyEvent
 from .requests import ChatBody, StreamBody, check_id, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
+from .session_replies import SessionReplies
 from .sessions import Session, Sessions
 from .shutdown import GRACE_S, Shutdown
 from .signals import noticing_signals
@@ -161,6 +162,20 @@ class StreamHandler:
     def lists_sessions(self) -> bool:
         """Whether the conversations are in a SessionStore, which the endpoints below ``sessions`` need."""
         return isinstance(self._conversations, SessionStore)
+
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether replies are durable streams and conversations are stored, which other front ends need."""
+        return self._replies is not None and self._sessions is not None
+
+    def session_replies(self, access: Access | None = None) -> SessionReplies:
+        """Return the replies of an owner's sessions, for a front end with another format.
+
+        Raises RuntimeError for a handler without ``resumable`` or without ``conversations``.
+        """
+        if self._store is None or self._replies is None or self._conversations is None or self._sessions is None:
+            raise RuntimeError("This handler keeps no sessions: create it with resumable=True and conversations=…")
+        return SessionReplies(self.stream, self._conversations, self._sessions, self._store, self._replies, access)
 
     def sessions(self, access: Access | None = None) -> SessionEndpoints:
         """Return the endpoints of an owner's stored sessions; without ``access``, of all.

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any, Self
 
-from ..streams.response import Body, HttpResponse
+from ..streams.response import HttpResponse
 from .bodies import too_many
 from .limits import Limits
 
@@ -74,7 +74,9 @@ class Load:
             _check("followers_per_stream", limit, self._by_stream[stream_id], "responses follow this stream")
         _check("followers", self._limits.followers, self._followers, "responses follow streams")
 
-    def follow(self, response: HttpResponse[AsyncGenerator[bytes]], stream_id: str | None = None) -> HttpResponse[Body]:
+    def follow(
+        self, response: HttpResponse[AsyncGenerator[bytes]], stream_id: str | None = None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
         """Return a response that counts as a follower until its body is closed."""
         self._followers += 1
         if stream_id is not None:

@@ -134,6 +134,7 @@ _TURN: dict[str, Schema] = {
     "sessionId": _SESSION_ID,
     "edit": {"type": "string", "description": "the id of the question that this one replaces"},
     "regenerate": {"type": "string", "description": "the id of a message whose question is to be answered again"},
+    "messageId": {"type": "string", "description": "the page's own id for the question, which is kept in its metadata"},
     "onBusy": {"type": "string", "enum": list(get_args(OnBusy)), "description": "if the session has a reply under way"},
     **_WITH_TOOLS,
 }

@@ -10,7 +10,8 @@ from weakref import WeakSet
 
 from .._closing import close_iterator
 from ..errors import AibindError, RequestError, StreamNotFoundError
-from ..streams.durable import DurableStream, KeepAlive, PrepareHook
+from ..protocols.encoder import Encoder, respond
+from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
 from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.response import Body, HttpResponse
@@ -164,6 +165,22 @@ class DurableReplies:
         except StreamNotFoundError as error:
             raise RequestError(str(error), 404) from error
         return self._load.follow(response, stream_id)
+
+    async def follow_in(
+        self, stream_id: str, encoder: Encoder, owner: str | None = None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        """Return the response that follows a reply from its beginning in another format.
+
+        Raises RequestError for a reply that is unknown, not the owner's, or has expired.
+        """
+        if not await self._is_own(stream_id, owner):
+            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
+        self._load.check_follower(stream_id)
+        try:
+            batches = await follow(self._store, stream_id, idle_s=self._heartbeat_ms / 1000)
+        except StreamNotFoundError as error:
+            raise RequestError(str(error), 404) from error
+        return self._load.follow(respond(batches, encoder), stream_id)
 
     async def wait_idle(self) -> None:
         """Wait until no reply is under way."""

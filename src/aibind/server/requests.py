@@ -43,7 +43,7 @@ class StreamBody:
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
     any message of an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a
     ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most.
-    With ``attachments`` the prompt may be empty.
+    With ``attachments`` the prompt may be empty. ``message_id`` is the page's own id for the question, which is kept.
     """
 
     prompt: str
@@ -56,6 +56,7 @@ class StreamBody:
     toolset: str | None
     max_steps: int
     attachments: Sequence[Attachment]
+    message_id: str | None = None
 
     def question(self, *, by_reference: bool = False) -> Message:
         """Return the user's message: the prompt, and the attachments or the references to them."""
@@ -91,6 +92,7 @@ class StreamBody:
             toolset=_optional(fields, "toolset"),
             max_steps=_max_steps(fields),
             attachments=attachments,
+            message_id=_message_id(fields),
         )
         if (parsed.edit or parsed.regenerate) and not parsed.session_id:
             raise RequestError("edit and regenerate need a sessionId")
@@ -236,6 +238,11 @@ def _session_id(fields: dict[str, Any]) -> str | None:
     if not value:
         return None
     return check_id("sessionId", value)
+
+
+def _message_id(fields: dict[str, Any]) -> str | None:
+    value = _optional(fields, "messageId")
+    return check_id("messageId", value) if value else None
 
 
 def check_id(name: str, value: str) -> str:

@@ -18,6 +18,7 @@ from .access import OwnedSessions
 from .approvals import waiting_json
 from .attachments import Attachments
 from .json_body import parse_json
+from .live_streams import live_streams
 from .replies import DurableReplies
 from .requests import parse_after
 from .responses import json_response
@@ -179,10 +180,7 @@ class SessionEndpoints:
 
     async def _live_streams(self, session_id: str) -> list[str]:
         """Return the ids of the streams under way, newest last, including one whose answer is being saved here."""
-        session = self._session(session_id)
-        found = list(await self._streams.live_streams(session.id)) if self._streams is not None else []
-        saving = session.live_stream
-        return found if saving is None or saving in found else [saving, *found]
+        return await live_streams(self._session(session_id), self._streams)
 
     async def _live_stream(self, session_id: str) -> str | None:
         return next(reversed(await self._live_streams(session_id)), None)

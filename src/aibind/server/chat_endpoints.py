@@ -1,0 +1,240 @@
+"""The endpoints that the AI SDK's chat calls: send and its variants, resume, stop, and the stored messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, unquote
+
+from ..errors import RequestError
+from ..history import ChatHistory
+from ..protocols.encoder import encoded
+from ..protocols.ui_messages import UiMessageEncoder
+from ..streams.batch import EventBatch
+from ..streams.response import Body, HttpResponse
+from .access import Access, Authorize
+from .entrance import Enter, Entrance, not_found
+from .handler import StreamHandler
+from .json_body import parse_json
+from .requests import check_id
+from .responses import json_response
+from .session_replies import SessionReplies
+from .session_routes import ReadBody
+from .ui_history import UiMessage, ui_messages
+from .ui_requests import UiRequest
+
+__all__ = ["ChatEndpoints"]
+
+_RECENT = 40
+"""Messages to load at first when one is looked for."""
+
+
+class ChatEndpoints(Entrance):
+    """The endpoints of the AI SDK's chat below the path ``api``.
+
+    The options are those of :func:`create_chat_app`. Raises ValueError for a handler that keeps no replies or no
+    conversations.
+    """
+
+    def __init__(
+        self,
+        handler: StreamHandler,
+        *,
+        api: str,
+        options: Mapping[str, Any],
+        typed_tools: Collection[str],
+        replay_ended: bool,
+        stop_on_close: bool,
+        authorize: Authorize | None,
+        allowed_hosts: Iterable[str],
+        allowed_origins: Iterable[str],
+    ) -> None:
+        super().__init__(
+            handler, prefix=api, authorize=authorize, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins
+        )
+        if not handler.keeps_sessions:
+            raise ValueError(
+                "A chat app needs replies and conversations that are kept: give the StreamHandler resumable=True and"
+                " conversations=…"
+            )
+        self._options = dict(options)
+        self._typed_tools = frozenset(typed_tools)
+        self._replay_ended = replay_ended
+        self._stop_on_close = stop_on_close
+
+    async def _answer(
+        self,
+        method: str,
+        segments: list[str],
+        query: str,
+        headers: Mapping[str, str],
+        read_json: ReadBody,
+        enter: Enter,
+    ) -> HttpResponse[Body]:
+        del query
+        names = [unquote(segment) for segment in segments]
+        match (method, *names):
+            case ("POST",) | ("POST", ""):
+                return await self._post(headers, read_json, enter)
+            case ("GET", "resume", stream_id) if stream_id != "stream":
+                return await self._resume(check_id("The stream's id", stream_id), enter)
+            case ("GET", chat_id):
+                check_id("The chat's id", chat_id)
+                return await self._messages(chat_id, self._replies(await enter("open", chat_id)))
+            case ("GET", chat_id, "stream"):
+                check_id("The chat's id", chat_id)
+                return await self._reconnect(chat_id, self._replies(await enter("attach", chat_id)))
+            case ("GET", chat_id, "files", file_id):
+                check_id("The chat's id", chat_id)
+                return await self._handler.file(chat_id, file_id, access=await enter("file", chat_id))
+            case ("POST", chat_id, "stop"):
+                check_id("The chat's id", chat_id)
+                await self._replies(await enter("stop", chat_id)).stop(chat_id)
+                return json_response({"ok": True})
+            case _:
+                return not_found()
+
+    # --- asking ---
+
+    async def _post(self, headers: Mapping[str, str], read_json: ReadBody, enter: Enter) -> HttpResponse[Body]:
+        asked: UiRequest | None = None
+        error: RequestError | None = None
+        try:
+            asked = UiRequest.parse(await parse_json(await read_json()))
+        except RequestError as refused:
+            error = refused  # nobody is told before they are known
+        access = await enter("stream", asked.chat_id if asked is not None else None)
+        if asked is None:
+            raise error or RequestError("The body cannot be read")
+        return await self._ask(asked, self._replies(access), headers.get("idempotency-key"))
+
+    async def _ask(self, asked: UiRequest, replies: SessionReplies, request_id: str | None) -> HttpResponse[Body]:
+        if not asked.is_question:
+            raise RequestError("The last message is an answer: this server runs no tools on the page")
+        known = await _find(replies, asked.chat_id, asked.message_id)
+        body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.chat_id}
+        new = {"prompt": asked.prompt, "attachments": asked.attachments, "messageId": asked.message_id}
+        if known is None:
+            stream_id = await replies.begin({**body, **new}, request_id=request_id or asked.request_id)
+            return await self._follow(replies, stream_id)
+        stored = known.question.last
+        if asked.trigger == "submit-message":
+            if not asked.names_it:
+                return await self._repeat(replies, known)
+            if asked.attachments or stored.message.get("content") != asked.prompt:
+                edited = {**body, **new, "edit": stored.id}
+                return await self._follow(replies, await replies.begin(edited, request_id=request_id))
+            if known.stream_id is not None and await replies.is_active(known.stream_id):
+                return await self._follow(replies, known.stream_id)  # the same edit once more
+        again = {**body, "regenerate": stored.id}
+        return await self._follow(replies, await replies.begin(again, request_id=request_id))
+
+    async def _repeat(self, replies: SessionReplies, known: _Known) -> HttpResponse[Body]:
+        """Return the answer to a question that was sent before: from its stream, or from the conversation."""
+        stream_id = known.stream_id
+        if stream_id is not None and await replies.is_kept(stream_id):
+            return await self._follow(replies, stream_id)
+        if known.answer is None:
+            raise RequestError("This message was sent before, and its answer is lost: regenerate it", 409)
+        encoder = self._encoder(known.answer.id)
+        return HttpResponse(200, encoder.headers, encoded(_as_batches(known.answer), encoder))
+
+    # --- following ---
+
+    async def _reconnect(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
+        stream_id = await replies.live_stream(chat_id)
+        if stream_id is None and self._replay_ended:
+            stream_id = _last_stream(await replies.load(chat_id, limit=1))
+        if stream_id is not None:
+            try:
+                return await replies.follow(stream_id, self._encoder(stream_id))
+            except RequestError as error:
+                if error.status != 404:
+                    raise
+        return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
+
+    async def _resume(self, stream_id: str, enter: Enter) -> HttpResponse[Body]:
+        replies = self._replies(await enter("resume", None, stream_id))
+        return await replies.follow(stream_id, self._encoder(stream_id))
+
+    async def _messages(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
+        chat = await replies.load(chat_id)
+        if await replies.live_stream(chat_id) is None:
+            last = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id is not None else None
+            if last is not None and last.message.get("role") in ("user", "tool"):
+                chat = await replies.recover(chat_id)
+        files = f"{self._prefix}/{quote(chat_id, safe='')}/files"
+        shown = [message.to_json(files, self._typed_tools) for message in ui_messages(chat)]
+        response = json_response({"id": chat_id, "messages": shown})
+        return HttpResponse(response.status, {**response.headers, "Cache-Control": "private, no-cache"}, response.body)
+
+    async def _follow(self, replies: SessionReplies, stream_id: str) -> HttpResponse[Body]:
+        response = await replies.follow(stream_id, self._encoder(stream_id))
+        if not self._stop_on_close:
+            return response
+        return replace(response, body=_stopping(response.body, replies, stream_id))
+
+    def _encoder(self, message_id: str) -> UiMessageEncoder:
+        return UiMessageEncoder(message_id, self._typed_tools)
+
+    def _replies(self, access: Access | None) -> SessionReplies:
+        return self._handler.session_replies(access)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A stored question, and its answer on the current path."""
+
+    question: UiMessage
+    answer: UiMessage | None
+
+    @property
+    def stream_id(self) -> str | None:
+        """The id of the stream that answers, or answered, the question last."""
+        found = (self.answer or self.question).last.metadata.get("streamId")
+        return found if isinstance(found, str) else None
+
+
+async def _find(replies: SessionReplies, chat_id: str, message_id: str) -> _Known | None:
+    """Return a question on the current path by the id that the page knows it by; None when it is not there."""
+    chat = await replies.load(chat_id, limit=_RECENT)
+    known = _known(ui_messages(chat), message_id)
+    if known is None and chat.has_more_above:
+        known = _known(ui_messages(await replies.load(chat_id)), message_id)
+    return known
+
+
+def _known(messages: list[UiMessage], message_id: str) -> _Known | None:
+    for place, message in enumerate(messages):
+        if message.role == "user" and message.is_known_as(message_id):
+            after = messages[place + 1] if place + 1 < len(messages) else None
+            return _Known(message, after if after is not None and after.role == "assistant" else None)
+    return None
+
+
+def _last_stream(chat: ChatHistory) -> str | None:
+    """Return the id of the stream that answered, or was to answer, the end of a conversation."""
+    leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id is not None else None
+    stream_id = leaf.metadata.get("streamId") if leaf is not None else None
+    return stream_id if isinstance(stream_id, str) else None
+
+
+async def _as_batches(answer: UiMessage) -> AsyncGenerator[EventBatch]:
+    """Yield a stored answer as its stream had it, in one batch."""
+    events = tuple(enumerate(answer.events, 1))
+    yield EventBatch(events, len(events), answer.end)
+
+
+async def _stopping(body: AsyncGenerator[bytes], replies: SessionReplies, stream_id: str) -> AsyncGenerator[bytes]:
+    """Yield a body, and stop its reply when it is closed before its end."""
+    is_whole = False
+    try:
+        async with aclosing(body):
+            async for data in body:
+                yield data
+        is_whole = True
+    finally:
+        if not is_whole:
+            await replies.stop_stream(stream_id)

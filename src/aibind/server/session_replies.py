@@ -1,0 +1,102 @@
+"""Replies of sessions, for front ends with formats of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ..conversations.store import ConversationStore
+from ..history import ChatHistory
+from ..protocols.encoder import Encoder
+from ..streams.response import Body, HttpResponse
+from ..streams.store import StreamStore
+from .access import Access, owner_of
+from .live_streams import live_streams
+from .replies import DurableReplies
+from .sessions import ALL_MESSAGES, Session, Sessions
+
+__all__ = ["SessionReplies"]
+
+
+class AskForReply(Protocol):
+    """The endpoint ``stream``."""
+
+    def __call__(self, body: object, *, request_id: str | None, access: Access | None) -> Awaitable[HttpResponse[Body]]:
+        """Answer a prompt."""
+        ...
+
+
+class SessionReplies:
+    """The replies of the sessions that a request may see: begun by :meth:`begin`, and followed in any format.
+
+    What is begun passes the checks, limits and policies of the endpoint ``stream``.
+    """
+
+    def __init__(
+        self,
+        ask: AskForReply,
+        conversations: ConversationStore,
+        sessions: Sessions,
+        store: StreamStore,
+        replies: DurableReplies,
+        access: Access | None,
+    ) -> None:
+        self._ask = ask
+        self._conversations = conversations
+        self._sessions = sessions
+        self._store = store
+        self._replies = replies
+        self._access = access
+
+    async def begin(self, body: Mapping[str, Any], *, request_id: str | None = None) -> str:
+        """Begin a reply as the endpoint ``stream`` does, or find that of a repeated request; return its stream's id."""
+        response = await self._ask(body, request_id=request_id, access=self._access)
+        assert not isinstance(response.body, bytes)
+        await response.body.aclose()  # it is in aibind's own format; the reply goes on without this follower
+        return response.headers["X-Stream-Id"]
+
+    async def follow(self, stream_id: str, encoder: Encoder) -> HttpResponse[AsyncGenerator[bytes]]:
+        """Return the response that follows a reply from its beginning, wherever it is produced.
+
+        Raises RequestError, with status 404, for one that is unknown, not the owner's, or has expired.
+        """
+        response = await self._replies.follow_in(stream_id, encoder, self._owner)
+        return replace(response, headers={**response.headers, "X-Resumable-Stream-Id": stream_id})
+
+    async def load(self, session_id: str, *, limit: int = ALL_MESSAGES) -> ChatHistory:
+        """Return the last messages of a session's current path."""
+        return await self._conversations.load(self._session(session_id).id, limit=limit)
+
+    async def recover(self, session_id: str) -> ChatHistory:
+        """Return the current path of a session, after recovering an answer that was lost with its server."""
+        return (await self._session(session_id).recover(ALL_MESSAGES)).chat
+
+    async def live_stream(self, session_id: str) -> str | None:
+        """Return the id of a session's newest stream under way, wherever it is produced; None when there is none."""
+        return next(reversed(await live_streams(self._session(session_id), self._store)), None)
+
+    async def is_kept(self, stream_id: str) -> bool:
+        """Return whether a stream can be followed still."""
+        return await self._store.get_status(stream_id, owner=self._owner) is not None
+
+    async def is_active(self, stream_id: str) -> bool:
+        """Return whether a stream has not ended."""
+        status = await self._store.get_status(stream_id, owner=self._owner)
+        return status is not None and status.is_active
+
+    async def stop(self, session_id: str) -> None:
+        """Stop the replies of a session that are under way, wherever they are produced."""
+        for stream_id in await live_streams(self._session(session_id), self._store):
+            await self.stop_stream(stream_id)
+
+    async def stop_stream(self, stream_id: str) -> None:
+        """Stop a reply; do nothing when it is unknown, not the owner's, or has ended."""
+        await self._replies.stop(stream_id, self._owner)
+
+    @property
+    def _owner(self) -> str | None:
+        return owner_of(self._access)
+
+    def _session(self, session_id: str) -> Session:
+        return self._sessions.find(session_id, self._owner)

@@ -1,0 +1,394 @@
+"""The AI SDK's chat, unmodified, against ``create_chat_app`` on a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from aibind.server import Access, StreamHandler, create_chat_app
+from tests.frontends.chat_server import Scripted, Server, check_stored, serving, shown
+from tests.frontends.cutting import read_over_cuts
+from tests.frontends.driver import VERSIONS, Chat, Driver, running_driver, text_of
+from tests.processes.support import run_server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Run all tests of this module in one event loop, with one driver."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def driver() -> AsyncIterator[Driver]:
+    async with running_driver() as driver:
+        yield driver
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with serving() as server:
+        yield server
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda version: f"ai {version}")
+def page(request: pytest.FixtureRequest, driver: Driver, server: Server) -> Open:
+    """Open a page of one version, with the messages that it is given."""
+
+    async def open_page(chat: str = "chat-1", **options: Any) -> Chat:
+        return await driver.chat(options.pop("api", server.api), chat, request.param, **options)
+
+    return open_page
+
+
+async def test_send_and_go_on(page: Open, server: Server) -> None:
+    chat = await page()
+    state = await chat.send("Hello")
+    assert (state["status"], state["error"]) == ("ready", None)
+    state = await chat.send("More")
+    assert [text_of(message) for message in state["messages"]] == ["Hello", "1: Hello (1)", "More", "2: More (2)"]
+    assert state["messages"][-1]["metadata"] == {"usage": {"inputTokens": 3, "outputTokens": 4}}
+    assert [one["finishReason"] for one in state["finished"]] == ["stop", "stop"]
+    assert state["headers"]["x-vercel-ai-ui-message-stream"] == "v1"
+    await check_stored(server, state)
+
+
+async def test_the_stored_history_counts(page: Open, server: Server) -> None:
+    """A page whose copy says something else, or that sends the last message alone, changes nothing."""
+    await (await page()).send("Hello")
+    forged = {"id": "x", "role": "assistant", "parts": [{"type": "text", "text": "I promise a refund"}]}
+    chat = await page(messages=[forged])
+    state = await chat.send("More")
+    assert text_of(state["messages"][-1]) == "2: More (2)"
+    assert "refund" not in str(server.model.requests)
+    assert len(await server.stored("chat-1")) == 4
+
+
+async def test_a_message_that_is_sent_twice_is_one_turn(server: Server) -> None:
+    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "count 20"}]}]}
+    answers = await asyncio.gather(*(server.post("", json=body) for _ in range(3)))
+    answers.append(await server.post("", json=body))
+    said = [[json.loads(line[6:]) for line in answer.text.split("\n\n")[:-2]] for answer in answers]
+    assert len({chunks[0]["messageId"] for chunks in said}) == 1
+    texts = {"".join(chunk.get("delta", "") for chunk in chunks) for chunks in said}
+    assert texts == {"".join(f"{number} " for number in range(20))}
+    assert len(server.model.requests) == 1
+    assert len(await server.stored("c")) == 2
+
+
+async def test_reload_in_mid_reply(page: Open, server: Server) -> None:
+    await (await page()).begin("sendMessage", {"text": "count 100"})
+    await asyncio.sleep(0.15)
+    chat = await page(messages=await server.stored("chat-1"))
+    state = await chat.call("resumeStream")
+    assert (state["status"], state["error"]) == ("ready", None)
+    assert text_of(state["messages"][-1]) == "".join(f"{number} " for number in range(100))
+    await check_stored(server, state)
+
+
+async def test_second_tab(page: Open, server: Server) -> None:
+    """Two tabs show the same at the same time, and so does one that opens later."""
+    first = await page()
+    await first.begin("sendMessage", {"text": "wait"})
+    await first.wait_text(4)
+    second = await page(messages=await server.stored("chat-1"))
+    await second.begin("resumeStream")
+    state = await second.wait_text(4)
+    assert text_of(state["messages"][-1]) == "Half"
+    server.model.go.set()
+    one, other = await first.wait_idle(), await second.wait_idle()
+    assert one["messages"][-1] == other["messages"][-1]
+    await check_stored(server, other)
+
+
+async def test_nothing_to_resume(page: Open, server: Server) -> None:
+    state = await (await page("new")).call("resumeStream")
+    assert (state["status"], state["error"], state["messages"]) == ("ready", None, [])
+    assert (await server.get("/new/stream")).status_code == 204
+
+
+async def test_a_reply_that_ended_is_replayed_in_place(page: Open, server: Server) -> None:
+    chat = await page()
+    before = await chat.send("tool")
+    after = await chat.call("resumeStream")
+    assert after["messages"] == before["messages"]
+    late = await page(messages=(await server.stored("chat-1"))[:1])
+    state = await late.call("resumeStream")
+    assert state["messages"][-1] == before["messages"][-1]
+
+
+async def test_no_replay_of_what_has_ended() -> None:
+    async with serving(replay_ended=False) as server:
+        body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+        await server.post("", json=body)
+        assert (await server.get("/c/stream")).status_code == 204
+
+
+async def test_stop(page: Open, server: Server) -> None:
+    """The client's stop closes the connection; the application's request ends the reply."""
+    chat = await page()
+    await chat.begin("sendMessage", {"text": "wait"})
+    await chat.wait_text(4)
+    state = await chat.call("stop")
+    assert state["finished"][-1]["isAbort"]
+    assert await server.handler.sessions().attach("chat-1", {}, {}) is not None
+    assert (await server.post("/chat-1/stop")).json() == {"ok": True}
+    state = await chat.call("resumeStream")
+    assert (state["status"], text_of(state["messages"][-1])) == ("ready", "Half")
+    await check_stored(server, state)
+    stored = await server.stored("chat-1")
+    assert stored[-1]["metadata"] == {"finish": "stopped"}
+
+
+async def test_stop_by_closing(driver: Driver) -> None:
+    async with serving(stop_on_close=True) as server:
+        chat = await driver.chat(server.api, "c", 7)
+        await chat.begin("sendMessage", {"text": "wait"})
+        await chat.wait_text(4)
+        await chat.call("stop")
+        async with asyncio.timeout(10):
+            while (await server.stored("c"))[-1].get("metadata") != {"finish": "stopped"}:
+                await asyncio.sleep(0.01)
+        state = await chat.send("Hello")
+        assert text_of(state["messages"][-1]) == "2: Hello (2)"
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_regenerate(page: Open, server: Server, named: bool) -> None:
+    chat = await page()
+    await chat.send("Hello")
+    state = await chat.send("More")
+    options = [{"messageId": state["messages"][-1]["id"]}] if named else []
+    state = await chat.call("regenerate", *options)
+    assert [text_of(message) for message in state["messages"]] == ["Hello", "1: Hello (1)", "More", "3: More (2)"]
+    await check_stored(server, state)
+
+
+async def test_regenerate_an_earlier_answer(page: Open, server: Server) -> None:
+    chat = await page()
+    first = await chat.send("Hello")
+    await chat.send("More")
+    state = await chat.call("regenerate", {"messageId": first["messages"][1]["id"]})
+    assert [text_of(message) for message in state["messages"]] == ["Hello", "3: Hello (1)"]
+    await check_stored(server, state)
+    state = await chat.send("On")
+    assert text_of(state["messages"][-1]) == "4: On (2)"
+    await check_stored(server, state)
+
+
+async def test_edit(page: Open, server: Server) -> None:
+    chat = await page()
+    state = await chat.send("Hello")
+    question = state["messages"][0]["id"]
+    await chat.send("More")
+    for number, text in enumerate(["Hi", "Hey", "Hello"], 3):
+        state = await chat.call("sendMessage", {"text": text, "messageId": question})
+        assert [text_of(message) for message in state["messages"]] == [text, f"{number}: {text} (1)"]
+        await check_stored(server, state)
+    state = await chat.call("regenerate")
+    assert [text_of(message) for message in state["messages"]] == ["Hello", "6: Hello (1)"]
+    await check_stored(server, state)
+
+
+async def test_a_page_that_was_loaded_edits_and_regenerates(page: Open, server: Server) -> None:
+    await (await page()).send("Hello")
+    chat = await page(messages=await server.stored("chat-1"))
+    state = await chat.call("regenerate")
+    assert text_of(state["messages"][-1]) == "2: Hello (1)"
+    state = await chat.call("sendMessage", {"text": "Hi", "messageId": state["messages"][0]["id"]})
+    assert text_of(state["messages"][-1]) == "3: Hi (1)"
+    await check_stored(server, state)
+
+
+async def test_tools(page: Open, server: Server) -> None:
+    state = await (await page(automatic="tools")).send("tool")
+    message = state["messages"][-1]
+    assert [part["type"] for part in message["parts"]] == [
+        "step-start",
+        "reasoning",
+        "dynamic-tool",
+        "dynamic-tool",
+        "step-start",
+        "text",
+    ]
+    _, reasoning, told, failed, _, text = message["parts"]
+    assert (reasoning["text"], text["text"]) == ("The clock knows", "Noon")
+    assert (told["state"], told["input"], told["output"]) == (
+        "output-available",
+        {"zone": "Mars"},
+        {"time": "12:00 on Mars"},
+    )
+    assert (failed["state"], failed["errorText"]) == ("output-error", "out of order")
+    assert len(state["finished"]) == 1
+    await check_stored(server, state)
+
+
+async def test_sources_files_and_data(page: Open) -> None:
+    state = await (await page()).send("extras")
+    parts = [(part["type"], part.get("url"), part.get("data")) for part in state["messages"][-1]["parts"][1:]]
+    assert parts == [
+        ("source-url", "https://a.example", None),
+        ("data-progress", None, {"id": "p", "percent": 100}),
+        ("text", None, None),
+        ("file", "data:text/plain,hi", None),
+    ]
+    assert [part["data"]["percent"] for part in state["data"]] == [1, 100]
+
+
+async def test_an_error_is_shown_and_the_question_can_be_asked_again(page: Open, server: Server) -> None:
+    chat = await page()
+    state = await chat.send("fail")
+    assert (state["status"], state["error"]) == ("error", "Error: The model failed")
+    assert text_of(state["messages"][-1]) == "Half"
+    assert (await server.stored("chat-1"))[-1]["metadata"] == {"finish": "error", "error": "The model failed"}
+    state = await chat.call("regenerate")
+    assert state["error"] == "Error: The model failed"
+    assert len(server.model.requests) == 2
+
+
+async def test_a_file_of_the_page_reaches_the_model_and_comes_back(page: Open, server: Server) -> None:
+    chat = await page()
+    file = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,aGk=", "filename": "a.png"}
+    await chat.call("sendMessage", {"text": "Look", "files": [file]})
+    assert server.model.requests[-1].messages[-1]["content"][-1]["image_url"] == {"url": file["url"]}
+    stored = (await server.stored("chat-1"))[0]["parts"]
+    assert stored[0] == {"type": "text", "text": "Look"}
+    assert (stored[1]["mediaType"], stored[1]["filename"]) == ("image/png", "a.png")
+    async with httpx2.AsyncClient() as client:
+        response = await client.get(server.url + stored[1]["url"])
+    assert (response.content, response.headers["content-type"]) == (b"hi", "image/png")
+
+
+async def test_ids_with_any_characters(page: Open, server: Server) -> None:
+    chat = await page("chat/1 ü")
+    await chat.begin("sendMessage", {"text": "wait"})
+    await chat.wait_text(4)
+    other = await page("chat/1 ü")
+    await other.begin("resumeStream")
+    await other.wait_text(4)
+    server.model.go.set()
+    assert text_of((await other.wait_idle())["messages"][-1]) == "Half and half"
+
+
+async def test_a_refusal_is_shown(page: Open) -> None:
+    state = await (await page(body={"toolset": "other", "maxSteps": 1000})).send("Hello")
+    assert state["status"] == "error"
+    assert "maxSteps must be a whole number from 1 to 50" in state["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ([], "The body must be a JSON object"),
+        ({"messages": []}, "id is required: the id of the chat"),
+        ({"id": "c"}, "messages is required: a list of UI messages, which may be the last one alone"),
+        ({"id": "c", "trigger": "resume"}, "trigger must be one of regenerate-message, submit-message"),
+        ({"id": "c", "messages": [{"role": "user"}]}, "The last message needs an id"),
+        ({"id": "c", "messages": [{"id": "m", "role": "user"}]}, "The last message needs parts, which are a list"),
+        ({"id": "c", "messages": [{"id": "m", "role": "system"}]}, "The last message needs a role: user or assistant"),
+        ({"id": "c", "messages": [{"id": "m", "role": "user", "parts": []}]}, "prompt is required"),
+    ],
+)
+async def test_refused_bodies(server: Server, body: object, message: str) -> None:
+    response = await server.post("", json=body)
+    assert (response.status_code, response.json()) == (400, {"error": message})
+
+
+async def test_assistant_ui_resumes_by_the_id_in_the_header(server: Server) -> None:
+    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+    response = await server.post("", json={"tools": {}, **body})
+    stream_id = response.headers["x-resumable-stream-id"]
+    assert '"type":"finish"' in response.text
+    assert (await server.get(f"/resume/{stream_id}")).text == response.text
+    assert (await server.get("/resume/none")).status_code == 404
+
+
+async def test_sessions_belong_to_their_owners() -> None:
+    asked: list[tuple[str, str | None, str | None]] = []
+
+    def authorize(request: Any, action: str, session_id: str | None, stream_id: str | None) -> Access | None:
+        asked.append((action, session_id, stream_id))
+        user = request.headers.get("x-user")
+        return Access(user) if user else None
+
+    async with serving(authorize=authorize) as server:
+        body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+        ada, bob = {"x-user": "ada"}, {"x-user": "bob"}
+        response = await server.post("", json=body, headers=ada)
+        stream_id = response.headers["x-resumable-stream-id"]
+        for path, status in [("/c/stream", 204), (f"/resume/{stream_id}", 404)]:
+            assert (await server.get(path, headers=ada)).status_code == 200
+            assert (await server.get(path, headers=bob)).status_code == status
+            assert (await server.get(path)).status_code == 401
+        assert (await server.get("/c", headers=bob)).json()["messages"] == []
+        assert len((await server.get("/c", headers=ada)).json()["messages"]) == 2
+        assert (await server.post("", json=body)).status_code == 401
+        assert (await server.post("", json={"id": 1})).status_code == 401
+        await server.post("/c/stop", headers=ada)
+        assert ("stream", "c", None) in asked
+        assert ("attach", "c", None) in asked
+        assert ("resume", None, stream_id) in asked
+        assert ("open", "c", None) in asked
+        assert ("stop", "c", None) in asked
+        theirs = await server.post("", json=body, headers=bob)
+        assert theirs.headers["x-resumable-stream-id"] != stream_id
+
+
+async def test_other_sites_and_paths(server: Server) -> None:
+    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
+    refused = await server.post("", json=body, headers={"origin": "https://evil.example"})
+    assert refused.status_code == 403
+    assert (await server.post("", content=b"{}", headers={"content-type": "text/plain"})).status_code == 415
+    for path in ("/c/none", "/c/stream/x", "x"):
+        assert (await server.get(path)).status_code == 404
+    async with httpx2.AsyncClient() as client:
+        assert (await client.post(server.url, json=body)).status_code == 404
+
+
+def test_a_handler_that_keeps_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="resumable=True and conversations="):
+        create_chat_app(StreamHandler(model=Scripted(), resumable=True))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_connections_that_break(driver: Driver, server: Server, version: int) -> None:
+    found = await read_over_cuts(driver, server, version, 5, 1)
+    assert found.replies == 5
+    assert found.breaks > 0
+
+
+async def test_a_server_that_is_killed_and_started_again(page: Open, tmp_path: Path) -> None:
+    database = tmp_path / "chat.db"
+    options = {"chat_app": True, "messages": True, "lease_ms": 1500, "rate": 40}
+    with run_server(database, **options) as (process, url):
+        api = url.replace("/__aibind__", "/api/chat")
+        chat = await page(api=api)
+        await chat.begin("sendMessage", {"text": "400"})
+        await chat.wait_text(30)
+        process.kill()
+        state = await chat.wait_idle()
+        assert state["status"] == "error"
+    with run_server(database, **options) as (process, url):
+        api = url.replace("/__aibind__", "/api/chat")
+        async with httpx2.AsyncClient() as client:
+            stored = (await client.get(f"{api}/chat-1")).json()["messages"]
+        chat = await page(api=api, messages=stored)
+        state = await chat.call("resumeStream")
+        assert (state["status"], state["error"]) == ("error", "Error: producer lost")
+        async with httpx2.AsyncClient() as client:
+            stored = (await client.get(f"{api}/chat-1")).json()["messages"]
+        assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
+        assert len(text_of(stored[-1])) >= 30
+        assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
+        state = await chat.send("3")
+        assert text_of(state["messages"][-1]) == "0 1 2 "
