@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 from ..streams.response import Body, HttpResponse
 from .session_wire import matches
@@ -31,5 +30,7 @@ def client_response(headers: Mapping[str, str]) -> HttpResponse[Body]:
 
 @cache
 def _read() -> tuple[bytes, str]:
+    from importlib.resources import files  # imports random, which seeds itself: a Worker must not while it starts
+
     code = files("aibind.server").joinpath(CLIENT_NAME).read_bytes()
     return code, f'"{hashlib.sha256(code).hexdigest()[:32]}"'
