@@ -131,6 +131,13 @@ async def make_each() -> AsyncIterator[object]:
     yield aibind.models.EchoModel()
     async with aibind.models.OpenAIModel("m", base_url="http://127.0.0.1/v1", api_key="a secret") as model:
         yield model
+    if "aibind.integrations.anthropic" in INSTALLED:
+        from anthropic import AsyncAnthropic
+
+        from aibind.integrations.anthropic import AnthropicClientModel
+
+        async with AsyncAnthropic(api_key="a secret", base_url="http://127.0.0.1") as client_of_anthropic:
+            yield AnthropicClientModel(client_of_anthropic, "m")
     if "aibind.integrations.openai" in INSTALLED:
         from openai import AsyncOpenAI
 
