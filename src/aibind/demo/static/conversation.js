@@ -49,7 +49,7 @@ export class Conversation {
     this.#on.changed();
   }
 
-  /** Open a conversation. Throws ApiError when it cannot be. */
+  /** Open a conversation. Throws AibindError when it cannot be. */
   async open(id) {
     this.#leave();
     this.id = id;
@@ -177,7 +177,7 @@ export class Conversation {
     const live = this.#live;
     let goesOn = false;
     try {
-      goesOn = await reply.ask({ approvals: { [call.id]: given } }, api.approvals(id));
+      goesOn = await reply.approve(id, { [call.id]: given });
     } catch (error) {
       this.#on.failed(error);
     }
