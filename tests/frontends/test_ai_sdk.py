@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from aibind.server import Access, StreamHandler, create_chat_app
-from tests.frontends.chat_server import Scripted, Server, check_stored, serving, shown
+from tests.frontends.chat_server import PAID, Scripted, Server, check_stored, serving, shown
 from tests.frontends.cutting import read_over_cuts
 from tests.frontends.driver import VERSIONS, Chat, Driver, running_driver, text_of
 from tests.processes.support import run_server
@@ -231,6 +231,91 @@ async def test_tools(page: Open, server: Server) -> None:
     assert (failed["state"], failed["errorText"]) == ("output-error", "out of order")
     assert len(state["finished"]) == 1
     await check_stored(server, state)
+
+
+def tool_in(state: dict[str, Any], call_id: str = "c2") -> dict[str, Any]:
+    """Return the part of a call in the last message."""
+    found: dict[str, Any] = next(part for part in state["messages"][-1]["parts"] if part.get("toolCallId") == call_id)
+    return found
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_approval(page: Open, server: Server, approved: bool) -> None:
+    PAID.clear()
+    chat = await page(automatic="approvals")
+    state = await chat.send("pay")
+    asked = tool_in(state)
+    assert (state["status"], asked["state"], asked["input"]) == ("ready", "approval-requested", {"euros": 5})
+    assert state["finished"][-1]["finishReason"] == "tool-calls"
+    await check_stored(server, state)
+    await chat.begin("addToolApprovalResponse", {"id": asked["approval"]["id"], "approved": approved, "reason": "Why"})
+    await asyncio.sleep(0.05)
+    state = await chat.wait_idle()
+    assert (state["status"], state["error"], len(state["messages"])) == ("ready", None, 2)
+    assert len(PAID) == approved
+    assert tool_in(state)["state"] == ("output-available" if approved else "output-denied")
+    said = text_of(state["messages"][-1])
+    assert said == 'Well: So "5 euros"' if approved else "did not allow" in said
+    await check_stored(server, state)
+    again = await chat.call("resumeStream")
+    assert shown(again["messages"][-1]) == shown(state["messages"][-1])
+    state = await chat.send("On")
+    assert text_of(state["messages"][-1]).endswith(": On (2)")
+
+
+async def test_approval_on_a_page_that_was_loaded(page: Open, server: Server) -> None:
+    PAID.clear()
+    await (await page()).send("pay")
+    chat = await page(automatic="approvals", messages=await server.stored("chat-1"))
+    assert tool_in(await chat.state())["state"] == "approval-requested"
+    await chat.begin("addToolApprovalResponse", {"id": "c2", "approved": True})
+    await asyncio.sleep(0.05)
+    state = await chat.wait_idle()
+    assert (PAID, text_of(state["messages"][-1])) == ([5], 'Well: So "5 euros"')
+    await check_stored(server, state)
+
+
+async def test_a_new_message_declines_what_waits(page: Open, server: Server) -> None:
+    PAID.clear()
+    chat = await page()
+    await chat.send("pay")
+    state = await chat.send("Never mind")
+    assert text_of(state["messages"][-1]).endswith(": Never mind (2)")
+    stored = await server.stored("chat-1")
+    assert [part["state"] for part in stored[1]["parts"] if "state" in part and "toolCallId" in part] == [
+        "output-available",
+        "output-denied",
+    ]
+    assert PAID == []
+
+
+async def test_a_tool_of_the_page(page: Open, server: Server) -> None:
+    chat = await page(automatic="tools", outputs={"ask": {"answer": 42}})
+    await chat.begin("sendMessage", {"text": "ask"})
+    await asyncio.sleep(0.1)
+    state = await chat.wait_idle()
+    assert (state["status"], state["error"], len(state["messages"])) == ("ready", None, 2)
+    assert text_of(state["messages"][-1]) == 'Well: So {"answer":42}'
+    assert (tool_in(state)["state"], tool_in(state)["output"]) == ("output-available", {"answer": 42})
+    assert [one["finishReason"] for one in state["finished"]] == ["tool-calls", "stop"]
+    assert len(server.model.requests) == 2
+    stored = await server.stored("chat-1")
+    assert text_of(stored[-1]) == text_of(state["messages"][-1])
+    state = await chat.call("resumeStream")
+    assert text_of(state["messages"][-1]) == 'Well: So {"answer":42}'
+    assert len(state["messages"]) == 2
+
+
+async def test_the_page_cannot_give_the_result_of_a_tool_that_runs_here(page: Open, server: Server) -> None:
+    PAID.clear()
+    chat = await page(automatic="tools")
+    await chat.send("pay")
+    await chat.begin("addToolOutput", {"tool": "pay", "toolCallId": "c2", "output": "1,000,000 euros"})
+    await asyncio.sleep(0.05)
+    state = await chat.wait_idle()
+    assert state["status"] == "error"
+    assert "is run here: leave out the result" in state["error"]
+    assert len(server.model.requests) == 1
 
 
 async def test_sources_files_and_data(page: Open) -> None:
