@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from aibind.sqlite.client import SqliteClient, Statement
 from aibind.streams.events import StreamEvent, decode_chunk, encode_chunk
@@ -50,41 +50,50 @@ JAVASCRIPT_TABLES = ("javascript_chunks", "javascript_status", "javascript_conve
 
 
 class JavaScriptStreamStore:
-    """A stream store that does what the JavaScript one does, on ``JAVASCRIPT_TABLES``."""
+    """A stream store that does what the JavaScript one does, on ``tables``: of chunks, states and conversations."""
 
-    def __init__(self, client: SqliteClient, *, poll_interval_ms: float = 50, ttl_ms: int = 300_000) -> None:
+    def __init__(
+        self,
+        client: SqliteClient,
+        *,
+        tables: tuple[str, str, str] = JAVASCRIPT_TABLES,
+        poll_interval_ms: float = 50,
+        ttl_ms: int = 300_000,
+    ) -> None:
         self._client = client
+        self._tables = tables
+        self._chunks, self._status, _ = tables
         self._poll_interval_s = poll_interval_ms / 1000
         self._ttl_ms = ttl_ms
 
     async def make_tables(self) -> None:
         """Make the tables."""
-        await self._client.batch([Statement(sql) for sql in javascript_sql(*JAVASCRIPT_TABLES)])
+        await self._client.batch([Statement(sql) for sql in javascript_sql(*self._tables)])
 
     async def create(self, stream_id: str) -> None:
         """Begin a stream: look, then insert."""
-        if (await self._client.execute("SELECT id FROM javascript_status WHERE id = ?", (stream_id,))).rows:
+        if (await self._client.execute(f"SELECT id FROM {self._status} WHERE id = ?", (stream_id,))).rows:
             raise ValueError(f"Stream {stream_id} exists")
         expires_at = int(time.time() * 1000) + self._ttl_ms
         await self._client.execute(
-            "INSERT INTO javascript_status (id, state, total_chunks, expires_at) VALUES (?, 'active', 0, ?)",
+            f"INSERT INTO {self._status} (id, state, total_chunks, expires_at) VALUES (?, 'active', 0, ?)",
             (stream_id, expires_at),
         )
 
     async def append(self, stream_id: str, chunk: str) -> int:
         """Store a chunk: read, then write two rows."""
         rows = (
-            await self._client.execute("SELECT state, total_chunks FROM javascript_status WHERE id = ?", (stream_id,))
+            await self._client.execute(f"SELECT state, total_chunks FROM {self._status} WHERE id = ?", (stream_id,))
         ).rows
         if not rows or rows[0]["state"] != "active":
             raise ValueError(f"Stream {stream_id} is not active")
         total = rows[0]["total_chunks"]
         assert isinstance(total, int)
-        insert = "INSERT INTO javascript_chunks (id, seq, data) VALUES (?, ?, ?)"
+        insert = f"INSERT INTO {self._chunks} (id, seq, data) VALUES (?, ?, ?)"
         await self._client.batch(
             [
                 Statement(insert, (stream_id, total + 1, chunk)),
-                Statement("UPDATE javascript_status SET total_chunks = ? WHERE id = ?", (total + 1, stream_id)),
+                Statement(f"UPDATE {self._status} SET total_chunks = ? WHERE id = ?", (total + 1, stream_id)),
             ]
         )
         return total + 1
@@ -92,13 +101,13 @@ class JavaScriptStreamStore:
     async def complete(self, stream_id: str) -> None:
         """End a stream."""
         await self._client.execute(
-            "UPDATE javascript_status SET state = 'done' WHERE id = ? AND state = 'active'", (stream_id,)
+            f"UPDATE {self._status} SET state = 'done' WHERE id = ? AND state = 'active'", (stream_id,)
         )
 
     async def read_from(self, stream_id: str, after_seq: int = 0) -> AsyncIterator[tuple[int, str]]:
         """Yield what is stored, then what comes: two queries a poll."""
-        look = "SELECT state, error FROM javascript_status WHERE id = ?"
-        read = "SELECT seq, data FROM javascript_chunks WHERE id = ? AND seq > ? ORDER BY seq"
+        look = f"SELECT state, error FROM {self._status} WHERE id = ?"
+        read = f"SELECT seq, data FROM {self._chunks} WHERE id = ? AND seq > ? ORDER BY seq"
         while True:
             status = (await self._client.execute(look, (stream_id,))).rows
             rows = (await self._client.execute(read, (stream_id, after_seq))).rows
@@ -112,7 +121,7 @@ class JavaScriptStreamStore:
 
 async def javascript_pipe(
     store: JavaScriptStreamStore, stream_id: str, source: AsyncIterator[str]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """Pipe a model into a new stream and to its first reader: each token is stored before it is sent."""
     await store.create(stream_id)
     yield encode_message(stream_id, id=stream_id, event="stream-id")
@@ -123,9 +132,9 @@ async def javascript_pipe(
     yield encode_message("", event="done")
 
 
-async def javascript_follow(store: JavaScriptStreamStore, stream_id: str, after_seq: int = 0) -> AsyncIterator[bytes]:
+async def javascript_follow(store: JavaScriptStreamStore, stream_id: str, after_seq: int = 0) -> AsyncGenerator[bytes]:
     """Follow a stream as every other reader does."""
     async for seq, chunk in store.read_from(stream_id, after_seq):
         event = decode_chunk(chunk)
-        yield encode_message(event.data, id=seq, event=event.event)
+        yield encode_message(event.data, id=None if event.event else seq, event=event.event)
     yield encode_message("", event="done")

@@ -26,13 +26,15 @@ PUBLIC = {
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
     "aibind.history": "ChatHistory GenerateId Message MessageTree Siblings TreeNode TreePath",
+    "aibind.integrations.anthropic": "AnthropicClientModel anthropic_events from_anthropic to_anthropic",
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
-    "aibind.integrations.pydantic_ai": "PydanticAIModel",
+    "aibind.integrations.pydantic_ai": """
+        PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
-        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message Model ModelEvent ModelFunction
-        ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
+        ModelFunction ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
@@ -57,6 +59,7 @@ PUBLIC = {
 
 
 FRAMEWORKS = {
+    "aibind.integrations.anthropic": "anthropic",
     "aibind.integrations.langchain": "langchain_core",
     "aibind.integrations.langgraph": "langgraph",
     "aibind.integrations.openai": "openai",

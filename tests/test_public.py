@@ -131,6 +131,13 @@ async def make_each() -> AsyncIterator[object]:
     yield aibind.models.EchoModel()
     async with aibind.models.OpenAIModel("m", base_url="http://127.0.0.1/v1", api_key="a secret") as model:
         yield model
+    if "aibind.integrations.anthropic" in INSTALLED:
+        from anthropic import AsyncAnthropic
+
+        from aibind.integrations.anthropic import AnthropicClientModel
+
+        async with AsyncAnthropic(api_key="a secret", base_url="http://127.0.0.1") as client_of_anthropic:
+            yield AnthropicClientModel(client_of_anthropic, "m")
     if "aibind.integrations.openai" in INSTALLED:
         from openai import AsyncOpenAI
 
@@ -154,6 +161,10 @@ async def make_each() -> AsyncIterator[object]:
         yield faults
         yield aibind.testing.FaultySqliteClient(client, faults)
         yield aibind.sqlite.SqliteStreamStore(client, chunks_table="my_chunks")
+        if "aibind.integrations.pydantic_ai" in INSTALLED:
+            from aibind.integrations.pydantic_ai import PydanticAIConversationStore
+
+            yield PydanticAIConversationStore(client)
         if "aibind.integrations.langgraph" in INSTALLED:
             from aibind.integrations.langgraph import SqliteCheckpointSaver
 

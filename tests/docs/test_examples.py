@@ -28,6 +28,7 @@ EXAMPLES = ROOT / "examples"
 
 # What a run prints, in part. The programs check themselves as well.
 PRINTS = {
+    "anthropic_client": ("data: High water is at noon.", "event: usage"),
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
     "langchain_model": ("data: Good", "event: done"),
     "langgraph_agent": ("data: The", "event: done"),
@@ -39,7 +40,7 @@ PRINTS = {
     "two_processes": ("follower: read '1 2 3 ", "my source was closed", "the stream is stopped"),
 }
 SERVED = {"client", "server"}
-FRAMEWORKS = ("langchain_model", "langgraph_agent", "openai_client", "pydantic_ai_agent")
+FRAMEWORKS = ("anthropic_client", "langchain_model", "langgraph_agent", "openai_client", "pydantic_ai_agent")
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -47,8 +48,18 @@ def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == PRINTS.keys() | SERVED
 
 
-RECORDED = {"openai_client": ["responses-summary"]}
-"""What the endpoint of an SDK answers an example with, request by request."""
+MESSAGES = [
+    '{"type":"message_start","message":{"id":"m","usage":{"input_tokens":9,"output_tokens":1}}}',
+    '{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}',
+    '{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"High water is at noon."}}',
+    '{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":6}}',
+    '{"type":"message_stop"}',
+]
+RECORDED = {
+    "anthropic_client": Reply(MESSAGES, done=False, names_events=True),
+    "openai_client": Reply(read_recording("responses-summary"), done=False),
+}
+"""What the endpoint of an SDK answers an example with."""
 
 
 async def run(*arguments: str | Path, **environment: str) -> str:
@@ -68,12 +79,11 @@ async def run(*arguments: str | Path, **environment: str) -> str:
 
 @pytest.mark.parametrize("name", PRINTS)
 async def test_example(name: str) -> None:
-    replies = [Reply(read_recording(recording), done=False) for recording in RECORDED.get(name, [])]
-    async with Endpoint(*replies) as endpoint:
-        output = await run(
-            EXAMPLES / f"{name}.py", OPENAI_BASE_URL=endpoint.base_url, OPENAI_API_KEY="sk-example", NO_PROXY="*"
-        )
-        assert len(endpoint.exchanges) == len(replies)
+    async with Endpoint(RECORDED.get(name, Reply())) as endpoint:
+        keys = {"OPENAI_API_KEY": "sk-example", "ANTHROPIC_API_KEY": "sk-example", "NO_PROXY": "*"}
+        urls = {"OPENAI_BASE_URL": endpoint.base_url, "ANTHROPIC_BASE_URL": endpoint.origin}
+        output = await run(EXAMPLES / f"{name}.py", **keys, **urls)
+        assert len(endpoint.exchanges) == (name in RECORDED)
     for expected in PRINTS[name]:
         assert expected in output
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,15 @@ from pydantic_ai import Agent, CustomEvent, ModelRetry, RunContext
 from pydantic_ai.exceptions import ModelHTTPError
 from pydantic_ai.messages import (
     BinaryContent,
+    BinaryImage,
+    ImageUrl,
     ModelMessage,
     ModelRequest,
     ModelResponse,
+    SystemPromptPart,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
     ToolReturnPart,
     UserPromptPart,
 )
@@ -29,8 +36,9 @@ from pydantic_ai.models.function import AgentInfo, DeltaThinkingPart, DeltaToolC
 from pydantic_ai.models.test import TestModel
 
 from aibind.conversations import MemoryConversationStore
-from aibind.integrations.pydantic_ai import PydanticAIModel
-from aibind.integrations.pydantic_ai.messages import to_history, to_prompt
+from aibind.history import ChatHistory
+from aibind.integrations.pydantic_ai import PydanticAIModel, from_pydantic_ai, to_pydantic_ai
+from aibind.integrations.pydantic_ai.messages import to_prompt
 from aibind.server import Access, HttpResponse, StreamHandler
 from aibind.streams import DurableStream, MemoryStreamStore, SseMessage
 from tests.support.models import PATIENCE_S
@@ -263,7 +271,7 @@ def test_files_and_system_prompts_arrive() -> None:
     assert (image.data, image.media_type) == (b"\x89PNG", "image/png")
     assert isinstance(file, BinaryContent)
     assert file.media_type == "application/pdf"
-    (request,) = to_history([{"role": "system", "content": "Be brief"}])
+    (request,) = to_pydantic_ai([{"role": "system", "content": "Be brief"}])
     assert isinstance(request, ModelRequest)
     assert request.parts[0].part_kind == "system-prompt"
 
@@ -279,8 +287,6 @@ JSON = st.recursive(
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT, st.dictionaries(TEXT, JSON, max_size=3), JSON), min_size=1, max_size=4))
 def test_the_history_loses_nothing(turns: list[tuple[str, str, str, dict[str, Any], Any]]) -> None:
-    import json
-
     stored: list[dict[str, Any]] = []
     for number, (question, reasoning, text, arguments, result) in enumerate(turns):
         function = {"name": "tool", "arguments": json.dumps(arguments)}
@@ -291,7 +297,7 @@ def test_the_history_loses_nothing(turns: list[tuple[str, str, str, dict[str, An
             {"role": "tool", "tool_call_id": f"c{number}", "name": "tool", "content": json.dumps(result)},
             {"role": "assistant", "content": text},
         ]
-    history = to_history(stored)
+    history = to_pydantic_ai(stored)
     assert len(history) == len(stored)
     for number, (question, reasoning, text, arguments, result) in enumerate(turns):
         asked, call, returned, answer = history[number * 4 : number * 4 + 4]
@@ -302,3 +308,77 @@ def test_the_history_loses_nothing(turns: list[tuple[str, str, str, dict[str, An
         assert returned.parts[0].content == result  # type: ignore[union-attr]
         assert isinstance(answer, ModelResponse)
         assert answer.text == text
+
+
+def words(inner: type[Any]) -> st.SearchStrategy[Any]:
+    return st.builds(inner, TEXT)
+
+
+NAME = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
+ARGUMENTS = st.dictionaries(TEXT, JSON, max_size=3)
+IMAGES = st.builds(BinaryImage, st.binary(max_size=20), media_type=st.sampled_from(["image/png", "image/webp"]))
+PROMPTS = st.lists(TEXT | IMAGES | st.builds(ImageUrl, st.just("https://example.com/a.png")), min_size=1, max_size=4)
+REQUESTS = st.builds(
+    ModelRequest,
+    st.lists(
+        words(SystemPromptPart)
+        | st.builds(UserPromptPart, TEXT | PROMPTS)
+        | st.builds(ToolReturnPart, NAME, JSON, NAME, outcome=st.sampled_from(["success", "failed", "retried"])),
+        max_size=4,
+    ),
+    instructions=st.none() | TEXT,
+    metadata=st.none() | ARGUMENTS,
+)
+RESPONSES = st.builds(
+    ModelResponse,
+    st.lists(
+        words(TextPart)
+        | st.builds(ThinkingPart, TEXT, signature=st.none() | TEXT)
+        | st.builds(ToolCallPart, NAME, ARGUMENTS | ARGUMENTS.map(json.dumps), NAME),
+        max_size=4,
+    ),
+    model_name=st.none() | NAME,
+    finish_reason=st.sampled_from([None, "stop", "length"]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(REQUESTS | RESPONSES, max_size=5))
+def test_messages_of_pydantic_ai_come_back_from_a_conversation(history: list[ModelMessage]) -> None:
+    chat = ChatHistory()
+    for message in from_pydantic_ai(history):
+        chat.append(message)
+    restored = ChatHistory.from_json(chat.to_json())
+    assert to_pydantic_ai(restored.messages) == history
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(TEXT, st.binary(max_size=20), TEXT, TEXT, ARGUMENTS), min_size=1, max_size=3))
+def test_stored_messages_come_back_from_pydantic_ai(turns: list[tuple[str, bytes, str, str, dict[str, Any]]]) -> None:
+    stored: list[dict[str, Any]] = []
+    for number, (question, image, reasoning, text, arguments) in enumerate(turns):
+        url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+        function = {"name": "tool", "arguments": json.dumps(arguments)}
+        stored += [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": question}, {"type": "image_url", "image_url": {"url": url}}],
+            },
+            {
+                "role": "assistant",
+                "content": text,
+                "reasoning": reasoning,
+                "tool_calls": [{"id": f"c{number}", "type": "function", "function": function}],
+            },
+            {"role": "tool", "tool_call_id": f"c{number}", "name": "tool", "content": text},
+        ]
+    back = from_pydantic_ai(to_pydantic_ai(stored))
+    assert [{key: value for key, value in message.items() if key != "pydantic_ai"} for message in back] == [
+        {**message, "content": text_of_value(message["content"])} if message["role"] == "tool" else message
+        for message in stored
+    ]
+
+
+def text_of_value(text: str) -> str:
+    """Return a result as pydantic-ai writes it: JSON is a value there, and has no spaces."""
+    return to_pydantic_ai([{"role": "tool", "tool_call_id": "c", "content": text}])[0].parts[0].model_response_str()  # type: ignore[union-attr]

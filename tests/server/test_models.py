@@ -16,19 +16,23 @@ from aibind.models import (
     CustomEvent,
     EchoModel,
     Finish,
+    MessageData,
     Model,
     ModelEvent,
     ModelFunction,
     ModelRequest,
+    ReasoningDelta,
     TextDelta,
     ToolCall,
     ToolCallDelta,
     ToolResult,
     Usage,
 )
+from aibind.models.chat import chat_body
 from aibind.server import Access, Endpoints, HttpResponse, StreamHandler, Tool
-from aibind.streams import SseParser
-from tests.support.models import PATIENCE_S
+from aibind.server.answers import Answer
+from aibind.streams import SseParser, StreamEvent
+from tests.support.models import PATIENCE_S, ScriptedModel
 
 both_ways = pytest.mark.parametrize("resumable", [False, True], ids=["plain", "resumable"])
 
@@ -304,10 +308,42 @@ async def test_calls_that_a_model_left_are_run_after_those_that_it_ran() -> None
     assert model.requests[1].messages[-1]["content"] == '"noon"'
 
 
-@pytest.mark.parametrize("name", ["", "usage", "done", "error", "tool_result", "two\nlines"])
+@pytest.mark.parametrize("name", ["", "usage", "done", "error", "message_data", "tool_result", "two\nlines"])
 def test_a_custom_event_cannot_look_like_another(name: str) -> None:
     with pytest.raises(ValueError, match="Event name"):
         CustomEvent(name, 1)
+
+
+async def test_what_a_model_keeps_with_its_message_is_in_its_next_request() -> None:
+    """And in the request with the results of tools; the same message is recovered from the stream."""
+    model = ScriptedModel(
+        ReasoningDelta("Hm"), ToolCall("c1", "find", "{}"), MessageData("vendor", 1), MessageData("vendor", ["signed"])
+    )
+
+    async def find() -> str:
+        return "b"
+
+    conversations = MemoryConversationStore()
+    tools = {"search": [Tool("find", "Finds", find)]}
+    handler = StreamHandler(model=model, conversations=conversations, toolsets=tools)
+    events = await events_of(
+        await handler.stream({"prompt": "x", "sessionId": "s", "toolset": "search", "maxSteps": 2})
+    )
+    assert events[2:4] == [("message_data", '{"vendor":1}'), ("message_data", '{"vendor":["signed"]}')]
+    wanted = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}],
+        "reasoning": "Hm",
+        "vendor": ["signed"],
+    }
+    assert model.requests[1].messages[1] == wanted
+    assert (await conversations.load("s")).messages[1] == wanted
+    assert chat_body("m", model.requests[1])["messages"][1].keys() == {"role", "content", "tool_calls"}
+    assert Answer(StreamEvent(name, data) for name, data in events).messages()[0] == wanted
+    for key in ("", "content", "tool_calls", "reasoning"):
+        with pytest.raises(ValueError, match="cannot be the key of a MessageData"):
+            MessageData(key, 1)
 
 
 # --- strings ---

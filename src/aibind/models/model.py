@@ -16,6 +16,7 @@ __all__ = [
     "CustomEvent",
     "Finish",
     "Message",
+    "MessageData",
     "Model",
     "ModelEvent",
     "ModelFunction",
@@ -36,6 +37,7 @@ WIRE_NAMES = frozenset(
         "data",
         "error",
         "finish",
+        "message_data",
         "partial",
         "reasoning",
         "tool_call",
@@ -46,6 +48,8 @@ WIRE_NAMES = frozenset(
     }
 )
 """The names that a stream's readers know, and that a custom event cannot have."""
+
+_CHAT_KEYS = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "reasoning"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +141,23 @@ class CustomEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageData:
+    """A key of the model's message in the conversation, such as the signatures of its reasoning, and a JSON value.
+
+    It is for the model itself, which finds it in the next request; others are not sent it. It comes after all that the
+    model says in its message, and before results of tools. The last value of a key counts. Raises ValueError for a key
+    that chat completions have.
+    """
+
+    key: str
+    value: Any = None
+
+    def __post_init__(self) -> None:
+        if not self.key or self.key in _CHAT_KEYS:
+            raise ValueError(f"{self.key!r} cannot be the key of a MessageData: chat completions have it themselves")
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The model's own reason to stop, such as ``stop``, ``length`` or ``tool_calls``.
 
@@ -155,7 +176,16 @@ class Usage:
 
 
 ModelEvent: TypeAlias = (
-    TextDelta | ReasoningDelta | ToolCallDelta | ToolCall | ApprovalRequest | ToolResult | CustomEvent | Finish | Usage
+    TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | ToolCall
+    | ApprovalRequest
+    | ToolResult
+    | CustomEvent
+    | MessageData
+    | Finish
+    | Usage
 )
 """One event of a model's answer."""
 

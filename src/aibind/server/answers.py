@@ -64,6 +64,8 @@ class Answer:
             self._open().reasoning.append(event.data)
         elif event.event in _STRUCTURED:
             self._open().text[:] = [event.data]  # each is the whole that is known so far
+        elif event.event == "message_data":
+            self._open().data.update(_object(event.data))
         elif event.event == "finish":
             self.reason = event.data
         else:

@@ -14,6 +14,7 @@ from ..models.model import (
     ApprovalRequest,
     CustomEvent,
     Finish,
+    MessageData,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -39,6 +40,7 @@ class Generation:
     Text is a plain event. The others are named: ``reasoning`` with text, ``tool_call`` with ``{"id", "name", "args"}``,
     ``tool_call_delta`` with ``{"id", "name", "delta"}``, ``tool_result`` with ``{"id", "name", "result"}``, ``usage``
     with ``{"inputTokens", "outputTokens"}`` and ``finish`` with the model's reason to stop, unless that is ``stop``.
+    ``message_data`` has ``{key: value}``.
     Calls that users are asked about are ``approval_request``, ``approval`` and ``tool_running``; ``turn`` is what the
     first request also holds: what a process needs to go on with the turn. ``answered`` are the calls that it goes on
     from.
@@ -171,6 +173,8 @@ class Generation:
             return StreamEvent("tool_running", compact_json({"id": event.id, "name": event.name}))
         if isinstance(event, CustomEvent):
             return StreamEvent(event.name, compact_json(event.data))
+        if isinstance(event, MessageData):
+            return StreamEvent("message_data", compact_json({event.key: event.value}))
         if isinstance(event, Finish):
             self.answer.reason = event.reason
             # A row less for nearly every reply: that a model stopped by itself is what a reader expects.

@@ -58,6 +58,8 @@ class StreamHandler:
     ``conversations`` a request that names a ``sessionId`` continues a stored conversation, of which the model sees
     the last ``max_messages`` before the question, with at most ``max_attachment_bytes`` of attached files.
     ``toolsets`` are tools by name, which a request may let the model call.
+    With ``whole_chunks`` servers with the JavaScript packages can resume what is sent here: see
+    :meth:`DurableStream.create`.
     ``keep_alive`` is given each producer's task, so that a Worker keeps it running when its request is over.
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
     ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
@@ -89,6 +91,7 @@ class StreamHandler:
         compact_prompt: str = prompts.COMPACT,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
+        whole_chunks: bool = False,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         on_busy: OnBusy = "branch",
@@ -106,6 +109,8 @@ class StreamHandler:
             raise ValueError(f"max_attachment_bytes is {max_attachment_bytes}: use 0 or more")
         if store is not None and not resumable:
             raise ValueError("A stream store is used by resumable streams only: add resumable=True")
+        if pack_events and whole_chunks:
+            raise ValueError("pack_events and whole_chunks exclude each other: JavaScript servers know no packs")
         store = (store or MemoryStreamStore()) if resumable else None
         self._store = store
         self._limits = limits or Limits()
@@ -117,6 +122,7 @@ class StreamHandler:
                 store,
                 flush_interval_ms=flush_interval_ms,
                 pack_events=pack_events,
+                whole_chunks=whole_chunks,
                 heartbeat_ms=heartbeat_ms,
                 keep_alive=keep_alive,
                 load=self._load,

@@ -15,6 +15,7 @@ from ..models.model import (
     ChooseModel,
     CustomEvent,
     Finish,
+    MessageData,
     Model,
     ModelEvent,
     ModelFunction,
@@ -34,7 +35,10 @@ _EXPECTED = (
     "such as an async generator function"
 )
 
-_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ApprovalRequest, ToolResult, CustomEvent, Finish, Usage)
+_EVENTS = (
+    *(TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ApprovalRequest),
+    *(ToolResult, CustomEvent, MessageData, Finish, Usage),
+)
 _EVENT_NAMES = ", ".join(kind.__name__ for kind in _EVENTS[:-1]) + f" or {_EVENTS[-1].__name__}"
 
 

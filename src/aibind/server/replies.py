@@ -52,6 +52,7 @@ class DurableReplies:
         *,
         flush_interval_ms: float | None,
         pack_events: bool | None,
+        whole_chunks: bool,
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
         load: Load,
@@ -60,6 +61,7 @@ class DurableReplies:
         self._load = load
         self._flush_interval_ms = flush_interval_ms
         self._pack_events = pack_events
+        self._whole_chunks = whole_chunks
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
@@ -132,9 +134,7 @@ class DurableReplies:
         """Return the response that follows a reply from its start, its id included; None when there is none."""
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(
-                self._store, stream_id, None, events=events, heartbeat_ms=self._heartbeat_ms
-            )
+            response = await self._resume(stream_id, None, events)
         except StreamNotFoundError:
             return None
         return self._load.follow(response, stream_id)
@@ -159,9 +159,7 @@ class DurableReplies:
             raise RequestError(str(StreamNotFoundError(stream_id)), 404)
         self._load.check_follower(stream_id)
         try:
-            response = await DurableStream.resume(
-                self._store, stream_id, after, events=events, heartbeat_ms=self._heartbeat_ms
-            )
+            response = await self._resume(stream_id, after, events)
         except ValueError as error:
             raise RequestError(str(error)) from error
         except StreamNotFoundError as error:
@@ -203,6 +201,18 @@ class DurableReplies:
         """End the replies under way, store what there is of them, and refuse new ones."""
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
+
+    async def _resume(
+        self, stream_id: str, after: int | None, events: Collection[str] | None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        return await DurableStream.resume(
+            self._store,
+            stream_id,
+            after,
+            events=events,
+            whole_chunks=self._whole_chunks,
+            heartbeat_ms=self._heartbeat_ms,
+        )
 
     async def _is_own(self, stream_id: str, owner: str | None) -> bool:
         """Return whether a stream is the owner's (None: whether or not it exists).
@@ -274,6 +284,7 @@ class DurableReplies:
                 question_id=turn.question_id if turn is not None else None,
                 flush_interval_ms=self._flush_interval_ms,
                 pack_events=self._pack_events,
+                whole_chunks=self._whole_chunks,
                 heartbeat_ms=self._heartbeat_ms,
                 keep_alive=keep,
                 prepare=prepare,

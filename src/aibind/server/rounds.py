@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._json import compact_json, is_object, load_json
-from ..models.model import Message, ReasoningDelta, TextDelta, ToolCall, ToolResult
+from ..models.model import Message, MessageData, ReasoningDelta, TextDelta, ToolCall, ToolResult
 
 __all__ = ["Round", "open_round", "place_result"]
 
@@ -23,6 +23,7 @@ class Round:
     reasoning: list[str] = field(default_factory=list[str])
     calls: list[ToolCall] = field(default_factory=list[ToolCall])
     results: list[ToolResult] = field(default_factory=list[ToolResult])
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
     is_continued: bool = False
 
     @property
@@ -47,7 +48,7 @@ class Round:
                 waiting.append(call)
         return waiting
 
-    def take(self, event: TextDelta | ReasoningDelta | ToolCall | ToolResult) -> None:
+    def take(self, event: TextDelta | ReasoningDelta | ToolCall | ToolResult | MessageData) -> None:
         """Add what the model says next, or the result of a call."""
         if isinstance(event, TextDelta):
             self.text.append(event.text)
@@ -55,13 +56,15 @@ class Round:
             self.reasoning.append(event.text)
         elif isinstance(event, ToolResult):
             self.results.append(event)
+        elif isinstance(event, MessageData):
+            self.data[event.key] = event.value
         else:
             self.calls.append(event)
 
     def messages(self) -> list[Message]:
         """Return the round as chat completions has it: the model's message, then one for each result.
 
-        Reasoning, which chat completions does not have, is a key that is not sent to endpoints.
+        Reasoning and MessageData, which chat completions do not have, are keys that are not sent to endpoints.
         """
         results: list[Message] = [
             {"role": "tool", "tool_call_id": result.id, "name": result.name, "content": result.result}
@@ -77,6 +80,7 @@ class Round:
             ]
         if self.reasoning:
             message["reasoning"] = "".join(self.reasoning)
+        message.update(self.data)
         return [message, *results]
 
 

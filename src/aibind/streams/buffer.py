@@ -16,6 +16,9 @@ __all__ = ["BATCH_CHARS", "MAX_CHUNK_CHARS", "StreamBuffer"]
 MAX_CHUNK_CHARS = 64 * 1024
 """Characters at which a growing chunk is closed."""
 
+WHOLE_CHUNK_CHARS = 4 * 1024
+"""Characters at which a growing chunk is closed that readers are sent as one message."""
+
 WINDOW_CHARS = 512 * 1024
 """Stored characters that are kept for followers that are behind; older text they read from the store."""
 
@@ -36,11 +39,14 @@ class StreamBuffer:
     small events that crowd, text among them, are one chunk: until the writer takes a single event again. A follower is
     a :class:`Position` and nothing more: all that lies between it and the end is handed out at once, so a slow follower
     gets fewer, larger batches. With ``store_first`` each event is a chunk by itself, which followers see once it is
-    stored.
+    stored. With ``whole_chunks`` they see any chunk once it is stored, as one event.
     """
 
-    def __init__(self, *, store_first: bool = False, packs: bool = False) -> None:
+    def __init__(self, *, store_first: bool = False, packs: bool = False, whole_chunks: bool = False) -> None:
         self.store_first = store_first
+        self.whole_chunks = whole_chunks
+        self._shows_stored = store_first or whole_chunks
+        self._max_chars = WHOLE_CHUNK_CHARS if whole_chunks else MAX_CHUNK_CHARS
         self._packs = packs and not store_first
         self._pack = OpenPack()
         self._crowd = 0  # chunks that were begun since the writer took a single event
@@ -75,10 +81,10 @@ class StreamBuffer:
                 self._begin_chunk()
                 self._open_name = event.event
             self._open += event.data
-            while len(self._open) >= MAX_CHUNK_CHARS:
-                self._chunks.append(StreamEvent(self._open_name, self._open[:MAX_CHUNK_CHARS]))
-                self._open = self._open[MAX_CHUNK_CHARS:]
-        if not self.store_first:
+            while len(self._open) >= self._max_chars:
+                self._chunks.append(StreamEvent(self._open_name, self._open[: self._max_chars]))
+                self._open = self._open[self._max_chars :]
+        if not self._shows_stored:
             self._wake()
 
     def _begin_chunk(self) -> None:
@@ -92,6 +98,11 @@ class StreamBuffer:
         self._wake()
 
     # --- the writer's side ---
+
+    @property
+    def shows_unsaved(self) -> bool:
+        """Whether followers see events before they are stored."""
+        return not self._shows_stored
 
     @property
     def unsaved_chars(self) -> int:
@@ -148,7 +159,7 @@ class StreamBuffer:
             self._drop(
                 self._window - WINDOW_CHARS // 2
             )  # many at once, since deleting from a list's front moves the rest
-        if self.store_first:
+        if self._shows_stored:
             self._wake()
 
     def _drop(self, chars: int) -> None:
@@ -197,7 +208,7 @@ class StreamBuffer:
         seq, offset = position
         events: list[tuple[int, StreamEvent]] = []
         size = 0
-        visible = self.saved_seq if self.store_first else self.next_seq - 1
+        visible = self.saved_seq if self._shows_stored else self.next_seq - 1
         while seq <= visible and size < BATCH_CHARS:
             event = self._chunks[seq - self._first]
             if event.event == PACK_NAME or (offset and not event.grows):
@@ -208,13 +219,13 @@ class StreamBuffer:
             if offset and event.grows:
                 event = StreamEvent(event.event, event.data[offset:])
             chars = len(event.data)
-            if chars > SHORT_CHARS:
+            if chars > SHORT_CHARS and not self.whole_chunks:
                 events += split_event(event, seq, Position(seq, offset))
             elif chars or not offset:
                 events.append((seq, event))
             size += chars
             seq, offset = seq + 1, 0
-        if seq <= visible or offset >= (len(self._pack) or len(self._open)) or self.store_first:
+        if seq <= visible or offset >= (len(self._pack) or len(self._open)) or self._shows_stored:
             reached = Position(seq, offset)
             end = self.end if seq > visible else None
             return EventBatch(tuple(events), reached.id, end) if events or end is not None else None, reached

@@ -87,6 +87,7 @@ class DurableStream:
         question_id: str | None = None,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
+        whole_chunks: bool = False,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         prepare: PrepareHook | None = None,
@@ -109,11 +110,13 @@ class DurableStream:
         raises, the stream is removed again.
         ``flush_interval_ms`` is the time between two writes, in milliseconds (None: as the store recommends; 0: every
         event is stored before it is delivered). ``pack_events`` is whether small events that crowd share a chunk (None:
-        if the store pays for each write); readers see them one by one. A reader of :meth:`response` that receives
-        nothing for ``heartbeat_ms`` gets a comment.
+        if the store pays for each write); readers see them one by one. With ``whole_chunks`` readers see text once it
+        is stored, in chunks of at most 4 Ki characters, and each id is that of a stored chunk, so that a server with
+        the JavaScript packages can resume it. A reader of :meth:`response` that receives nothing for ``heartbeat_ms``
+        gets a comment.
 
-        Raises TypeError when ``source`` cannot be iterated, StreamExistsError for an id that is taken, and the store's
-        errors; then nothing was started.
+        Raises TypeError when ``source`` cannot be iterated, ValueError for options that do not go together,
+        StreamExistsError for an id that is taken, and the store's errors; then nothing was started.
         """
         events = iterate(source)  # before anything has begun
         stream_id = stream_id or str(uuid.uuid4())
@@ -126,6 +129,7 @@ class DurableStream:
             question_id=question_id,
             flush_interval_ms=flush_interval_ms,
             pack_events=pack_events,
+            whole_chunks=whole_chunks,
         )
         stream = cls(store, stream_id, writer, heartbeat_ms, owner)
         if prepare is None:
@@ -156,7 +160,8 @@ class DurableStream:
         id. ``events`` are the names of those that are sent beside text and the end (None: all). Each call returns a new
         body. Raises ValueError for an id out of range.
         """
-        body = self._follow(Position.after(after or 0), _encoder_of(events), self._heartbeat_s)
+        encode = _encoder_of(events, whole_chunks=self._writer.buffer.whole_chunks)
+        body = self._follow(Position.after(after or 0), encode, self._heartbeat_s)
         return _response(self.id, announced(self.id, body) if after is None else body)
 
     @property
@@ -214,19 +219,22 @@ class DurableStream:
         after: int | None = 0,
         *,
         events: Collection[str] | None = None,
+        whole_chunks: bool = False,
         heartbeat_ms: float = HEARTBEAT_MS,
     ) -> HttpResponse[AsyncGenerator[bytes]]:
         """Continue after the message with id ``after``, exactly, wherever the stream's producer runs.
 
         None is from the beginning, with the stream's id first, as in the response that created it. ``events`` are those
-        of :meth:`response`.
+        of :meth:`response`, and ``whole_chunks`` that of :meth:`create`, for a producer elsewhere.
         Raises StreamNotFoundError when the stream is unknown or has expired, and ValueError for an id out of range.
         When the producer turns out to be lost, the body ends with an ``error`` event: ``producer lost``.
         """
         producer = cls.find(store, stream_id)
         if producer is not None:
             return producer.response(after=after, events=events)
-        body = await _follow_store(store, stream_id, after or 0, _encoder_of(events), heartbeat_ms / 1000)
+        encode = _encoder_of(events, whole_chunks=whole_chunks)
+        heartbeat_s = heartbeat_ms / 1000
+        body = await _follow_store(store, stream_id, after or 0, encode, heartbeat_s, whole_chunks=whole_chunks)
         return _response(stream_id, announced(stream_id, body) if after is None else body)
 
     # --- followers ---
@@ -348,7 +356,7 @@ class DurableStream:
         if on_end is not None:
             await self._run_hook(on_end, end)
         buffer = self._writer.buffer
-        was_delivered = buffer.has_unsaved and not buffer.store_first
+        was_delivered = buffer.has_unsaved and buffer.shows_unsaved
         return StreamEnd("error", NOT_KEPT) if was_delivered and end.state != "error" else end
 
     async def _run_hook(self, on_end: EndHook, end: StreamEnd) -> None:
@@ -390,15 +398,21 @@ _producers: WeakKeyDictionary[StreamStore, dict[str, DurableStream]] = WeakKeyDi
 
 
 async def _follow_store(
-    store: StreamStore, stream_id: str, after: int, encode: Callable[[EventBatch], _T] | None, idle_s: float | None
+    store: StreamStore,
+    stream_id: str,
+    after: int,
+    encode: Callable[[EventBatch], _T] | None,
+    idle_s: float | None,
+    *,
+    whole_chunks: bool = False,
 ) -> AsyncGenerator[_T]:
     position = Position.after(after)
     first = await store.read_page(stream_id, position.seq - 1)  # raises before anything is sent
-    return follow_store(store, stream_id, position, first, encode, idle_s)
+    return follow_store(store, stream_id, position, first, encode, idle_s, whole_chunks=whole_chunks)
 
 
-def _encoder_of(events: Collection[str] | None) -> Callable[[EventBatch], bytes]:
-    return encoder_of(None if events is None else frozenset(events))
+def _encoder_of(events: Collection[str] | None, *, whole_chunks: bool) -> Callable[[EventBatch], bytes]:
+    return encoder_of(None if events is None else frozenset(events), whole_chunks=whole_chunks)
 
 
 def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:

@@ -50,7 +50,7 @@ async def follow_buffer(
                 page = await store.read_page(stream_id, position.seq - 1)
                 if not page.chunks:
                     raise StreamNotFoundError(stream_id)
-                for stored in _batches_of(page, position):
+                for stored in _batches_of(page, position, whole_chunks=buffer.whole_chunks):
                     if encoded := _encode(encode, stored):
                         yield encoded
                 position = Position(page.chunks[-1].seq + 1)
@@ -87,13 +87,16 @@ async def follow_store(
     first: StreamPage,
     encode: Callable[[EventBatch], _T] | None,
     idle_s: float | None = None,
+    *,
+    whole_chunks: bool = False,
 ) -> AsyncGenerator[_T]:
     """Follow a stream in its store, wherever its producer runs. ``first`` is the first page after ``position``.
 
+    With ``whole_chunks`` a chunk of text is one event, and no event has an id inside a chunk.
     Each batch is yielded as ``encode`` returns it (None: as it is), unless it is empty, which counts as silence. After
     ``idle_s`` seconds of silence an idle batch is yielded (None: never).
     """
-    for batch in _batches_of(first, position):
+    for batch in _batches_of(first, position, whole_chunks=whole_chunks):
         if encoded := _encode(encode, batch):
             yield encoded
     if first.is_last:
@@ -112,7 +115,7 @@ async def follow_store(
                 idle.restart()
                 continue
             page, reading = await reading, None
-            for batch in _batches_of(page, position):
+            for batch in _batches_of(page, position, whole_chunks=whole_chunks):
                 if encoded := _encode(encode, batch):
                     yield encoded
                     idle.restart()
@@ -159,7 +162,7 @@ def _failure(error: AibindError, stream_id: str) -> StreamEnd:
     return StreamEnd("error", "Stream read failed")
 
 
-def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
+def _batches_of(page: StreamPage, position: Position, *, whole_chunks: bool) -> Iterator[EventBatch]:
     """Return the events of a page in batches of about 64 Ki characters; the last one carries the end, if known."""
     end = page.status.end if page.is_last else None
     events: list[tuple[int, StreamEvent]] = []
@@ -171,7 +174,10 @@ def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
         event = chunk.event
         reached, offset = chunk.seq, 0
         if event.event == PACK_NAME or (chunk.seq == position.seq and position.offset and not event.grows):
-            events += events_after(chunk.seq, event, position.offset if chunk.seq == position.seq else 0)
+            packed = events_after(chunk.seq, event, position.offset if chunk.seq == position.seq else 0)
+            if whole_chunks:  # another server packs: a reader who is cut off in a pack receives it again
+                packed = [(id_ if id_ == chunk.seq else chunk.seq - 1, one) for id_, one in packed]
+            events += packed
             size += len(event.data)
             continue
         if chunk.seq == position.seq and position.offset and event.grows:
@@ -180,7 +186,7 @@ def _batches_of(page: StreamPage, position: Position) -> Iterator[EventBatch]:
             if not event.data:
                 continue
         chars = len(event.data)
-        if chars > SHORT_CHARS:
+        if chars > SHORT_CHARS and not whole_chunks:
             events += split_event(event, chunk.seq, Position(chunk.seq, offset))
         else:
             events.append((chunk.seq, event))

@@ -37,7 +37,8 @@ class StreamWriter:
     not answer. The pace is the store's recommendation, or ``flush_interval_ms``: the first chunk is flushed at once,
     the next at the interval; also at 64 Ki characters, at the end, and soon after a named event, unless one was flushed
     within the interval. The lease is renewed when half of it has passed. Small events that crowd are packed into one
-    chunk with ``pack_events``, by default in stores that pay for each write.
+    chunk with ``pack_events``, by default in stores that pay for each write. With ``whole_chunks`` followers see a
+    chunk once it is stored.
 
     An operation that fails with TransientError is retried for ten minutes, which may be longer than the lease; a chunk
     that a failed attempt did store is recognised by reading it back. When the stream was ended elsewhere, is held by
@@ -45,7 +46,7 @@ class StreamWriter:
     written. When another process asks for the stream to be stopped, ``on_halt`` is called too, and ``end`` stores the
     rest. ``session_id``, ``owner``, ``request`` and ``question_id`` are recorded with the stream.
 
-    Raises ValueError when ``flush_interval_ms`` is negative.
+    Raises ValueError when ``flush_interval_ms`` is negative, and for ``pack_events`` with ``whole_chunks``.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class StreamWriter:
         question_id: str | None = None,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
+        whole_chunks: bool = False,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
         pace = store.flush_pace
@@ -67,8 +69,10 @@ class StreamWriter:
                 raise ValueError(f"flush_interval_ms is {flush_interval_ms}: use 0 or more milliseconds")
             pace = Pace(flush_interval_ms, pace.max_interval_ms if flush_interval_ms else 0)
         if pack_events is None:
-            pack_events = store.flush_pace.max_interval_ms > 0
-        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0, packs=pack_events)
+            pack_events = store.flush_pace.max_interval_ms > 0 and not whole_chunks
+        if pack_events and whole_chunks:
+            raise ValueError("pack_events and whole_chunks exclude each other: JavaScript servers know no packs")
+        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0, packs=pack_events, whole_chunks=whole_chunks)
         self.halted: StreamEnd | None = None
         self.on_halt: Callable[[], object] | None = None
         self._store = store

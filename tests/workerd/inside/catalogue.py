@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from . import (
+    agent_conversations,
     checkpoints,
     d1,
     durable_object,
@@ -30,6 +31,7 @@ from .stores import SUITES
 __all__ = ["contract_of", "names", "names_in_objects", "run_check"]
 
 _MODULES = (
+    agent_conversations,
     checkpoints,
     d1,
     durable_object,

@@ -24,7 +24,7 @@ from ...models.model import (
     ToolResult,
     Usage,
 )
-from .messages import to_history, to_prompt
+from .messages import to_prompt, to_pydantic_ai
 
 __all__ = ["PydanticAIModel"]
 
@@ -70,7 +70,7 @@ class PydanticAIModel:
         *earlier, last = request.messages
         asks = last.get("role") == "user"
         options: dict[str, Any] = {
-            "message_history": to_history(earlier if asks else request.messages),
+            "message_history": to_pydantic_ai(earlier if asks else request.messages),
             "instructions": request.system,
             "deps": self._deps(request) if self._deps is not None else request.context,
             "model_settings": dict(request.settings) or None,
