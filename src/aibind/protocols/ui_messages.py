@@ -24,7 +24,7 @@ class UiMessageEncoder:
     ``message_id`` is that of the message on the page; a replay must have the same. ``typed_tools`` are the names of the
     tools that the page knows by type, whose parts are ``tool-NAME``; those of all others are ``dynamic-tool``. A stream
     that continues a message comes after ``before``, the events that the message has from earlier streams; a page that
-    has them, as the one that asked to go on, is not sent them (``sends_before``).
+    has them, since it asked to go on, is not sent them (``sends_before``).
 
     Custom events named ``file`` and ``source`` (or ``citation``, ``annotation``) with a URL are files and sources, and
     any other is a part ``data-NAME``, which takes the place of an earlier one with the same ``id`` in its data. Usage
