@@ -10,12 +10,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
-from aibind.server import Access, StreamHandler, create_chat_app
+from aibind.conversations import MemoryConversationStore
+from aibind.server import Access, Limits, StreamHandler, create_chat_app
+from aibind.streams import SseMessage, SseParser
 from tests.frontends.chat_server import PAID, Scripted, Server, check_stored, serving, shown
 from tests.frontends.cutting import read_over_cuts
 from tests.frontends.driver import VERSIONS, Chat, Driver, running_driver, text_of
 from tests.processes.support import run_server
+from tests.support.http import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -454,7 +458,7 @@ async def test_connections_that_break(driver: Driver, server: Server, version: i
 
 async def test_a_server_that_is_killed_and_started_again(page: Open, tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
-    options = {"chat_app": True, "messages": True, "lease_ms": 1500, "rate": 40}
+    options = {"chat_app": True, "messages": True, "lease_ms": 600, "rate": 40}
     with run_server(database, **options) as (process, url):
         api = url.replace("/__aibind__", "/api/chat")
         chat = await page(api=api)
@@ -477,3 +481,74 @@ async def test_a_server_that_is_killed_and_started_again(page: Open, tmp_path: P
         assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
         state = await chat.send("3")
         assert text_of(state["messages"][-1]) == "0 1 2 "
+
+
+async def test_two_protocols_show_the_same_at_the_same_time(page: Open, server: Server) -> None:
+    """A tab with the AI SDK, and a reader of the same reply in aibind's own format."""
+    chat = await page()
+    await chat.begin("sendMessage", {"text": "wait"})
+    state = await chat.wait_text(4)
+    own = await server.handler.sessions().attach("chat-1", {}, {})
+    assert not isinstance(own.body, bytes)
+    read: list[SseMessage] = []
+    parser = SseParser()
+    async for data in own.body:
+        read += parser.feed(data)
+        if not server.model.go.is_set():
+            assert "".join(one.data for one in read if not one.event) == text_of(state["messages"][-1]) == "Half"
+            server.model.go.set()
+    state = await chat.wait_idle()
+    assert "".join(one.data for one in read if not one.event) == text_of(state["messages"][-1]) == "Half and half"
+
+
+async def test_stores_in_memory(driver: Driver) -> None:
+    handler = StreamHandler(model=Scripted(), resumable=True, conversations=MemoryConversationStore())
+    async with serve(create_chat_app(handler)) as url:
+        chat = await driver.chat(f"{url}/api/chat", "c", 7)
+        await chat.send("Hello")
+        state = await chat.call("regenerate")
+        assert [text_of(message) for message in state["messages"]] == ["Hello", "2: Hello (1)"]
+        async with httpx2.AsyncClient() as client:
+            stored = (await client.get(f"{url}/api/chat/c")).json()["messages"]
+        assert [shown(message) for message in stored] == [shown(message) for message in state["messages"]]
+    await handler.aclose()
+
+
+async def test_mounted_in_fastapi_behind_its_own_users(driver: Driver) -> None:
+    async def authorize(request: Any, action: str, session_id: str | None, stream_id: str | None) -> str | None:
+        return request.headers.get("x-user") or request.query_params.get("user")
+
+    app = FastAPI()
+
+    @app.get("/api/hello")
+    async def hello() -> str:
+        return "Hello"
+
+    handler = StreamHandler(model=Scripted(), resumable=True, conversations=MemoryConversationStore())
+    app.mount("/api", create_chat_app(handler, authorize=authorize, cors_origins=["https://page.example"]))
+    async with serve(app) as url:
+        chat = await driver.chat(f"{url}/api/chat", "c", 7, headers={"x-user": "ada"})
+        assert text_of((await chat.send("Hello"))["messages"][-1]) == "1: Hello (1)"
+        assert text_of((await chat.call("resumeStream"))["messages"][-1]) == "1: Hello (1)"
+        stranger = await driver.chat(f"{url}/api/chat", "c", 7)
+        assert "Sign in first" in (await stranger.send("Hello"))["error"]
+        async with httpx2.AsyncClient(headers={"origin": "https://page.example", "x-user": "ada"}) as client:
+            assert (await client.get(f"{url}/api/hello")).json() == "Hello"
+            response = await client.get(f"{url}/api/chat/c/stream")
+            assert "X-Resumable-Stream-Id" in response.headers["access-control-expose-headers"]
+    await handler.aclose()
+
+
+async def test_limits_are_those_of_the_handler(driver: Driver) -> None:
+    limits = Limits(streams=1, message_chars=20, attachments=1)
+    handler = StreamHandler(model=Scripted(), resumable=True, conversations=MemoryConversationStore(), limits=limits)
+    async with serve(create_chat_app(handler)) as url:
+        chat = await driver.chat(f"{url}/api/chat", "c", 7)
+        await chat.begin("sendMessage", {"text": "wait"})
+        await chat.wait_text(4)
+        other = await driver.chat(f"{url}/api/chat", "d", 7)
+        assert "replies are under way" in (await other.send("Hello"))["error"]
+        assert "(message_chars)" in (await other.send("Hello " * 20))["error"]
+        file = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,aGk="}
+        assert "(attachments)" in (await other.call("sendMessage", {"text": "Look", "files": [file, file]}))["error"]
+    await handler.aclose()

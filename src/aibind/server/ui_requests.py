@@ -93,7 +93,10 @@ class UiRequest:
     def answers(self) -> dict[str, dict[str, Any]]:
         """The answers to calls, by their ids: of a user who was asked, and of the page that has run them."""
         found: dict[str, dict[str, Any]] = {}
-        for part in filter(is_object, self.message["parts"]):
+        parts: list[Any] = self.message["parts"]
+        for part in parts:
+            if not is_object(part):
+                continue
             call_id, state, approval = part.get("toolCallId"), part.get("state"), part.get("approval")
             if not isinstance(call_id, str):
                 continue
