@@ -516,7 +516,8 @@ async def test_stores_in_memory(driver: Driver) -> None:
 
 async def test_mounted_in_fastapi_behind_its_own_users(driver: Driver) -> None:
     async def authorize(request: Any, action: str, session_id: str | None, stream_id: str | None) -> str | None:
-        return request.headers.get("x-user") or request.query_params.get("user")
+        user: str | None = request.headers.get("x-user")
+        return user
 
     app = FastAPI()
 
