@@ -19,6 +19,7 @@ from tests.frontends.chat_server import PAID, Scripted, Server, check_stored, se
 from tests.frontends.cutting import read_over_cuts
 from tests.frontends.driver import VERSIONS, Chat, Driver, running_driver, text_of
 from tests.processes.support import run_server
+from tests.support.cutting import CuttingProxy
 from tests.support.http import serve
 
 pytestmark = pytest.mark.anyio
@@ -400,6 +401,36 @@ async def test_assistant_ui_resumes_by_the_id_in_the_header(server: Server) -> N
     assert '"type":"finish"' in response.text
     assert (await server.get(f"/resume/{stream_id}")).text == response.text
     assert (await server.get("/resume/none")).status_code == 404
+
+
+async def test_assistant_ui_over_a_connection_that_breaks(driver: Driver, server: Server) -> None:
+    """Its transport keeps the stream's id until it has seen the end, and resumes by it."""
+    proxy = CuttingProxy(server.url, iter([1_500, None, None, None]))
+    async with proxy.serving() as url:
+        api = f"{url}/api/chat"
+        chat = await driver.chat(api, "c", 7, resumeApi=f"{api}/resume")
+        state = await chat.send("count 60")
+        assert state["status"] == "error"
+        assert len(state["pending"]) == 1
+        state = await chat.call("resumeStream")
+        assert (state["status"], state["pending"]) == ("ready", [])
+        assert text_of(state["messages"][-1]) == "".join(f"{number} " for number in range(60))
+        await check_stored(server, state, "c")
+        state = await chat.call("resumeStream")
+        assert "nothing to resume" in state["error"]
+        state = await chat.call("regenerate")
+        assert (state["status"], state["pending"]) == ("ready", [])
+
+
+@pytest.mark.parametrize("prompt", ["Hello", "tool", "extras", "pay"])
+async def test_assistant_ui_decodes_every_answer(driver: Driver, server: Server, prompt: str) -> None:
+    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": prompt}]}]}
+    answer = (await server.post("", json=body)).text
+    message = await driver.run("decode", answer=answer)
+    stored = (await server.stored("c"))[-1]
+    said = "".join(part["text"] for part in message["parts"] if part["type"] == "text")
+    assert said == text_of(stored)
+    assert message["status"]["type"] != "incomplete"
 
 
 async def test_sessions_belong_to_their_owners() -> None:

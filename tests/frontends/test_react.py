@@ -38,8 +38,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page's script."""
     modules = install_packages(FOLDER, "the chat clients of the tests")
     file = tmp_path_factory.mktemp("page") / "page.js"
-    command = [modules / ".bin/esbuild", FOLDER / "page.jsx", "--bundle", "--format=esm", "--jsx=automatic"]
-    subprocess.run([*command, "--minify", "--log-level=error", f"--outfile={file}"], check=True)
+    options = ["--bundle", "--format=esm", "--jsx=automatic", "--minify", "--log-level=error", f"--outfile={file}"]
+    subprocess.run([str(modules / ".bin/esbuild"), str(FOLDER / "page.jsx"), *options], check=True)
     return Path(file).read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
