@@ -258,6 +258,44 @@ async def test_a_hook_is_called_again_after_a_transient_error(backend: str, tmp_
         assert calls == [StreamEnd("done")] * 3
 
 
+async def test_a_hook_that_fails_for_longer_than_the_lease_is_called_on_after_the_end_was_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = MemoryStreamStore(lease_ms=100)
+    answers = asyncio.Event()
+    calls: list[StreamEnd] = []
+
+    async def on_end(end: StreamEnd, _: bool) -> None:
+        calls.append(end)
+        if not answers.is_set():
+            raise TransientError("busy")
+
+    stream = await DurableStream.create(store, Source(["x"]).stream(), on_end=on_end)
+    live = await read_all(stream.response().body)
+    assert live[-1].event == "done"
+    await stream.stop()  # does not wait for the hook
+    assert calls
+    assert DurableStream.find(store, stream.id) is None  # so that others may recover what it was to save
+    assert "The end hook of stream" in caplog.text
+    answers.set()
+    async with asyncio.timeout(30):
+        await stream.wait_closed()
+    assert set(calls) == {StreamEnd("done")}
+
+
+async def test_a_hook_that_fails_holds_no_shutdown_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "FAREWELL_S", 0.1)
+
+    async def on_end(_: StreamEnd, __: bool) -> None:
+        raise TransientError("busy")
+
+    stream = await DurableStream.create(MemoryStreamStore(lease_ms=100), Source(["x"]).stream(), on_end=on_end)
+    await read_all(stream.response().body)
+    async with asyncio.timeout(30):
+        await stream.abort("The server was shut down")
+    assert stream.end == StreamEnd("done")
+
+
 async def test_a_stream_outlives_a_store_that_does_not_answer_for_longer_than_the_lease(tmp_path: Path) -> None:
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)

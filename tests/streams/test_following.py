@@ -24,6 +24,8 @@ from aibind.streams import (
     encode_chunk,
     follow,
 )
+from aibind.streams.following import NOT_KEPT
+from aibind.streams.position import Position
 from aibind.streams.sse_body import encode_batch
 from aibind.testing import Faults, FaultySqliteClient
 from tests.support.sources import Source, tokens
@@ -248,3 +250,32 @@ async def test_a_follower_that_leaves_frees_what_it_held() -> None:
     assert not [handle for handle in timers if handle.when() - loop.time() > 30], "the idle timers are cancelled"
     gate.set()
     await stream.wait_closed()
+
+
+@pytest.mark.parametrize("stops", ["before", "meanwhile"])
+@pytest.mark.parametrize(
+    ("after", "is_kept"),
+    [(0, True), (1, True), (2, True), (Position(1, 2).id, True), (3, False), (Position(3, 2).id, False), (9, False)],
+)
+async def test_a_reader_that_comes_with_more_than_a_stop_has_kept_is_told(
+    after: int, is_kept: bool, stops: str, tmp_path: Path
+) -> None:
+    """Its producer cannot store what it delivers, and another process has stopped the reply meanwhile."""
+    async with wrap_sqlite3(tmp_path / "streams.db") as client:
+        await migrate(client)
+        store = SqliteStreamStore(client)
+        await store.create("s")
+        await store.append_many("s", ["\x01one ", "\x01two "])
+        if stops == "before":
+            await store.stop("s")
+        following = asyncio.ensure_future(collect(store, after))
+        if stops == "meanwhile":
+            await asyncio.sleep(0.05)
+            await store.stop("s")
+        batches = await following
+        assert batches[-1].end == (StreamEnd("stopped") if is_kept else StreamEnd("error", NOT_KEPT))
+
+
+async def collect(store: StreamStore, after: int) -> list[EventBatch]:
+    async with aclosing(await follow(store, "s", after)) as batches:
+        return [batch async for batch in batches]

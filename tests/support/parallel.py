@@ -1,7 +1,7 @@
-"""Which tests may run in one process after another, and which go first, when a run is shared by two processes.
+"""Which tests may run in one process after another, and which go first, when a run is shared by a few processes.
 
-``pytest -n 2`` hands out whole files, except that the tests inside workerd stay together by their Python: they share
-one workerd. Units in ``FIRST`` take longest and begin early, so that neither process is left with one of them at the
+``pytest -n 3`` hands out whole files, except that the tests inside workerd stay together by their Python: they share
+one workerd. Units in ``FIRST`` take longest and begin early, so that no process is left with one of them at the
 end.
 """
 

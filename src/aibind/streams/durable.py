@@ -11,13 +11,14 @@ from weakref import WeakKeyDictionary
 
 from .._closing import close_iterator
 from .._retry import retry
-from ..errors import StreamExistsError
+from ..errors import StreamExistsError, TransientError
 from .batch import EventBatch
 from .events import StreamEvent
-from .following import follow_buffer, follow_store
+from .following import NOT_KEPT, check_kept, follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
+from .retrying import OUTAGE_S
 from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
 from .sse_body import announced, encoder_of
@@ -32,8 +33,8 @@ KeepAlive: TypeAlias = Callable[[Awaitable[None]], object]
 
 EndHook: TypeAlias = Callable[[StreamEnd, bool], Awaitable[None]]
 """Called and awaited when the end is stored, before it is delivered: with how the stream ended in its store, and
-whether the store has every event that the source yielded. After a TransientError it is called again, for as long as a
-lease."""
+whether the store has every event that the source yielded. After a TransientError it is called again: for as long as a
+lease before the end is delivered, and then for ten minutes after it."""
 
 PrepareHook: TypeAlias = Callable[[], Awaitable[None]]
 """Called and awaited once, when the stream exists and before its source is started."""
@@ -42,9 +43,6 @@ EventHook: TypeAlias = Callable[[StreamEvent], object]
 """Called with each event as readers will receive it, before it is delivered."""
 
 HEARTBEAT_MS = 15_000
-
-NOT_KEPT = "The reply was ended elsewhere, and its last words are not kept"
-"""The error that readers see who were given more of a reply than its store has."""
 
 _T = TypeVar("_T")
 
@@ -70,6 +68,7 @@ class DurableStream:
         self._pumping = True
         self._cut: StreamEnd | None = None  # how the stream is to end, when it was cut short
         self._abandoned = False
+        self._ended = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<DurableStream {self.id!r} {self.end.state if self.end else 'active'}>"
@@ -172,7 +171,8 @@ class DurableStream:
     async def stop(self) -> None:
         """Stop the source, keep what it yielded, and end the stream as ``stopped``, unless it has ended."""
         self._cut_short(StreamEnd("stopped"))
-        await self.wait_closed()
+        if self._producer is not None and not self._producer.done():
+            await self._ended.wait()
 
     async def abort(self, message: str) -> None:
         """Stop the source, and end the stream as ``error`` with a message for its readers.
@@ -302,11 +302,17 @@ class DurableStream:
             finally:
                 self._pumping = False
                 await close_iterator(events)
-            self._writer.buffer.finish(await self._conclude(end, on_end))
+            end = await self._writer.end(self._writer.halted or end)
+            is_heard = on_end is None or await self._run_hook(on_end, end, self._store.lease_ms / 1000)
+            self._tell(end)
+            _producers.get(self._store, {}).pop(self.id, None)  # from here on its store tells what it is
+            if on_end is not None and not is_heard:  # what it stores must not be lost to a long outage
+                await self._run_hook(on_end, end, OUTAGE_S)
         finally:
             if self._writer.buffer.end is None:  # cancelled, and not for the first time
                 self._writer.abandon()
                 self._writer.buffer.finish(StreamEnd("error", SHUT_DOWN))
+            self._ended.set()
             _producers.get(self._store, {}).pop(self.id, None)
 
     async def _pump(self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None) -> StreamEnd:
@@ -350,22 +356,22 @@ class DurableStream:
         task.uncancel()  # the cancellation was ours, and has done its work
         return end
 
-    async def _conclude(self, end: StreamEnd, on_end: EndHook | None) -> StreamEnd:
-        """Store the end, run the hook with how the stream really ended, and return what its followers are told."""
-        end = await self._writer.end(self._writer.halted or end)
-        if on_end is not None:
-            await self._run_hook(on_end, end)
+    def _tell(self, end: StreamEnd) -> None:
+        """Finish the buffer, so that followers learn how the stream really ended."""
         buffer = self._writer.buffer
         was_delivered = buffer.has_unsaved and buffer.shows_unsaved
-        return StreamEnd("error", NOT_KEPT) if was_delivered and end.state != "error" else end
+        buffer.finish(StreamEnd("error", NOT_KEPT) if was_delivered and end.state != "error" else end)
+        self._ended.set()
 
-    async def _run_hook(self, on_end: EndHook, end: StreamEnd) -> None:
+    async def _run_hook(self, on_end: EndHook, end: StreamEnd, patience_s: float) -> bool:
+        """Run the hook with how the stream really ended; return False when it may succeed at another time."""
         is_whole = self._writer.is_whole
-        patience_s = self._store.lease_ms / 1000
         try:
             await retry(lambda: on_end(end, is_whole), patience_s=patience_s, may_repeat=self._writer.may_retry)
-        except Exception:
+        except Exception as error:
             logger.exception("The end hook of stream %s failed", self.id)
+            return not (isinstance(error, TransientError) and self._writer.may_retry(error))
+        return True
 
 
 async def follow(
@@ -408,6 +414,7 @@ async def _follow_store(
 ) -> AsyncGenerator[_T]:
     position = Position.after(after)
     first = await store.read_page(stream_id, position.seq - 1)  # raises before anything is sent
+    first = await check_kept(first, store, stream_id, position)
     return follow_store(store, stream_id, position, first, encode, idle_s, whole_chunks=whole_chunks)
 
 

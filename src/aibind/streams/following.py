@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .._closing import close_iterator
@@ -22,7 +23,10 @@ from .parts import SHORT_CHARS, split_event
 from .position import Position
 from .store import StreamEnd, StreamPage, StreamStore
 
-__all__ = ["follow_buffer", "follow_store"]
+__all__ = ["NOT_KEPT", "check_kept", "follow_buffer", "follow_store"]
+
+NOT_KEPT = "The reply was ended elsewhere, and its last words are not kept"
+"""The error that readers see who were given more of a reply than its store has."""
 
 _T = TypeVar("_T")
 
@@ -103,6 +107,7 @@ async def follow_store(
         return
     if first.chunks:
         position = Position(first.chunks[-1].seq + 1)
+    has_read = bool(first.chunks)
     pages = store.read_pages(stream_id, position.seq - 1)
     idle = _IdleTimer(idle_s)
     reading: asyncio.Task[StreamPage] | None = None
@@ -115,6 +120,8 @@ async def follow_store(
                 idle.restart()
                 continue
             page, reading = await reading, None
+            if not has_read:
+                page = await check_kept(page, store, stream_id, position)
             for batch in _batches_of(page, position, whole_chunks=whole_chunks):
                 if encoded := _encode(encode, batch):
                     yield encoded
@@ -122,6 +129,7 @@ async def follow_store(
             if page.is_last:
                 return
             if page.chunks:
+                has_read = True
                 position = Position(page.chunks[-1].seq + 1)
     except AibindError as error:
         end = _failure(error, stream_id)
@@ -132,6 +140,19 @@ async def follow_store(
             await asyncio.gather(reading, return_exceptions=True)  # its error is of no interest any more
         await close_iterator(pages)
     yield _encode(encode, EventBatch((), position.id, end))
+
+
+async def check_kept(page: StreamPage, store: StreamStore, stream_id: str, position: Position) -> StreamPage:
+    """Return a page, whose end is an error if a reader who comes with ``position`` has seen more than the store has.
+
+    That is so when the process that produces the reply could not store it, and another one has stopped it meanwhile.
+    """
+    end = page.status.end if page.is_last else None
+    if end is None or end.state != "stopped" or page.chunks or position == Position():
+        return page
+    if not position.offset and (await store.read_page(stream_id, position.seq - 2)).chunks:
+        return page
+    return replace(page, status=replace(page.status, state="error", error=NOT_KEPT))
 
 
 def _encode(encode: Callable[[EventBatch], _T] | None, batch: EventBatch) -> Any:

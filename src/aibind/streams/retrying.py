@@ -10,7 +10,7 @@ from .._retry import retry
 from ..errors import StreamConflictError, StreamExistsError, TransientError
 from .store import StreamEnd, StreamStatus, StreamStore
 
-__all__ = ["RetryingStream"]
+__all__ = ["OUTAGE_S", "RetryingStream"]
 
 _T = TypeVar("_T")
 
