@@ -20,7 +20,8 @@ PUBLIC = {
     "aibind": """
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
-    "aibind.client": "AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage",
+    "aibind.client": """
+        ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
     "aibind.cloudflare": "D1Client DurableObjectClient KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 
 import click
@@ -104,11 +105,13 @@ def demo(
 @click.argument("url")
 @click.argument("prompt")
 @click.option("--session", "session_id", help="The session to go on with, or to begin.")
+@click.option("--toolset", help="The tools that the model may call, by the name that the server has for them.")
 @click.option("--token", envvar="AIBIND_TOKEN", help="A token to send as Authorization: Bearer.  [env: AIBIND_TOKEN]")
-def ask(url: str, prompt: str, session_id: str | None, token: str | None) -> None:
+def ask(url: str, prompt: str, session_id: str | None, toolset: str | None, token: str | None) -> None:
     """Ask a server, and print the reply as it comes.
 
-    A lost connection is replaced, and the reply goes on where it was. Ctrl+C stops it.
+    A lost connection is replaced, and the reply goes on where it was. Ctrl+C stops it. Calls of tools that wait for
+    approval are asked about, in a session and on a terminal.
     """
     from .errors import ClientError
 
@@ -118,7 +121,13 @@ def ask(url: str, prompt: str, session_id: str | None, token: str | None) -> Non
         raise click.ClickException(str(error)) from error
     try:
         problem = ask_and_print(
-            url, prompt, session_id=session_id, token=token, write=lambda text: click.echo(text, nl=False)
+            url,
+            prompt,
+            session_id=session_id,
+            toolset=toolset,
+            token=token,
+            write=lambda text: click.echo(text, nl=False),
+            question=click.prompt if sys.stdin.isatty() else None,
         )
     except (ClientError, ValueError) as error:
         raise click.ClickException(str(error)) from error

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 CODE_CHARS = 16 * 1024
 """As much as gets colours."""
 
 BLOCK_CHARS = 32 * 1024
 """As much as is read as one block of Markdown."""
+
+CATEGORIES = ["blink.user_timing", "devtools.timeline", "disabled-by-default-devtools.timeline"]
 
 
 # What expressions of lexers look back and ahead for.
@@ -171,30 +175,32 @@ CONSTRUCTS = [
     *("(", ")", "((", '"', "'", "--", "...", "\u2028", "é", "👩🏽‍🚀", "\u202e", "a_b", "a-", "-a", ":", "http://a/("),
 ]
 
-MEASURE = """async ([texts]) => {
-  const { showMarkdown } = await import("/static/markdown/view.js");
-  const held = [];
-  for (const text of texts) {
-    let longest = 0, last = performance.now(), isOver = false;
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      const now = performance.now();
-      longest = Math.max(longest, now - last);
-      last = now;
-      if (!isOver) port2.postMessage(0);
-    };
-    port2.postMessage(0);
-    const place = document.body.appendChild(document.createElement("div"));
-    await new Promise((resolve) => setTimeout(resolve));
-    longest = 0;
-    const view = showMarkdown(place, text);
-    while (!view.isComplete) await new Promise((resolve) => setTimeout(resolve, 5));
-    await new Promise((resolve) => setTimeout(resolve));
-    isOver = true;
-    place.remove();
-    held.push(longest);
+SHOW = """async ([texts, pieces]) => {
+  const { MarkdownView } = await import("/static/markdown/view.js");
+  const turn = (ms = 0) => new Promise((resolve) => setTimeout(resolve, ms));
+  document.getElementById("welcome").hidden = true;
+  for (const [index, text] of texts.entries()) {
+    const message = document.getElementById("messages").appendChild(document.createElement("article"));
+    message.className = "message assistant";
+    const place = message.appendChild(document.createElement("div"));
+    place.className = "text markdown";
+    await turn();
+    performance.mark(`begin ${index}`);
+    await turn();
+    const view = new MarkdownView(place);
+    const length = Math.ceil(text.length / pieces);
+    for (let at = 0; at < text.length; at += length) {
+      view.append(text.slice(at, at + length));
+      if (pieces > 1) await turn(16);
+    }
+    view.end();
+    while (!view.isComplete) await turn(5);
+    await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    await turn();
+    performance.mark(`end ${index}`);
+    message.remove();
+    await turn();
   }
-  return held;
 }"""
 
 LANGUAGES = """async () => {
@@ -203,12 +209,18 @@ LANGUAGES = """async () => {
 }"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Stall:
-    """The longest time that a text held the page, in milliseconds."""
+    """The longest task of the page's thread for a text, in milliseconds.
 
-    held_ms: float
+    ``cpu_ms`` is what the thread worked, ``wall_ms`` includes what other processes took meanwhile, and ``inner`` names
+    what took most of the longest task.
+    """
+
+    cpu_ms: float
+    wall_ms: float
     name: str
+    inner: str = ""
 
 
 def constructs(chars: int = BLOCK_CHARS) -> Iterator[tuple[str, str]]:
@@ -243,7 +255,36 @@ def languages_of(page: Page) -> list[str]:
     return [str(name) for name in found]
 
 
-def measure(page: Page, texts: Sequence[tuple[str, str]]) -> list[Stall]:
-    """Show texts one after another, and return how long each held the page."""
-    held: Any = page.evaluate(MEASURE, [[text for _, text in texts]])
-    return [Stall(float(ms), name) for ms, (name, _) in zip(held, texts, strict=True)]
+def measure(browser: Browser, page: Page, texts: Sequence[tuple[str, str]], pieces: int = 1) -> list[Stall]:
+    """Show texts one after another, each in so many pieces, and return the longest task of the page's thread for each.
+
+    The browser's own trace tells them, with the time for which the thread ran: a busy machine does not lengthen that.
+    """
+    browser.start_tracing(page=page, categories=CATEGORIES)
+    page.evaluate(SHOW, [[text for _, text in texts], pieces])
+    events: list[Any] = json.loads(browser.stop_tracing())["traceEvents"]
+    marks = {event["name"]: event for event in events if event.get("cat") == "blink.user_timing"}
+    thread = _thread(marks["begin 0"])
+    ours = [event for event in events if _thread(event) == thread and event.get("ph") == "X"]
+    tasks = [event for event in ours if event["name"] == "RunTask"]
+    found: list[Stall] = []
+    for index, (name, _) in enumerate(texts):
+        start, end = marks[f"begin {index}"]["ts"], marks[f"end {index}"]["ts"]
+        own = [task for task in tasks if start < task["ts"] < end]
+        longest = max(own, key=lambda task: float(task.get("tdur", 0)))
+        wall_us = max(float(task["dur"]) for task in own)
+        found.append(Stall(longest.get("tdur", 0) / 1000, wall_us / 1000, name, _within(ours, longest)))
+    return found
+
+
+def _thread(event: Any) -> tuple[int, int]:
+    return event["pid"], event["tid"]
+
+
+def _within(events: list[Any], task: Any) -> str:
+    """Name what took most of a task."""
+    times: Counter[str] = Counter()
+    for event in events:
+        if event is not task and task["ts"] <= event["ts"] < task["ts"] + task["dur"]:
+            times[event["name"]] += event.get("tdur", 0)
+    return ", ".join(f"{name} {us / 1000:.0f}" for name, us in times.most_common(3))

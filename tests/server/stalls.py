@@ -254,7 +254,7 @@ def try_parser(name: str, texts: Iterator[tuple[str, str]]) -> Findings:
 
 
 @asynccontextmanager
-async def open_endpoints(path: Path) -> AsyncIterator[Endpoints]:
+async def open_endpoints(path: Path, max_messages: int | None = None) -> AsyncIterator[Endpoints]:
     """Serve conversations in a file."""
     async with wrap_sqlite3(path) as client:
         await migrate(client)
@@ -263,6 +263,7 @@ async def open_endpoints(path: Path) -> AsyncIterator[Endpoints]:
             resumable=True,
             store=SqliteStreamStore(client),
             conversations=SqliteMessageStore(client),
+            max_messages=max_messages,
         )
         yield Endpoints(handler)
         await handler.aclose()

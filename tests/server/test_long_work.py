@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from aibind._offload import offload
+from aibind._offload import offload, uncollected
 from aibind.models import EchoModel
 from aibind.server import Endpoints, HttpResponse, StreamHandler
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 
-
-def conversation(messages: int) -> bytes:
-    """Return the JSON of a conversation with so many messages."""
-    nodes = {
-        f"m{number}": {
-            "id": f"m{number}",
-            "message": {"role": ("user", "assistant")[number % 2], "content": f"words {number}"},
-            "parentId": f"m{number - 1}" if number else None,
-            "children": [f"m{number + 1}"] if number < messages - 1 else [],
-            "metadata": {},
-            "createdAt": "2026-01-01T00:00:00.000Z",
-        }
-        for number in range(messages)
-    }
-    tree = {"version": 1, "nodes": nodes, "rootIds": ["m0"], "activeLeafId": f"m{messages - 1}"}
-    return json.dumps(tree, separators=(",", ":")).encode()
+from .loop_holds import conversation, large_requests, large_session
 
 
 @asynccontextmanager
@@ -92,3 +77,30 @@ async def test_long_work_is_done_in_a_thread_and_its_error_is_raised() -> None:
     except ZeroDivisionError:
         return
     raise AssertionError
+
+
+async def test_large_requests_are_worked_off_in_short_turns(tmp_path: Path) -> None:
+    holds = await large_requests(tmp_path / "chat.db", 4_000, 1_500_000)
+    assert [str(hold) for hold in holds if hold.cpu_ms > 50] == []
+
+
+async def test_a_small_turn_is_small_whatever_its_file_and_session_hold(tmp_path: Path) -> None:
+    holds = await large_session(tmp_path / "chat.db", 30)
+    assert [str(hold) for hold in holds if hold.cpu_ms > 50] == []
+
+
+async def test_no_garbage_is_collected_while_many_objects_are_made() -> None:
+    states: list[bool] = []
+    assert gc.isenabled()
+    with uncollected():
+        with uncollected():
+            await offload(lambda: states.append(gc.isenabled()))
+        states.append(gc.isenabled())
+    assert [*states, gc.isenabled()] == [False, False, True]
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()  # it was disabled before, and stays so
+    finally:
+        gc.enable()

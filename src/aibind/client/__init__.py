@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import load_on_demand
 from .._public import publish
+from .approvals import ApprovalAnswer, WaitingCall
 from .events import ReplyEvent
 from .sessions import Session, SessionList, SessionMessage
 
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from .asynchronous import AsyncClient, AsyncReply
     from .synchronous import Client, Reply
 
-__all__ = ["AsyncClient", "AsyncReply", "Client", "Reply", "ReplyEvent", "Session", "SessionList", "SessionMessage"]
+__all__ = [
+    "ApprovalAnswer",
+    "AsyncClient",
+    "AsyncReply",
+    "Client",
+    "Reply",
+    "ReplyEvent",
+    "Session",
+    "SessionList",
+    "SessionMessage",
+    "WaitingCall",
+]
 
 publish(__name__, __all__)
 __getattr__ = load_on_demand(__name__, {"asynchronous": "AsyncClient AsyncReply", "synchronous": "Client Reply"})

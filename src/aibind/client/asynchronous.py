@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 from .._time import sleep
 from ..errors import ClientError
 from . import calls
+from .approvals import WaitingCall
 from .calls import Answer, Operation
 from .events import ReplyEvent
 from .follower import ReplyFollower
@@ -125,6 +126,10 @@ class AsyncClient(BaseClient[AsyncReply]):
     ) -> Session | None:
         """Return a session with a page of its messages; None when it is unknown or has expired."""
         return await self._run(calls.open_session(session_id, limit, before))
+
+    async def list_approvals(self, session_id: str) -> tuple[WaitingCall, ...]:
+        """Return the calls that a session waits with, which :meth:`approve` answers; none where it is unknown."""
+        return await self._run(calls.list_approvals(session_id))
 
     async def rename(self, session_id: str, title: str | None) -> Session:
         """Change the title of a session, and return it."""

@@ -10,9 +10,10 @@ from urllib.parse import quote, urlencode
 
 from .._json import is_object
 from ..errors import ClientError
+from .approvals import ApprovalAnswer, WaitingCall, answers_body, waiting_calls
 from .sessions import Session, SessionList, list_of, session_of
 
-__all__ = ["Answer", "Call", "Operation", "ask_call", "attach_call", "error_of", "resume_call"]
+__all__ = ["Answer", "Call", "Operation", "approve_call", "ask_call", "attach_call", "error_of", "resume_call"]
 
 _T = TypeVar("_T")
 
@@ -86,6 +87,11 @@ def resume_call(stream_id: str, after: int) -> Call:
     return Call("GET", "/stream/resume" + _query(id=stream_id, after=after), _EVENTS)
 
 
+def approve_call(session_id: str, answers: Mapping[str, ApprovalAnswer]) -> Call:
+    """Return the request that answers calls which wait for a user."""
+    return _post(f"{_session_path(session_id)}/approvals", answers_body(answers), _EVENTS)
+
+
 def attach_call(session_id: str, after: int) -> Call:
     """Return the request for the reply under way in a session."""
     return Call("GET", f"{_session_path(session_id)}/stream" + _query(after=after or None), _EVENTS)
@@ -146,6 +152,11 @@ def open_session(session_id: str, limit: int | None, before: str | None) -> Oper
         lambda answer: None if answer.status == 404 else session_of(answer.json),
         frozenset({404}),
     )
+
+
+def list_approvals(session_id: str) -> Operation[tuple[WaitingCall, ...]]:
+    """Return the calls that a session waits with."""
+    return Operation(Call("GET", f"{_session_path(session_id)}/approvals"), lambda answer: waiting_calls(answer.json))
 
 
 def change_session(session_id: str, changes: Mapping[str, Any]) -> Operation[Session]:

@@ -8,13 +8,14 @@ from typing import Any, Literal, TypeAlias
 from .._json import load_json
 from ..errors import ClientError, ReplyFailedError
 from ..streams.sse import SseParser
+from .approvals import WaitingCall, waiting_calls
 from .calls import Answer, Call, error_of, resume_call
 from .events import ReplyEvent
 
 __all__ = ["ReplyFollower", "State"]
 
-State: TypeAlias = Literal["live", "done", "stopped", "error", "none"]
-"""The state of a reply; ``none`` where a session has none under way."""
+State: TypeAlias = Literal["live", "done", "waiting", "stopped", "error", "none"]
+"""The state of a reply; ``waiting`` for a user to allow calls, and ``none`` where a session has none under way."""
 
 _FIRST_WAIT_S = 0.25
 _MAX_WAIT_S = 5.0
@@ -40,6 +41,7 @@ class ReplyFollower:
         self.state: State = "live"
         self.error: str | None = None
         self.connections = 0
+        self.approvals: tuple[WaitingCall, ...] = ()
         self._pieces: list[str] = []
         self._value: str | None = None
         self._first = first
@@ -81,6 +83,9 @@ class ReplyFollower:
         if status == 204:
             self.state = "none"
             return True
+        if status == 202:
+            self.state = "waiting"
+            return True
         if status != 200:
             return False
         if not self.stream_id:
@@ -121,6 +126,10 @@ class ReplyFollower:
                     self._pieces.append(message.data)
                 elif message.event in ("partial", "data"):
                     self._value = message.data
+                elif message.event == "approval_request":
+                    self.approvals += waiting_calls([load_json(message.data)])
+                elif message.event == "finish" and message.data == "waiting":
+                    self._end = "waiting"
                 events.append(ReplyEvent(message.event, message.data, number))
         return events
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from .._loopback import is_loopback
 from . import calls
+from .approvals import ApprovalAnswer, may_repeat
 from .calls import Call
 from .follower import ReplyFollower
 
@@ -64,6 +65,10 @@ class ClientOptions:
     def attach(self, session_id: str, after: int) -> ReplyFollower:
         """Return the reply under way in a session."""
         return self._follow(calls.attach_call(session_id, after), last_id=after)
+
+    def approve(self, session_id: str, answers: Mapping[str, ApprovalAnswer]) -> ReplyFollower:
+        """Return the reply that goes on from answers to calls."""
+        return self._follow(calls.approve_call(session_id, answers), can_repeat=may_repeat(answers))
 
     def _follow(self, first: Call, *, can_repeat: bool = True, stream_id: str = "", last_id: int = 0) -> ReplyFollower:
         return ReplyFollower(
@@ -151,3 +156,11 @@ class BaseClient(ABC, Generic[R]):
     def attach(self, session_id: str, *, after: int = 0) -> R:
         """Return the reply under way in a session; its state is ``none`` when there is none."""
         return self._reply(self._options.attach(session_id, after))
+
+    def approve(self, session_id: str, answers: Mapping[str, ApprovalAnswer]) -> R:
+        """Return the reply that goes on from a user's answers, by the ids of their calls; nothing is sent before that.
+
+        An answer is True, False, or a mapping with ``approved`` or ``retry``, and ``args`` or ``reason``. The state of
+        the reply is ``waiting`` while other calls have no answer.
+        """
+        return self._reply(self._options.approve(session_id, answers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .approvals import WaitingCall
 from .follower import ReplyFollower, State
 
 __all__ = ["ReplyState"]
@@ -30,8 +31,16 @@ class ReplyState:
 
     @property
     def state(self) -> State:
-        """The state: ``live``, ``done``, ``stopped``, ``error``, or ``none`` where a session has no reply under way."""
+        """The state: ``live``, ``done``, ``waiting`` for a user to allow calls, ``stopped``, ``error``, or ``none``.
+
+        It is ``none`` where a session has no reply under way.
+        """
         return self._follower.state
+
+    @property
+    def approvals(self) -> tuple[WaitingCall, ...]:
+        """The calls that the reply asks a user about, which :meth:`AsyncClient.approve` answers."""
+        return self._follower.approvals
 
     @property
     def error(self) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ClientError
+from .approvals import WaitingCall, waiting_calls
 
 __all__ = ["Session", "SessionList", "SessionMessage", "list_of", "session_of"]
 
@@ -33,7 +34,8 @@ class Session:
     """A session, and a page of its messages, oldest first, where those were asked for.
 
     ``before`` is what asks for the next older page, None on the oldest. ``live_stream`` is the id of the reply under
-    way, and ``unanswered`` why the last question has no answer. Times are in milliseconds since the epoch.
+    way, and ``unanswered`` why the last question has no answer. ``approvals`` are the calls that wait for a user. Times
+    are in milliseconds since the epoch.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Session:
     live_stream: str | None = None
     unanswered: str | None = None
     error: str | None = None
+    approvals: Sequence[WaitingCall] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ def _session(value: Any) -> Session:
         value.get("liveStream"),
         value.get("unanswered"),
         value.get("error"),
+        waiting_calls(value.get("approvals", [])),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from ..errors import ClientError
 from . import calls
+from .approvals import WaitingCall
 from .calls import Answer, Operation
 from .events import ReplyEvent
 from .follower import ReplyFollower
@@ -105,6 +106,10 @@ class Client(BaseClient[Reply]):
     def open_session(self, session_id: str, *, limit: int | None = None, before: str | None = None) -> Session | None:
         """Return a session with a page of its messages; None when it is unknown or has expired."""
         return self._run(calls.open_session(session_id, limit, before))
+
+    def list_approvals(self, session_id: str) -> tuple[WaitingCall, ...]:
+        """Return the calls that a session waits with, which :meth:`approve` answers; none where it is unknown."""
+        return self._run(calls.list_approvals(session_id))
 
     def rename(self, session_id: str, title: str | None) -> Session:
         """Change the title of a session, and return it."""

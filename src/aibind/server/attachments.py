@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
@@ -15,15 +15,16 @@ from .._offload import offload
 from ..conversations.files import ID_PREFIX, FileReference, FileStore, StoredFile, is_sha256, references_in
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
-from ..history.json import decode_at
 from ..models.model import Message
 from ..streams.response import Body, HttpResponse
+from .json_body import parse_in_thread
 
 __all__ = [
     "MAX_ATTACHMENT_BYTES",
     "Attachment",
     "Attachments",
     "PendingFiles",
+    "are_large",
     "file_response",
     "parse_attachments",
 ]
@@ -35,6 +36,9 @@ MAX_NAME_CHARS = 255
 
 _LARGE_BYTES = 256 * 1024
 """Bytes of files from which on they are encoded in a thread."""
+
+_PIECE_CHARS = 256 * 1024
+"""Characters of base64 that are decoded at once: whole groups of four."""
 
 MAX_SHOWN_CHARS = 100
 """Characters of a refused URL that the error repeats."""
@@ -269,6 +273,13 @@ def parse_attachments(value: object) -> tuple[Attachment, ...]:
     return tuple(Attachment.parse(number, item) for number, item in enumerate(value, 1))
 
 
+def are_large(value: object) -> bool:
+    """Return whether attachments of a request, not checked yet, take long to decode."""
+    items = value if is_list(value) else []
+    texts = (item.get(name) for item in items if is_object(item) for name in ("data", "url"))
+    return sum(len(text) for text in texts if isinstance(text, str)) > _LARGE_BYTES
+
+
 def file_response(file: StoredFile) -> HttpResponse[Body]:
     """Return the response that is a file: shown in place when it is a picture, else to be saved.
 
@@ -297,7 +308,7 @@ def _with_references(chat: ChatHistory) -> dict[str, Any] | None:
     text = chat.to_json()
     if ID_PREFIX not in text:
         return None
-    data: dict[str, Any] = decode_at(text, 0)[0]
+    data: dict[str, Any] = parse_in_thread(text)
     return data if any(True for _ in _reference_parts(data)) else None
 
 
@@ -325,7 +336,7 @@ def _part_of(file: StoredFile) -> dict[str, Any]:
         else:
             return {"type": "text", "text": f"The attached file {_label(reference)}:\n\n{text}"}
     if audio_format := _AUDIO_FORMATS.get(reference.mime_type):
-        audio = {"data": base64.b64encode(file.data).decode("ascii"), "format": audio_format}
+        audio = {"data": _encode(file.data), "format": audio_format}
         return {"type": "input_audio", "input_audio": audio}
     return _part(reference.mime_type, reference.name, _data_url(reference.mime_type, file.data))
 
@@ -348,7 +359,13 @@ def _label(reference: FileReference) -> str:
 
 
 def _data_url(mime_type: str, data: bytes) -> str:
-    return f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{mime_type};base64,{_encode(data)}"
+
+
+def _encode(data: bytes) -> str:
+    """Return bytes in base64, in short calls: the loop may be waiting."""
+    size = _PIECE_CHARS // 4 * 3
+    return "".join(base64.b64encode(data[start : start + size]).decode("ascii") for start in range(0, len(data), size))
 
 
 def _decode_url(url: str) -> bytes | None:
@@ -356,15 +373,32 @@ def _decode_url(url: str) -> bytes | None:
     header, comma, data = url.partition(",")
     if not comma:
         return None
-    return _decode(data) if header.endswith(";base64") else unquote_to_bytes(data)
+    return _decode(data) if header.endswith(";base64") else b"".join(map(unquote_to_bytes, _escaped_pieces(data)))
+
+
+def _escaped_pieces(text: str) -> Iterator[str]:
+    """Cut a percent-encoded text between its characters."""
+    start = 0
+    while start < len(text):
+        end = start + _PIECE_CHARS
+        if (cut := text.rfind("%", end - 2, end)) >= 0:
+            end = cut
+        yield text[start:end]
+        start = end
 
 
 def _decode(text: str) -> bytes | None:
     """Return the bytes of a text in base64; None when it is malformed."""
+    pieces: list[bytes] = []
     try:
-        return base64.b64decode(text, validate=True)
+        for start in range(0, len(text), _PIECE_CHARS):
+            piece = text[start : start + _PIECE_CHARS]
+            pieces.append(base64.b64decode(piece, validate=True))
+            if "=" in piece and start + _PIECE_CHARS < len(text):
+                return None  # what pads the end is in the middle
     except (binascii.Error, ValueError):
         return None
+    return b"".join(pieces)
 
 
 def _plain_name(name: str) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from dataclasses import replace
 from typing import Any, Self
 
+from .._offload import offload
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
@@ -34,7 +35,7 @@ from .models import Models
 from .recovery import Recovery
 from .replies import DurableReplies
 from .reply_events import ReplyEvent
-from .requests import ChatBody, StreamBody, check_id, parse_after, parse_id
+from .requests import ChatBody, StreamBody, check_id, is_large, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
 from .session_replies import SessionReplies
@@ -276,8 +277,7 @@ class StreamHandler:
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
         self._limits.check(body)
-        claim = self._starter.claim("chat", body, request_id, owner=owner_of(access))
-        asked = ChatBody.parse(body)
+        claim, asked = await self._starter.read("chat", body, request_id, ChatBody.parse, owner=owner_of(access))
         self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
         tools = self._tools(asked.toolset)
@@ -395,8 +395,7 @@ class StreamHandler:
     ) -> HttpResponse[Body]:
         structured = endpoint == "structured"
         self._limits.check(body)
-        claim = self._starter.claim(endpoint, body, request_id, owner=owner_of(access))
-        asked = StreamBody.parse(body)
+        claim, asked = await self._starter.read(endpoint, body, request_id, StreamBody.parse, owner=owner_of(access))
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
@@ -431,7 +430,7 @@ class StreamHandler:
                     events=sent,
                 )
             turn = await session.begin(asked, claim) if session is not None else None
-            events = ask(turn.messages if turn is not None else [asked.question()])
+            events = ask(turn.messages if turn else [await offload(asked.question, is_large(body))])
             generation = Generation(events, structured=structured, pace=pace, turn=again)
             return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
 

@@ -6,14 +6,16 @@ import asyncio
 import codecs
 import json
 import re
+import sys
 import time
 from collections.abc import Generator
 from typing import Any, TypeAlias
 
 from .._json import load_json, scan_json
+from .._offload import uncollected
 from ..errors import RequestError
 
-__all__ = ["MAX_VALUES", "in_turns", "parse_in_steps", "parse_json"]
+__all__ = ["MAX_VALUES", "in_turns", "parse_in_steps", "parse_in_thread", "parse_json"]
 
 PLAIN_BYTES = 64 * 1024
 """Bytes of a body that is parsed at once: this takes 20 ms at worst, and 1 ms as a rule."""
@@ -54,7 +56,8 @@ async def parse_json(body: bytes | bytearray) -> Any:
     try:
         if len(body) <= PLAIN_BYTES:
             return load_json(body)
-        return await in_turns(_decode_and_parse(body))
+        with uncollected():
+            return await in_turns(_decode_and_parse(body))
     except (ValueError, RecursionError) as error:
         raise RequestError("The body is not valid JSON") from error
 
@@ -90,6 +93,16 @@ def parse_in_steps(text: str, *, slice_chars: int = SLICE_CHARS, max_values: int
     apart. Raises as :func:`load_json` does, and RequestError, with status 413, for more than ``max_values`` values.
     """
     return (yield from _Parser(text, slice_chars, max_values).parse())
+
+
+def parse_in_thread(text: str) -> Any:
+    """Return the value of a large JSON text, in many short calls, between which other threads get their turn."""
+    steps = parse_in_steps(text, max_values=sys.maxsize)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 class _Parser:

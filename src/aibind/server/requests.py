@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from .._json import is_list, is_object
 from ..errors import RequestError
 from ..models.model import Message
-from .attachments import Attachment, parse_attachments
+from .attachments import Attachment, are_large, parse_attachments
 
 __all__ = [
     "ChatBody",
@@ -18,6 +19,7 @@ __all__ = [
     "TitleBody",
     "check_id",
     "ids_in",
+    "is_large",
     "parse_after",
     "parse_id",
 ]
@@ -176,6 +178,17 @@ class CompactBody:
         """Return a checked body. An empty list of messages is allowed, as JavaScript clients may send one."""
         fields = _object(body)
         return cls(_messages(fields, allow_empty=True), _optional(fields, "model"), _session_id(fields))
+
+
+def is_large(body: object) -> bool:
+    """Return whether a body takes long to check: it holds files, or messages with parts that may be files."""
+    if not isinstance(body, dict):
+        return False
+    fields = cast("dict[str, Any]", body)
+    messages = fields.get("messages")
+    return are_large(fields.get("attachments")) or (
+        is_list(messages) and any(is_object(message) and is_list(message.get("content")) for message in messages)
+    )
 
 
 def parse_id(body: object) -> str:

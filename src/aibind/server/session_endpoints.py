@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._offload import offload
+from .._offload import offload, uncollected
 from ..conversations.sessions import MessagePage, SessionInfo, SessionStore
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
@@ -146,6 +146,10 @@ class SessionEndpoints:
 
     async def export(self, session_id: str) -> HttpResponse[Body]:
         """Return a whole conversation, with its files, as the JSON of a ChatHistory, to be kept as a file."""
+        with uncollected():
+            return await self._export(session_id)
+
+    async def _export(self, session_id: str) -> HttpResponse[Body]:
         session = await self._find(session_id)
         chat = await self._attachments.export(self._session(session_id).id, await self._store.load(session_id))
         text = await offload(lambda: chat.to_json().encode())
@@ -154,6 +158,10 @@ class SessionEndpoints:
 
     async def import_(self, body: bytes | bytearray, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         """Store an exported conversation as a new session, ``sessionId`` or a random one, and return its id."""
+        with uncollected():
+            return await self._import(body, fields)
+
+    async def _import(self, body: bytes | bytearray, fields: Mapping[str, Sequence[str]]) -> HttpResponse[Body]:
         session_id = imported_id(fields) or str(uuid.uuid4())
         title = parse_title(fields["title"][0]) if "title" in fields else None
         chat = await _read_chat(body, is_owned=self._owner is not None)

@@ -6,8 +6,9 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+from .._offload import offload
 from ..errors import RequestError, StreamExistsError
 from ..models.model import Message
 from ..streams.response import Body, HttpResponse
@@ -18,7 +19,7 @@ from .housekeeping import Housekeeping
 from .load import Load
 from .replies import DurableReplies, start_plain_reply
 from .reply_events import ReplyEvent
-from .requests import StreamBody
+from .requests import StreamBody, is_large
 from .sessions import Session
 from .shutdown import Shutdown
 from .turns import Turn
@@ -27,6 +28,8 @@ __all__ = ["AskModel", "ReplyStarter"]
 
 AskModel: TypeAlias = Callable[[Sequence[Message]], AsyncGenerator[ReplyEvent]]
 """A function from the messages of a turn to the model's answer."""
+
+_B = TypeVar("_B")
 
 MAX_CLAIM_ATTEMPTS = 5
 """Attempts to begin or to find a reply, each of which another request with the same id can cross."""
@@ -49,6 +52,22 @@ class ReplyStarter:
         self._housekeeping = housekeeping
         self._load = load
         self._max_queued = max_queued
+
+    async def read(
+        self,
+        endpoint: str,
+        body: object,
+        request_id: str | None,
+        parse: Callable[[object], _B],
+        *,
+        owner: str | None,
+    ) -> tuple[Claim | None, _B]:
+        """Return the claim of a request (see :meth:`claim`) and its checked body."""
+
+        def check() -> tuple[Claim | None, _B]:
+            return self.claim(endpoint, body, request_id, owner=owner), parse(body)
+
+        return await offload(check, is_large(body))
 
     def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
         """Return the claim of a request, None for one without an id. Raises RequestError for an id of no use."""

@@ -102,6 +102,8 @@ async def run_rounds(
         events = ask_model(model, request)
         try:
             async for event in events:
+                if isinstance(event, ToolCall | ToolCallDelta) and event.id in request.approvals:
+                    continue  # a framework tells once more what it was allowed to run
                 if isinstance(event, Usage):
                     usage = _add(usage, event)
                 elif isinstance(event, Finish):

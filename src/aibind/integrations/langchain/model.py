@@ -16,7 +16,8 @@ from langchain_core.runnables import Runnable
 from ..._closing import close_iterator
 from ..._json import is_object
 from ...errors import ModelError
-from ...models.model import CustomEvent, Message, ModelEvent, ModelRequest, TextDelta
+from ...models.model import CustomEvent, Message, ModelEvent, ModelRequest, TextDelta, ToolCall, ToolResult
+from .approvals import OpenCalls, decisions_of, is_review, requests_of
 from .messages import to_langchain
 from .reply import MessageReply
 
@@ -35,7 +36,8 @@ class LangChainModel:
     Text, reasoning, calls of tools, their results and the usage become the reply's events. So does what a graph's nodes
     write to its ``custom`` stream: a :class:`~aibind.models.CustomEvent` as it is, a mapping with one string key under
     that key, and anything else under the name ``custom``. An interrupt becomes an event ``interrupt``, and the
-    session's next message resumes the graph with its text.
+    session's next message resumes the graph with its text. One that asks for decisions on calls, as LangChain's
+    human-in-the-loop middleware does, makes the reply wait for a user's answers, with which the graph is resumed.
 
     The runnable's input is the conversation as a list of messages, and a graph's is ``{"messages": […]}``;
     ``make_input`` makes another one. A graph with a checkpointer remembers the conversation itself, in the thread of
@@ -73,8 +75,9 @@ class LangChainModel:
         try:
             if self._is_graph:
                 chunks = self._graph_stream(await self._graph_input(request, config), config, request)
+                calls = OpenCalls()
                 async for chunk in chunks:
-                    for event in _graph_events(reply, chunk):
+                    for event in _graph_events(reply, chunk, calls):
                         yield event
             else:
                 chunks = self._bound(request).astream(self._input(request, _messages(request)), config)
@@ -118,9 +121,11 @@ class LangChainModel:
             return {"messages": _messages(request)}
         new = to_langchain(_since_answer(request.messages))
         state = await self._runnable.aget_state(config)
-        if state.interrupts and new:
+        if state.interrupts and (new or request.approvals):
             from langgraph.types import Command  # here: a chain does not need LangGraph
 
+            if request.approvals:
+                return Command(resume=decisions_of(state.interrupts, request))
             return Command(resume=new[-1].text)
         return {"messages": new}
 
@@ -161,16 +166,28 @@ def _since_answer(messages: Sequence[Message]) -> Sequence[Message]:
     return messages
 
 
-def _graph_events(reply: MessageReply, chunk: Any) -> list[ModelEvent]:
+def _graph_events(reply: MessageReply, chunk: Any, calls: OpenCalls) -> list[ModelEvent]:
     _, mode, data = chunk
     if mode == "messages":
-        return list(reply.add(data[0]))
+        events = list(reply.add(data[0]))
+        for event in events:
+            if isinstance(event, ToolCall):
+                calls.add(event)
+            elif isinstance(event, ToolResult):
+                calls.end(event.id)
+        return events
     if mode == "custom":
         return [_custom(data)]
     if is_object(data) and "__interrupt__" in data:
         asked = cast("Sequence[Any]", data["__interrupt__"])
-        return [CustomEvent("interrupt", {"id": one.id, "value": one.value}) for one in asked]
+        return [event for one in asked for event in _interrupt_events(one, calls)]
     return []
+
+
+def _interrupt_events(interrupt: Any, calls: OpenCalls) -> list[ModelEvent]:
+    if is_review(interrupt.value):
+        return list(requests_of(interrupt, calls))
+    return [CustomEvent("interrupt", {"id": interrupt.id, "value": interrupt.value})]
 
 
 def _custom(data: Any) -> ModelEvent:

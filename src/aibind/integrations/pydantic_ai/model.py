@@ -24,6 +24,7 @@ from ...models.model import (
     ToolResult,
     Usage,
 )
+from .approvals import deferred_results, requests_of
 from .messages import to_prompt, to_pydantic_ai
 
 __all__ = ["PydanticAIModel"]
@@ -38,6 +39,9 @@ class PydanticAIModel:
     the conversation has is its message history, ``system`` is added to its instructions, and the settings of the
     request are its model settings. ``deps`` is a function from a request to the agent's dependencies; without it they
     are the request's ``context``. With ``call_deltas`` readers also receive the arguments of calls as they grow.
+
+    Tools that need approval ask a user: the reply waits, and the run goes on from the answers. The agent's output types
+    must then include ``DeferredToolRequests``.
 
     An output that is not text is JSON. A request for JSON asks an agent whose output is text for that JSON, and gets
     the output of any other agent.
@@ -75,6 +79,7 @@ class PydanticAIModel:
             "deps": self._deps(request) if self._deps is not None else request.context,
             "model_settings": dict(request.settings) or None,
             "conversation_id": request.session_id,
+            "deferred_tool_results": deferred_results(request),
         }
         if request.json_schema is not None and self._agent.output_type is str:
             options["output_type"] = StructuredDict(dict(request.json_schema) or {"type": "object"})
@@ -149,6 +154,8 @@ class _Reading:
         output = result.output
         if not isinstance(output, str | DeferredToolRequests) and self._output_tool is not None:
             yield TextDelta(compact_json(to_jsonable_python(output)))
+        if isinstance(output, DeferredToolRequests):
+            yield from requests_of(output)
         responses = [one for one in result.new_messages() if isinstance(one, messages.ModelResponse)]
         reason = responses[-1].finish_reason if responses else None
         if reason is not None and not (reason == "tool_call" and self._output_tool is not None):

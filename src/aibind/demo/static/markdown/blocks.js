@@ -1,13 +1,11 @@
 // One block of a text, as elements.
 import { el } from "../dom.js";
-import { colours } from "./code.js";
 import { closingLine, codeBetween, openingFence } from "./fences.js";
-import { codeBox, furnishSteps } from "./furnish.js";
+import { codeBox, fillCode, furnishSteps } from "./furnish.js";
 import { atOnce, findHtml, inSteps } from "./heavy.js";
 import { htmlOf } from "./parser.js";
 import { sanitiseAll } from "./sanitise.js";
 import { sanitiseSteps } from "./slices.js";
-import { spansOf } from "./spans.js";
 
 /**
  * @typedef {{ label: string, content: DocumentFragment, refs: string[] }} Note
@@ -29,7 +27,7 @@ export function renderAll(pieces, definitions) {
   const texts = pieces.map(({ kind, source }, index) => (kind === "markdown" ? htmlOf(source, environments[index]) : ""));
   const fragments = sanitiseAll(texts);
   return pieces.map((piece, index) => {
-    const fragment = piece.kind === "markdown" ? fragments[index] : codeOf(piece);
+    const fragment = piece.kind === "markdown" ? fragments[index] : atOnce(codeSteps(piece));
     if (piece.kind === "markdown") {
       atOnce(furnishSteps(fragment));
     }
@@ -38,13 +36,16 @@ export function renderAll(pieces, definitions) {
 }
 
 /**
- * Render a piece that is not light: read in a worker, and made in steps. Returns undefined when `isOver()` meanwhile.
+ * Render a piece that is not light: read in a worker if it is Markdown, and made in steps. Returns undefined when `isOver()`
+ * meanwhile.
  * @returns {Promise<Rendered | undefined>}
  */
-export async function renderHeavy({ source }, definitions, isOver) {
-  const answer = await findHtml(source, definitions.known);
+export async function renderHeavy({ kind, source, isBare }, definitions, isOver) {
+  const answer = kind === "markdown" && (await findHtml(source, definitions.known));
   if (!answer) {
-    return { fragment: codeOf({ kind: "plain", source }), refs: [], notes: [], links: new Map(), sought: new Set() };
+    const piece = { kind: kind === "markdown" ? "plain" : kind, source, isBare };
+    const fragment = isOver() ? undefined : await inSteps(codeSteps(piece), isOver);
+    return fragment && { fragment, refs: [], notes: [], links: new Map(), sought: new Set() };
   }
   const fragment = isOver() ? undefined : await inSteps(sanitiseSteps(answer.html), isOver);
   if (fragment) {
@@ -53,16 +54,14 @@ export async function renderHeavy({ source }, definitions, isOver) {
   return isOver() ? undefined : rendered(fragment, answer.environment);
 }
 
-/** Make the block of code that a piece is. */
-function codeOf({ kind, source }) {
+/** Make the block of code that a piece is, in steps. */
+function* codeSteps({ kind, source, isBare }) {
+  const fence = kind === "plain" ? null : openingFence(source);
+  const end = fence && (closingLine(source, fence, fence.length, true)?.[0] ?? source.length);
+  const box = codeElement(fence?.language ?? "", isBare);
+  yield* fillCode(box.querySelector("code"), fence?.language ?? "", fence ? codeBetween(source, fence, end) : source);
   const fragment = document.createDocumentFragment();
-  if (kind === "plain") {
-    fragment.append(codeElement("", source));
-  } else {
-    const fence = openingFence(source);
-    const end = closingLine(source, fence, fence.length, true)?.[0] ?? source.length;
-    fragment.append(codeElement(fence.language, codeBetween(source, fence, end)));
-  }
+  fragment.append(box);
   return fragment;
 }
 
@@ -99,15 +98,8 @@ function contentOf(element) {
   return content;
 }
 
-/** Make a block of code. */
-export function codeElement(language, code) {
-  const pre = el("pre", { "data-language": language }, el("code"));
-  fillCode(pre.firstChild, language, code);
-  return codeBox(pre);
-}
-
-/** Show code in an element, in colours as far as they are known. */
-export function fillCode(element, language, code) {
-  const [coloured, plain] = colours(code, language);
-  element.replaceChildren(...(coloured ? [spansOf(coloured)] : []), plain);
+/** Make an empty block of code, without a head when `isBare`. */
+export function codeElement(language, isBare) {
+  const pre = el("pre", { "data-language": language, tabindex: "0" }, el("code"));
+  return isBare ? el("div", { class: "code" }, pre) : codeBox(pre);
 }

@@ -2,7 +2,7 @@
 import { marksIn } from "./heavy.js";
 import { MAX_LIGHT_MARKS } from "./limits.js";
 
-const SLICE_MS = 24;
+const SLICE_MS = 12;
 const CODE_CHARS = 64; // of code, which take as long as a mark of Markdown
 const CODE_BOX_MARKS = 16;
 

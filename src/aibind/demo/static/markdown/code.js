@@ -1,9 +1,6 @@
-// Code as HTML, with the colours that are known so far.
+// What of some code has colours, as far as they are known.
 import { knownColours, wantsColours } from "./colours.js";
 import { MAX_COLOURED_CHARS } from "./limits.js";
-
-const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-const escape = (text) => text.replace(/[&<>"]/g, (character) => ESCAPES[character]);
 
 /** Return the part of some code that may get colours: whole lines, at the beginning. */
 export function colourable(code) {
@@ -19,10 +16,4 @@ export function isUncoloured(code, language) {
 export function colours(code, language) {
   const { html, length } = knownColours(colourable(code), language);
   return [html, code.slice(length)];
-}
-
-/** Return a block of code as HTML. */
-export function codeHtml(code, language) {
-  const [coloured, plain] = colours(code, language);
-  return `<pre data-language="${escape(language)}"><code>${coloured}${escape(plain)}</code></pre>\n`;
 }

@@ -1,5 +1,15 @@
 // What rendered text gets in the page: a head with a copy button above code, a place to scroll for what is wide.
 import { copyButton, el } from "../dom.js";
+import { colours } from "./code.js";
+import { CodeWriter } from "./spans.js";
+
+/** Show code in an element that is empty, in colours as far as they are known, in steps. */
+export function* fillCode(element, language, code) {
+  const [coloured, plain] = colours(code, language);
+  const writer = new CodeWriter(element);
+  yield* writer.addHtml(coloured);
+  yield* writer.add(plain);
+}
 
 /** Put a block of code into its box. */
 export function codeBox(pre) {
@@ -12,8 +22,7 @@ export function codeBox(pre) {
 export function* furnishSteps(fragment) {
   for (const [selector, change] of CHANGES) {
     for (const element of fragment.querySelectorAll(selector)) {
-      change(element);
-      yield 1;
+      yield* change(element) ?? [1];
     }
   }
 }
@@ -21,14 +30,18 @@ export function* furnishSteps(fragment) {
 const CHANGES = [
   ["pre", boxCode],
   ["table", wrapTable],
-  ["div.maths", (formula) => (formula.tabIndex = 0)],
+  ["div.maths", (formula) => formula.setAttribute("tabindex", "0")],
   ["h1, h2, h3, h4, h5, h6", nameHeading],
   ["th", nameHead],
   ["a[href]", nameLink],
   ["input", (box) => box.setAttribute("aria-label", box.checked ? "Done" : "To do")],
 ];
 
-function boxCode(pre) {
+function* boxCode(pre) {
+  const code = pre.firstChild;
+  const text = code.textContent;
+  code.replaceChildren();
+  yield* fillCode(code, pre.dataset.language, text);
   const mark = document.createComment("");
   pre.replaceWith(mark);
   mark.replaceWith(codeBox(pre));

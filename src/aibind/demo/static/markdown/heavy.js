@@ -1,6 +1,6 @@
 // What is light enough to be read and shown at once, and what is not. Reading Markdown may take a time that grows with the
 // square of the marks in it: many marks are read in a worker, and what comes of it is put into the page in steps.
-import { MAX_LIGHT_CHARS, MAX_LIGHT_MARKS, MAX_PARSE_MS } from "./limits.js";
+import { MAX_LIGHT_CHARS, MAX_LIGHT_CODE_CHARS, MAX_LIGHT_CODE_LINES, MAX_LIGHT_MARKS, MAX_PARSE_MS } from "./limits.js";
 import { LimitedWorker } from "./limited-worker.js";
 
 const MARKS = /[^\p{L}\p{N}\p{M} ,;'"]/gu;
@@ -14,6 +14,9 @@ export const marksIn = (text) => text.match(MARKS)?.length ?? 0;
 
 /** Whether a text can be read at once. */
 export const isLight = (text) => text.length <= MAX_LIGHT_CHARS && marksIn(text) <= MAX_LIGHT_MARKS;
+
+/** Whether code can be shown at once. */
+export const isLightCode = (code) => code.length <= MAX_LIGHT_CODE_CHARS && code.split("\n").length <= MAX_LIGHT_CODE_LINES;
 
 /** Return how much of a text, in whole lines, can be read at once; 0 where not even a line can. */
 export function lightLines(text, length) {

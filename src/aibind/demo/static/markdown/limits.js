@@ -28,6 +28,23 @@ export const MAX_TABLE_CELLS = 2_000;
 /** Cells of one table that its rows leave out, and that rendering adds. */
 export const MAX_ADDED_CELLS = 256;
 
+/** Characters and lines of code that is shown at once; more is shown in steps. */
+export const MAX_LIGHT_CODE_CHARS = 16 * 1024;
+export const MAX_LIGHT_CODE_LINES = 800;
+
+/** Characters that code which grows gets at once. */
+export const CODE_STEP_CHARS = 4 * 1024;
+
+/** Blocks of code of one text that have a head with the language and a button; those after them are code alone. */
+export const MAX_CODE_HEADS = 200;
+
+/** Lines of a part of code, which a browser arranges as a whole; and characters, after which its last line ends it. */
+export const PART_LINES = 40;
+export const PART_CHARS = 2_000;
+
+/** Elements for the colours of one line of code; what comes after them in the line is in the colour around it. */
+export const MAX_LINE_ELEMENTS = 500;
+
 /** Characters of a block of code that get colours; the rest of it stays in one colour. */
 export const MAX_COLOURED_CHARS = 16 * 1024;
 

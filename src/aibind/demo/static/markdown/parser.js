@@ -1,7 +1,6 @@
 // Markdown as this page reads it: CommonMark with tables, strikethrough, task lists, footnotes, formulas and bare URLs.
 // Raw HTML stays text, and pictures become links: a page that fetched them would tell their host who reads what.
 import MarkdownIt from "../vendor/markdown-it/markdown-it.js";
-import { codeHtml } from "./code.js";
 import { crowded } from "./crowded.js";
 import { footnotes } from "./footnotes.js";
 import { MAX_NESTING } from "./limits.js";
@@ -43,6 +42,12 @@ export function htmlOf(source, environment) {
     reportError(error);
     return codeHtml(source, "");
   }
+}
+
+/** Return a block of code as HTML. Its colours come later: see furnish.js. */
+function codeHtml(code, language) {
+  const { escapeHtml } = parser.utils;
+  return `<pre data-language="${escapeHtml(language)}"><code>${escapeHtml(code)}</code></pre>\n`;
 }
 
 /** Return the language that the line above a block of code names. */

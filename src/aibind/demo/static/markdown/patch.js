@@ -1,9 +1,10 @@
 // Bringing elements up to date without touching those that stay the same: a selection, a focus and a place to scroll in
 // them survive, and nothing flickers.
 import { atOnce } from "./heavy.js";
+import { isPart } from "./spans.js";
 
 const STEP_ELEMENTS = 40;
-const WHOLE = new Set(["h1", "h2", "h3", "h4", "h5", "h6", "math", "p", "pre"]); // arranged as a whole for each change
+const WHOLE = new Set(["h1", "h2", "h3", "h4", "h5", "h6", "math", "p"]); // arranged as a whole for each change
 
 /**
  * Make the neighbouring nodes `old`, which may be none, be those of `fragment`; they stand before `anchor` in `parent`.
@@ -48,7 +49,7 @@ function* patchNode(old, node) {
 /** Insert a node; one that has many elements is inserted empty, and they follow step by step. */
 function* insert(parent, node, anchor) {
   const size = node.getElementsByTagName?.("*").length ?? 0;
-  if (size <= STEP_ELEMENTS || WHOLE.has(node.localName)) {
+  if (size <= STEP_ELEMENTS || WHOLE.has(node.localName) || isPart(node)) {
     parent.insertBefore(node, anchor);
     yield size + 1;
     return node;

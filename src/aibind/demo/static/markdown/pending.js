@@ -14,5 +14,6 @@ export function withoutPending(text) {
 
 /** Leave off the last line of code that may yet be the line that closes it. */
 export function withoutPendingFence(code) {
-  return code.replace(/(^|\n)(?: {0,3}| {0,3}(?:`+|~+)[ \t]*)$/, "$1");
+  const last = code.lastIndexOf("\n") + 1;
+  return /^ {0,3}(?:(?:`+|~+)[ \t]*)?$/.test(code.slice(last)) ? code.slice(0, last) : code;
 }

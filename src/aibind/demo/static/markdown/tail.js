@@ -1,5 +1,6 @@
 // The caret of a text that grows: at the end of the words, or where they will be.
 import { el } from "../dom.js";
+import { isPart } from "./spans.js";
 
 const HOSTS = new Set(["P", "LI", "UL", "OL", "BLOCKQUOTE", "PRE", "H1", "H2", "H3", "H4", "H5", "H6", "DIV"]);
 
@@ -21,7 +22,10 @@ export class Tail {
     while (host?.lastElementChild && (HOSTS.has(host.lastElementChild.tagName) || host.tagName === "PRE")) {
       host = host.lastElementChild;
     }
-    if (host && (HOSTS.has(host.tagName) || host.tagName === "CODE") && !host.matches(".table, .maths")) {
+    if (host?.localName === "code" && host.lastElementChild && isPart(host.lastElementChild)) {
+      host = host.lastElementChild;
+    }
+    if (host && (HOSTS.has(host.tagName) || host.tagName === "CODE" || isPart(host)) && !host.matches(".table, .maths")) {
       host.append(this.#element);
     } else {
       this.#container.insertBefore(el("p", { class: "growing" }, this.#element), this.#notes.list);

@@ -1,23 +1,26 @@
 // Shows one text that may grow. What cannot change any more is never touched again; the block that is still open is
 // rendered at most once a frame, and less often when that takes long.
 import { arrange, endOfSlice, weightOf } from "./budget.js";
-import { codeElement, fillCode, renderAll, renderHeavy } from "./blocks.js";
+import { codeElement, renderAll, renderHeavy } from "./blocks.js";
 import { codeBetween } from "./fences.js";
 import { colourable, isUncoloured } from "./code.js";
 import { findColours } from "./colours.js";
 import { Definitions } from "./definitions.js";
-import { findEnds, inSteps, isLight } from "./heavy.js";
-import { MAX_LIGHT_MARKS } from "./limits.js";
+import { fillCode } from "./furnish.js";
+import { atOnce, findEnds, inSteps, isLight, isLightCode } from "./heavy.js";
+import { CODE_STEP_CHARS, MAX_CODE_HEADS } from "./limits.js";
 import { Notes } from "./notes.js";
 import { patch, patchSteps } from "./patch.js";
 import { withoutPending, withoutPendingFence } from "./pending.js";
+import { CodeWriter } from "./spans.js";
 import { Splitter } from "./splitter.js";
 import { Tail } from "./tail.js";
 
 const FRAME_MS = 16;
 const SHARE = 4; // rendering takes at most one part in so many of the time
 const MAX_WAIT_MS = 1_000;
-const BATCH_BLOCKS = 32;
+const BATCH_BLOCKS = 16;
+const BATCH_MARKS = 128;
 
 let texts = 0;
 export class MarkdownView {
@@ -25,6 +28,7 @@ export class MarkdownView {
   #onChange;
   #splitter = new Splitter();
   #definitions = new Definitions();
+  #codes = 0; // blocks of code
   #blocks = []; // those that are over
   #open = { refs: [], notes: [], nodes: [] };
   #code = null; // { element, shown }: the open block, when it is code
@@ -33,6 +37,7 @@ export class MarkdownView {
   #timer = null;
   #due = 0;
   #colouring = new Set(); // elements of code whose colours are being found
+  #coloured = new Set(); // those whose colours were found
   #again = new Set(); // blocks that have to be rendered again
   #held = null; // a piece that is not light: it comes after those that are
   #shown = null; // the source of the open block that is shown, when it is not light
@@ -52,7 +57,7 @@ export class MarkdownView {
 
   /** Whether all of a text that has ended is shown. */
   get isComplete() {
-    return this.#state === "ended" && !this.#colouring.size;
+    return this.#state === "ended" && !this.#colouring.size && !this.#coloured.size && !this.#isBusy;
   }
 
   /** Take some more text. */
@@ -84,7 +89,8 @@ export class MarkdownView {
   }
 
   #schedule() {
-    if (this.#timer === null && (this.#state === "growing" || this.#state === "ending")) {
+    const isOver = this.#state === "closed" || (this.#state === "ended" && !this.#coloured.size);
+    if (this.#timer === null && !isOver) {
       this.#timer = setTimeout(() => {
         this.#timer = null;
         this.#render();
@@ -98,10 +104,11 @@ export class MarkdownView {
     }
     const started = performance.now();
     this.#tail.hide();
-    const isCutShort = !this.#renderBlocks(until) && !this.#isBusy;
+    let isCutShort = !this.#renderBlocks(until);
     if (!isCutShort && !this.#isBusy) {
-      this.#showOpen();
+      isCutShort = !this.#showOpen(until);
     }
+    isCutShort &&= !this.#isBusy;
     this.#findColours(this.#open.nodes);
     this.#notes.update([...this.#blocks.filter(({ refs }) => refs.length), this.#open], (label) => this.#note(label));
     if (this.#state === "growing") {
@@ -124,6 +131,7 @@ export class MarkdownView {
       }
       const pieces = this.#batch(isEnd);
       const [again] = this.#again;
+      const [coloured] = this.#coloured;
       if (pieces.length && !this.#isHeavy(pieces[0])) {
         const blocks = renderAll(pieces, this.#definitions);
         blocks.forEach((block, index) => this.#settle(pieces[index], block));
@@ -140,6 +148,9 @@ export class MarkdownView {
           return false;
         }
         this.#renderAgain(again, renderAll([again.piece], this.#definitions)[0]);
+      } else if (coloured) {
+        this.#begin(() => this.#showColours(coloured));
+        return false;
       } else if (isEnd && !this.#definitions.isComplete) {
         this.#complete();
       } else {
@@ -151,7 +162,7 @@ export class MarkdownView {
   }
 
   #isHeavy({ kind, source }) {
-    return kind === "markdown" && !isLight(source);
+    return kind === "markdown" ? !isLight(source) : !isLightCode(source);
   }
 
   /** Do work that takes its time. Nothing else of this text is rendered meanwhile. */
@@ -176,8 +187,8 @@ export class MarkdownView {
   #batch(isEnd) {
     const pieces = [];
     let marks = 0;
-    while (marks < MAX_LIGHT_MARKS && pieces.length < BATCH_BLOCKS) {
-      const piece = this.#held ?? this.#splitter.next(isEnd);
+    while (marks < BATCH_MARKS && pieces.length < BATCH_BLOCKS) {
+      const piece = this.#held ?? this.#next(isEnd);
       this.#held = null;
       if (!piece) {
         break;
@@ -193,6 +204,15 @@ export class MarkdownView {
       }
     }
     return pieces;
+  }
+
+  #next(isEnd) {
+    const piece = this.#splitter.next(isEnd);
+    if (!piece || piece.kind === "markdown") {
+      return piece;
+    }
+    this.#codes += 1;
+    return { ...piece, isBare: this.#codes > MAX_CODE_HEADS };
   }
 
   /** Show a block that is over, in the place where it grew. */
@@ -240,25 +260,26 @@ export class MarkdownView {
     this.#definitions.keep(block).forEach((each) => this.#again.add(each));
   }
 
-  #showOpen() {
+  /** Show the block that is not over. Returns whether all of it is shown. */
+  #showOpen(until) {
     if (this.#state === "ended") {
-      return;
+      return true;
     }
     const { open, openFence } = this.#splitter;
     if (openFence) {
-      this.#showOpenCode(openFence.language, withoutPendingFence(codeBetween(open, openFence)));
-      return;
+      return this.#showOpenCode(openFence.language, withoutPendingFence(codeBetween(open, openFence)), until);
     }
     const piece = { kind: "markdown", source: withoutPending(open) };
     if (piece.source === this.#shown) {
-      return;
+      return true;
     }
     if (this.#isHeavy(piece)) {
       this.#begin(() => this.#showHeavyOpen(piece));
-      return;
+      return true;
     }
     const [{ fragment, ...rendered }] = renderAll([piece], this.#definitions);
     this.#open = { ...rendered, nodes: patch(this.#container, this.#open.nodes, fragment, this.#notes.list) };
+    return true;
   }
 
   async #showHeavyOpen(piece) {
@@ -271,23 +292,25 @@ export class MarkdownView {
     }
   }
 
-  #showOpenCode(language, code) {
+  #showOpenCode(language, code, until) {
     if (!this.#code) {
-      const element = codeElement(language, code);
       const fragment = document.createDocumentFragment();
-      fragment.append(element);
+      fragment.append(codeElement(language, this.#codes >= MAX_CODE_HEADS));
       const [box] = patch(this.#container, this.#open.nodes, fragment, this.#notes.list);
       this.#open = { refs: [], notes: [], nodes: [box] };
-      this.#code = { place: box.querySelector("code"), shown: code };
-      return;
+      this.#code = { place: box.querySelector("code"), shown: 0 };
     }
     const { place, shown } = this.#code;
-    this.#code.shown = code;
-    if (place.lastChild?.nodeType === Node.TEXT_NODE) {
-      place.lastChild.appendData(code.slice(shown.length));
-    } else {
-      place.append(code.slice(shown.length));
+    for (let at = shown; at < code.length; this.#code.shown = at) {
+      if (at > shown && performance.now() > until) {
+        return false;
+      }
+      const more = code.slice(at, at + CODE_STEP_CHARS);
+      atOnce(new CodeWriter(place).add(more));
+      arrange(this.#container, [{ kind: "code", source: more }]);
+      at += more.length;
     }
+    return true;
   }
 
   // --- colours: they come later, from a worker ---
@@ -309,17 +332,23 @@ export class MarkdownView {
     this.#colouring.add(place);
     await findColours(colourable(code), language);
     this.#colouring.delete(place);
-    if (this.#container.contains(place) && this.#state !== "closed") {
-      this.#tail.hide();
-      const fresh = document.createElement("code");
-      fillCode(fresh, language, place.textContent);
-      patch(place, [...place.childNodes], fresh, null);
-      if (this.#state === "growing") {
-        this.#tail.show(this.#open);
-      }
-      this.#colour(place); // it may have grown meanwhile
-      this.#onChange();
+    if (this.#state !== "closed") {
+      this.#coloured.add(place);
+      this.#render();
     }
+  }
+
+  async #showColours(place) {
+    this.#coloured.delete(place);
+    if (!this.#container.contains(place)) {
+      return;
+    }
+    const { language } = place.parentElement.dataset;
+    const fresh = document.createElement("code");
+    await inSteps(fillCode(fresh, language, place.textContent), this.#isOver);
+    this.#tail.hide();
+    await inSteps(patchSteps(place, [...place.childNodes], fresh, null), this.#isOver, () => place.offsetHeight);
+    this.#colour(place); // it may have grown meanwhile
   }
 
   /** Footnotes that are not there yet never will be: have the blocks that refer to them rendered again. */
