@@ -32,6 +32,7 @@ PUBLIC = {
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
     "aibind.integrations.openai_agents": "OpenAIAgentsModel StoredSession from_items to_items",
+    "aibind.integrations.opentelemetry": "instrument uninstrument",
     "aibind.integrations.pydantic_ai": """
         PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
@@ -66,6 +67,7 @@ FRAMEWORKS = {
     "aibind.integrations.langgraph": "langgraph",
     "aibind.integrations.openai": "openai",
     "aibind.integrations.openai_agents": "agents",
+    "aibind.integrations.opentelemetry": "opentelemetry",
     "aibind.integrations.pydantic_ai": "pydantic_ai",
 }
 """What a package needs to be imported, which comes with an extra."""

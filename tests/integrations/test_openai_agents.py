@@ -407,7 +407,7 @@ ITEM: Any = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ITEM, max_size=6))
 def test_items_come_back(items: list[dict[str, Any]]) -> None:
     stored = json.loads(json.dumps(from_items(items)))
@@ -426,7 +426,7 @@ CALLS: Any = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(TEXT.filter(bool), NAMES, CALLS, TEXT), max_size=3))
 def test_stored_messages_come_back(turns: list[tuple[str, str, dict[str, Any], str]]) -> None:
     stored: list[dict[str, Any]] = []
