@@ -487,32 +487,33 @@ async def test_connections_that_break(driver: Driver, server: Server, version: i
     assert found.breaks > 0
 
 
-async def test_a_server_that_is_killed_and_started_again(page: Open, tmp_path: Path) -> None:
+async def test_a_server_that_is_killed_and_started_again(driver: Driver, tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     options = {"chat_app": True, "messages": True, "lease_ms": 600, "rate": 40}
     with run_server(database, **options) as (process, url):
         api = url.replace("/__aibind__", "/api/chat")
-        chat = await page(api=api)
-        await chat.begin("sendMessage", {"text": "400"})
-        await chat.wait_text(30)
+        chats = [await driver.chat(api, f"chat-{version}", version) for version in VERSIONS]
+        for chat in chats:
+            await chat.begin("sendMessage", {"text": "400"})
+        for chat in chats:
+            await chat.wait_text(30)
         process.kill()
-        state = await chat.wait_idle()
-        assert state["status"] == "error"
+        assert [(await chat.wait_idle())["status"] for chat in chats] == ["error", "error"]
     with run_server(database, **options) as (process, url):
         api = url.replace("/__aibind__", "/api/chat")
         async with httpx2.AsyncClient() as client:
-            stored = (await client.get(f"{api}/chat-1")).json()["messages"]
-        chat = await page(api=api, messages=stored)
-        state = await chat.call("resumeStream")
-        assert (state["status"], state["error"]) == ("error", "Error: producer lost")
-        async with httpx2.AsyncClient() as client:
-            stored = (await client.get(f"{api}/chat-1")).json()["messages"]
-        assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
-        assert "".join(f"{number} " for number in range(400)).startswith(text_of(stored[-1]))
-        assert text_of(stored[-1])
-        assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
-        state = await chat.send("3")
-        assert text_of(state["messages"][-1]) == "0 1 2 "
+            for version in VERSIONS:
+                stored = (await client.get(f"{api}/chat-{version}")).json()["messages"]
+                chat = await driver.chat(api, f"chat-{version}", version, messages=stored)
+                state = await chat.call("resumeStream")
+                assert (state["status"], state["error"]) == ("error", "Error: producer lost")
+                stored = (await client.get(f"{api}/chat-{version}")).json()["messages"]
+                assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
+                assert "".join(f"{number} " for number in range(400)).startswith(text_of(stored[-1]))
+                assert text_of(stored[-1])
+                assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
+                state = await chat.send("3")
+                assert text_of(state["messages"][-1]) == "0 1 2 "
 
 
 async def test_two_protocols_show_the_same_at_the_same_time(page: Open, server: Server) -> None:
