@@ -37,8 +37,6 @@ PATIENCE_S = 120.0
 UNLIMITED = Limits(
     streams=None, streams_per_owner=None, followers=None, followers_per_owner=None, followers_per_stream=None
 )
-    streams=None, streams_per_owner=None, followers=None, followers_per_owner=None, followers_per_stream=None
-)
 
 
 # --- the server ---
