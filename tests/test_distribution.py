@@ -98,7 +98,7 @@ def test_the_wheel_has_the_package_alone(installed: Distribution) -> None:
         names = set(archive.namelist())
     inside = {name for name in names if not name.partition("/")[0].endswith(".dist-info")}
     assert inside == files_of_the_package()
-    assert {"aibind/py.typed", "aibind/demo/static/index.html", "aibind/demo/static/app.js"} < inside
+    assert {"aibind/py.typed", "aibind/server/aibind.js", "aibind/demo/static/index.html"} < inside
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
@@ -115,24 +115,16 @@ for name in {PACKAGES!r}:
             getattr(package, public)
         except ImportError as error:
             assert 'install it with pip install "aibind[' in str(error), error
-            print("needs an extra:", public)
+            print("needs an extra:", name, public)
 """
     ran = installed.run("-c", code)
     assert ran.returncode == 0, ran.stderr
-    needing = {line.removeprefix("needs an extra: ") for line in ran.stdout.splitlines()}
-    assert needing == {
-        "AsyncClient",
-        "AsyncReply",
-        "Client",
-        "LangChainModel",
-        "OpenAIModel",
-        "PydanticAIModel",
-        "Reply",
-        "SqliteCheckpointSaver",
-        "StoredMessageHistory",
-        "from_langchain",
-        "to_langchain",
-    }
+    needing = {tuple(line.removeprefix("needs an extra: ").split()) for line in ran.stdout.splitlines()}
+    elsewhere = {name for package, name in needing if not package.startswith("aibind.integrations")}
+    assert elsewhere == {"AsyncClient", "AsyncReply", "Client", "OpenAIModel", "Reply"}
+    for package in PACKAGES:
+        if package.startswith("aibind.integrations."):
+            assert any(needs == package for needs, _ in needing), f"{package} needs its extra"
 
 
 def test_the_command_says_which_extra_it_needs(installed: Distribution) -> None:

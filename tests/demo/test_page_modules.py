@@ -16,7 +16,7 @@ FIXTURES: dict[str, Any] = json.loads((Path(__file__).parents[1] / "fixtures" / 
 CASES = [case for case in FIXTURES["consume"] if case["text"].endswith("\n\n")]
 
 PARSE = """async (pieces) => {
-  const { SseParser } = await import("/static/sse.js");
+  const { SseParser } = await import("/__aibind__/aibind.js");
   return pieces.map((texts) => {
     const messages = [];
     const parser = new SseParser((message) => messages.push(message));

@@ -11,6 +11,7 @@ from ..errors import RequestError
 from ..streams.response import Body, HttpResponse
 from .access import Access, Action, Authorize
 from .approvals import answer_approvals
+from .browser_client import CLIENT_NAME, client_response
 from .entrance import Enter, Entrance, not_found
 from .handler import StreamHandler
 from .json_body import parse_json
@@ -107,6 +108,8 @@ class Endpoints(Entrance):
                 events = events_for(name, headers)
                 return await self._once[name][1](body.value, request_id=request_id, access=access, events=events)
             return await self._post[name][1](body.value, access=access)
+        if method == "GET" and name == CLIENT_NAME:
+            return client_response(headers)
         endpoint, _, last = name.rpartition("/")
         if method == "GET" and last == "resume" and endpoint in self._once and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)

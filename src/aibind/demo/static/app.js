@@ -1,5 +1,6 @@
 // Puts the page together: the open conversation, the list, the field, and what happens elsewhere.
-import { api, ApiError } from "./api.js";
+import { AibindError } from "/__aibind__/aibind.js";
+import { api } from "./api.js";
 import { Composer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { byId, icon } from "./dom.js";
@@ -99,7 +100,7 @@ const sync = new Sync(async () => {
   } catch (error) {
     if (error.status === 0) {
       status.lost("server");
-    } else if (!(error instanceof ApiError)) {
+    } else if (!(error instanceof AibindError)) {
       reportError(error); // a fault of the page, which is no reason to be silent about it
     }
     throw error;
@@ -156,7 +157,7 @@ async function openFromAddress() {
       composer.open(null);
       conversation.clear();
       status.say(`${error.message}.`, "bad");
-    } else if (error instanceof ApiError) {
+    } else if (error instanceof AibindError) {
       status.lost("server"); // the next look that succeeds opens it
     } else {
       throw error;

@@ -46,7 +46,7 @@ export class Conversation {
     this.#on.changed();
   }
 
-  /** Open a conversation. Throws ApiError when it cannot be. */
+  /** Open a conversation. Throws AibindError when it cannot be. */
   async open(id) {
     this.#leave();
     this.id = id;

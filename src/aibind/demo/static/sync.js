@@ -1,6 +1,6 @@
 // How a page learns what happens elsewhere: other tabs of this browser say so at once, other browsers' doings are found
 // by looking at the list now and then. (A second stream for each tab would use up the browser's six connections.)
-import { untilRetry } from "./reply.js";
+import { untilRetry } from "/__aibind__/aibind.js";
 
 const LOOK_MS = 2_000;
 const MAX_WAIT_MS = 3_000;
