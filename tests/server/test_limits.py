@@ -171,6 +171,21 @@ async def test_one_owner_cannot_take_the_places_of_all_followers() -> None:
     assert not handler._load._following
 
 
+async def test_an_owner_who_does_not_stop_asking_waits_for_each_refusal() -> None:
+    handler = StreamHandler(model=ScriptedModel(*ENDLESS, rate=100), resumable=True, limits=Limits(streams_per_owner=1))
+    reply = await handler.stream({"prompt": "x"}, access=Access("one"))
+    began = asyncio.get_running_loop().time()
+    waited: list[float] = []
+    for _ in range(21):
+        with pytest.raises(RequestError, match="streams_per_owner"):
+            await handler.stream({"prompt": "x"}, access=Access("one"))
+        waited.append(asyncio.get_running_loop().time() - began)
+    assert waited[20] > waited[19] + 0.9
+    other = await handler.stream({"prompt": "x"}, access=Access("two"))
+    await handler.aclose()
+    del reply, other
+
+
 class SlowStore(MemoryStreamStore):
     """Counts how many ask it about a stream at one time."""
 

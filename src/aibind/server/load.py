@@ -9,14 +9,25 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
+from .._time import call_later, sleep
+from ..errors import RequestError
 from ..streams.response import HttpResponse
-from .bodies import too_many
+from .bodies import RETRY_AFTER_S, too_many
 from .limits import Limits
 
 __all__ = ["Load", "Slot", "counted", "followed"]
 
 OPENED_AT_ONCE = 8
 """Streams that are opened for one owner at one time: each takes the loop for a part of a millisecond."""
+
+FREE_REFUSALS = 20
+"""Refusals of one owner in five seconds that are answered at once."""
+
+MAX_SLOWED = 2_000
+"""Refusals of one owner in five seconds from which on they are answered at once again: those that wait take memory."""
+
+SLOWED_S = 1.0
+"""Seconds until the other refusals are answered: a request that waits takes no part of the loop's time."""
 
 
 class Slot:
@@ -51,6 +62,7 @@ class Load:
         self._by_stream: Counter[str] = Counter()
         self._following: Counter[str] = Counter()  # by owner
         self._gates: dict[str, _Gate] = {}  # by owner
+        self._refused: Counter[str] = Counter()  # by owner, of the last seconds
 
     def __repr__(self) -> str:
         return f"<Load streams={self._streams} followers={self._followers}>"
@@ -114,16 +126,34 @@ class Load:
         if owner is None:
             yield
             return
-        gate = self._gates.setdefault(owner, _Gate())
-        self._check_owner(owner, gate.count)
-        gate.count += 1
+        async with self.refusing(owner):
+            waiting = self._gates[owner].count if owner in self._gates else 0
+            self._check_owner(owner, waiting)
+            gate = self._gates.setdefault(owner, _Gate())
+            gate.count += 1
+            try:
+                async with gate.free:
+                    yield
+            finally:
+                gate.count -= 1
+                if not gate.count:
+                    del self._gates[owner]
+
+    @asynccontextmanager
+    async def refusing(self, owner: str | None) -> AsyncGenerator[None]:
+        """Answer an owner who does not stop asking for more than is allowed after a second, and others at once."""
         try:
-            async with gate.free:
-                yield
-        finally:
-            gate.count -= 1
-            if not gate.count:
-                del self._gates[owner]
+            yield
+        except RequestError as error:
+            if error.status == 429 and owner is not None:
+                await self._slow_down(owner)
+            raise
+
+    async def _slow_down(self, owner: str) -> None:
+        self._refused[owner] += 1
+        call_later(RETRY_AFTER_S, lambda: _decrease(self._refused, owner))
+        if FREE_REFUSALS < self._refused[owner] <= MAX_SLOWED:
+            await sleep(SLOWED_S)
 
     def _check_owner(self, owner: str, opening: int = 0) -> None:
         count = self._following[owner] + opening

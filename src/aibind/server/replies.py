@@ -91,12 +91,13 @@ class DurableReplies:
         """
         if self._closed:
             raise shut_down_error()
-        following = self._load.follow(owner)
-        try:
-            stream = await self._begin_in_slot(generation, turn, claim, owner)
-        except BaseException:
-            following.release()
-            raise
+        async with self._load.refusing(owner):
+            following = self._load.follow(owner)
+            try:
+                stream = await self._begin_in_slot(generation, turn, claim, owner)
+            except BaseException:
+                following.release()
+                raise
         if self._closed:  # meanwhile: aclose() did not see this stream
             await stream.abort(SHUT_DOWN)
         return followed(stream.response(events=events), following, self._load.first_follower(stream.id))
@@ -292,6 +293,7 @@ class DurableReplies:
             if turn is not None:
                 answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
                 await turn.finish(answer, end)
+            slot.release()  # before readers are told, so that they may ask again
 
         def keep(producer: Awaitable[None]) -> None:
             asyncio.ensure_future(producer).add_done_callback(lambda _: slot.release())
