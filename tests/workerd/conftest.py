@@ -77,7 +77,7 @@ def is_in_short_run(python: str, name: str, kind: str) -> bool:
     """Return whether a check runs on a Python with a kind of binding or storage without ``--every-combination``.
 
     The newest Python runs all. On the others each check runs on what is raw, and on the SDK's bindings those of the
-    bindings themselves: what the SDK adds to a binding, and SQL to another table, is the same for all that stands on them.
+    bindings themselves: what the SDK adds, and SQL to another table, is the same for all that stands on them.
     """
     if name in LARGE:
         return python == NEWEST and kind == "raw"
