@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._public import publish
 from ..streams.response import HttpResponse
 from .access import Access, Action, Authorize, HttpRequest, session_key
+from .agent_app import create_agent_app
 from .app import create_app
 from .bodies import MAX_BODY_BYTES
 from .busy import OnBusy
@@ -31,6 +32,7 @@ __all__ = [
     "Recovery",
     "StreamHandler",
     "Tool",
+    "create_agent_app",
     "create_app",
     "create_chat_app",
     "create_router",
