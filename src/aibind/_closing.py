@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ._logging import log_fields
 from ._time import timeout
 
 __all__ = ["close_iterator"]
@@ -23,4 +24,9 @@ async def close_iterator(iterator: object) -> None:
         async with timeout(CLOSE_S):
             await close()
     except Exception as error:
-        logger.warning("%s did not close properly", type(iterator).__name__, exc_info=error)
+        logger.warning(
+            "%s did not close properly",
+            type(iterator).__name__,
+            exc_info=error,
+            extra=log_fields("iterator.not_closed"),
+        )

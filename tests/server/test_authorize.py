@@ -81,7 +81,7 @@ async def test_anothers_id_is_answered_as_an_unknown_one(tmp_path: Path) -> None
         assert (row.statuses("owner"), row.statuses("other")) == ([owner], [other]), row.name
         assert row.statuses("nobody") == [401], row.name
         assert not row.names_an_id or row.is_same, row.name
-    assert sum(row.names_an_id for row in rows) == 17
+    assert sum(row.names_an_id for row in rows) == 20
 
 
 # --- what is asked ---

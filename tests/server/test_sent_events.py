@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aibind.models import CustomEvent, Finish, ReasoningDelta, TextDelta, ToolCall, ToolCallDelta, ToolResult, Usage
-from aibind.server import Endpoints, HttpResponse, StreamHandler
+from aibind.server import Access, Endpoints, HttpResponse, StreamHandler
 from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import DurableStream, MemoryStreamStore, SseMessage, SseParser, StreamEvent
 from tests.support.http import ALL_EVENTS
@@ -165,6 +165,23 @@ async def test_a_javascript_client_is_told_in_the_reply_that_its_stream_is_unkno
         )
     assert (await call(endpoints, "GET", "stream/resume", "id=x&after=y", **fetch))[0] == 400
     assert (await call(endpoints, "GET", "complete/resume", "id=x", **fetch))[0] == 404
+
+
+async def test_a_javascript_client_cannot_tell_the_stream_of_another_from_an_unknown_one() -> None:
+    handler = StreamHandler(model=ScriptedModel("mine"), resumable=True)
+    endpoints = Endpoints(handler, authorize=lambda request, *asked: request.headers["x-user"])
+    reply = await handler.stream(BODIES["stream"], access=Access("ada"))
+    stream_id = reply.headers["X-Stream-Id"]
+    fetch = {"sec-fetch-mode": "cors", "accept": "*/*"}
+    answers = {
+        (user, id): await call(endpoints, "GET", "stream/resume", f"id={id}&after=0", **fetch, **{"x-user": user})
+        for user in ("ada", "eve")
+        for id in (stream_id, "unknown")
+    }
+    assert b"mine" in answers["ada", stream_id][1]
+    unknown = (200, answers["eve", "unknown"][1].replace(b"unknown", stream_id.encode()))
+    assert answers["eve", stream_id] == unknown
+    assert b"mine" not in unknown[1]
 
 
 async def test_a_repeated_request_is_sent_what_it_asks_for() -> None:

@@ -82,6 +82,12 @@ CASES = (
     Case("GET stream/resume, live", "live stream", "GET", "/stream/resume?id={id}", (200, 404)),
     Case("POST stream/stop, ended", "ended stream", "POST", "/stream/stop", (200, 200), lambda id: {"id": id}),
     Case("POST stream/stop, live", "live stream", "POST", "/stream/stop", (200, 200), lambda id: {"id": id}),
+    Case("GET structured/resume, live", "live stream", "GET", "/structured/resume?id={id}", (200, 404)),
+    Case("POST chat/stop, live", "live stream", "POST", "/chat/stop", (200, 200), lambda id: {"id": id}),
+    Case(
+        "POST stream/compact", "session", "POST", "/stream/compact", (200, 200),
+        lambda id: {"messages": [], "sessionId": id},
+    ),
     Case("GET sessions", None, "GET", "/sessions", (200, 200)),
     _sessions("GET", "", (200, 404)),
     _sessions("PATCH", "", (200, 404), lambda id: {"title": "Changed"}),

@@ -38,6 +38,11 @@ class WorkersAIModel:
         self._model = model
         self._options = options or {}
 
+    @property
+    def model_name(self) -> str:
+        """The model that is asked."""
+        return self._model
+
     def __repr__(self) -> str:
         return f"WorkersAIModel({self._model!r})"
 

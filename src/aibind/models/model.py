@@ -169,10 +169,14 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The cost of an answer, in tokens. It comes last, at most once."""
+    """The cost of an answer, in tokens. It comes last, at most once.
+
+    ``model`` is the model that answered, where the endpoint says so. It is not compared.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
+    model: str | None = field(default=None, compare=False)
 
 
 ModelEvent: TypeAlias = (

@@ -138,6 +138,11 @@ class OpenAIModel:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=30.0),
         )
 
+    @property
+    def model_name(self) -> str:
+        """The model that is asked."""
+        return self._model
+
     def __repr__(self) -> str:
         return f"OpenAIModel({self._model!r}, base_url={self._endpoint.shown!r})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from .. import _observing
 from ..models.model import Message, Model, ModelRequest
 from .access import Access, owner_of
 from .bounded import bounded
@@ -50,13 +51,13 @@ class Asking:
 
     def answer(self, model: Model, request: ModelRequest) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer."""
-        return with_waiting_end(bounded(ask_model(model, request), self._limits))
+        return self._reply(ask_model(model, request), model, request)
 
     def answer_with_tools(
         self, model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
     ) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer, running the tools that it calls, in at most ``max_steps`` rounds."""
-        return with_waiting_end(bounded(run_rounds(model, request, tools, max_steps), self._limits))
+        return self._reply(run_rounds(model, request, tools, max_steps), model, request)
 
     def go_on(
         self,
@@ -69,4 +70,12 @@ class Asking:
     ) -> AsyncGenerator[ReplyEvent]:
         """Yield the rest of an answer whose calls a user has answered: see :func:`resume_rounds`."""
         rest = resume_rounds(model, request, tools, max_steps, answered, is_stored)
-        return with_waiting_end(bounded(rest, self._limits))
+        return self._reply(rest, model, request)
+
+    def _reply(
+        self, events: AsyncGenerator[ReplyEvent], model: Model, request: ModelRequest
+    ) -> AsyncGenerator[ReplyEvent]:
+        events = bounded(events, self._limits)
+        if _observing.observer is not None:
+            events = _observing.observer.reply(events, request, model)
+        return with_waiting_end(events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable
 
+from .._logging import log_fields
 from ..errors import (
     AibindError,
     ConversationConflictError,
@@ -46,13 +47,16 @@ async def answer_or_refuse(answering: Awaitable[HttpResponse[Body]]) -> HttpResp
     except ConversationTooLargeError as error:
         return error_response(str(error), 413)
     except SqliteSchemaError:
-        logger.exception("The database lacks a table: call migrate(client), or apply what `aibind schema` prints")
+        logger.exception(
+            "The database lacks a table: call migrate(client), or apply what `aibind schema` prints",
+            extra=log_fields("request.no_tables"),
+        )
         return error_response("The server's database is not set up", 500)
     except AibindError:
-        logger.exception("A request could not be answered")
+        logger.exception("A request could not be answered", extra=log_fields("request.store_failed"))
         return error_response("The server cannot store or read this at the moment: try again", 503)
     except ClientGoneError:
         raise
     except Exception:
-        logger.exception("A request failed")
+        logger.exception("A request failed", extra=log_fields("request.failed"))
         return error_response("The server failed", 500)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .._closing import close_iterator
 from .._json import compact_json, load_json
+from .._logging import log_fields
 from ..errors import AibindError, ModelError
 from ..models.model import (
     ApprovalRequest,
@@ -74,7 +75,7 @@ class Generation:
         except AibindError:
             raise
         except Exception as error:
-            logger.exception("A model failed")
+            logger.exception("A model failed", extra=log_fields("model.failed"))
             raise ModelError("The model failed") from error
         finally:
             await close_iterator(self._events)

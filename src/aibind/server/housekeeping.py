@@ -8,6 +8,7 @@ import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
 
+from .._logging import log_fields
 from .._time import Timer, call_later, now_ms, timeout
 from ..conversations.store import ConversationStore
 from ..errors import AibindError, StreamExistsError
@@ -53,7 +54,11 @@ async def _recover_all(session_ids: Iterable[str], recover: Callable[[str], Awai
             try:
                 await recover(session_id)
             except AibindError:
-                logger.exception("The answers of lost producers in conversation %s could not be recovered", session_id)
+                logger.exception(
+                    "The answers of lost producers in conversation %s could not be recovered",
+                    session_id,
+                    extra=log_fields("session.recovery_failed", session_id=session_id),
+                )
 
     await asyncio.gather(*(recover_next() for _ in range(MAX_AT_ONCE)))
 
@@ -117,7 +122,7 @@ class Housekeeping:
         try:
             await self._sweep_alone(streams)
         except Exception:
-            logger.exception("The stores could not be swept")
+            logger.exception("The stores could not be swept", extra=log_fields("sweep.failed"))
         if self._interval_s is not None:
             self._schedule(0.75 * self._interval_s, self._interval_s / 2)
 
@@ -142,7 +147,11 @@ class Housekeeping:
                 async with timeout(FAREWELL_S):
                     await streams.discard(CLAIM_ID)
             except (AibindError, TimeoutError):
-                logger.warning("No process can sweep until the lease of this one has run out", exc_info=True)
+                logger.warning(
+                    "No process can sweep until the lease of this one has run out",
+                    exc_info=True,
+                    extra=log_fields("sweep.claim_kept"),
+                )
 
     async def _sweep_all(self) -> None:
         await self._sweep()

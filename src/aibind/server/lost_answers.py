@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 
+from .._logging import log_fields
 from ..conversations.store import ConversationStore
 from ..errors import ConversationConflictError, StreamNotFoundError
 from ..history import ChatHistory
@@ -72,7 +73,10 @@ async def _complete(session_id: str, conversations: ConversationStore, lost: Str
     try:
         await complete_turn(conversations, session_id, chat, turn, answer, end, activate=is_current)
     except ConversationConflictError:
-        logger.info("The answer to a question that was removed meanwhile is not kept")
+        logger.info(
+            "The answer to a question that was removed meanwhile is not kept",
+            extra=log_fields("turn.answer_dropped", session_id=session_id),
+        )
         return False
     return True
 

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from weakref import WeakSet
 
 from .._closing import close_iterator
+from .._logging import log_fields
 from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..protocols.encoder import Encoder, respond
 from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
@@ -146,7 +147,9 @@ class DurableReplies:
         try:
             await DurableStream.stop_by_id(self._store, stream_id)
         except StreamNotFoundError:
-            logger.debug("Stop of unknown stream %s", stream_id)
+            logger.debug(
+                "Stop of unknown stream %s", stream_id, extra=log_fields("stream.stop_unknown", stream_id=stream_id)
+            )
 
     async def resume(
         self, stream_id: str, after: int, owner: str | None = None, *, events: Collection[str] | None = None
@@ -368,5 +371,8 @@ async def _plain_body(
                 try:
                     await turn.finish(generation.answer, end)
                 except Exception:
-                    logger.exception("The answer to a turn could not be stored")  # its reader has it nevertheless
+                    logger.exception(
+                        "The answer to a turn could not be stored",
+                        extra=log_fields("turn.answer_not_stored", session_id=turn.session_id),
+                    )  # its reader has it nevertheless
         yield encode_end(end)

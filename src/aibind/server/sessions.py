@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
+from .._logging import log_fields
 from .._time import sleep, wait_for_event
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
@@ -141,7 +142,11 @@ class Session:
         async with self.starting():
             if await self._has(claim.question_id):
                 return
-            logger.warning("The question of stream %s is stored from the repeated request", claim.stream_id)
+            logger.warning(
+                "The question of stream %s is stored from the repeated request",
+                claim.stream_id,
+                extra=log_fields("turn.question_restored", stream_id=claim.stream_id, session_id=self.id),
+            )
             try:
                 await (await self.begin(body, claim)).save_question()
             except MalformedTreeError:
@@ -299,7 +304,10 @@ class Session:
             except ConversationConflictError:
                 if not part.chat.is_partial:
                     raise  # others keep saving first
-                logger.info("The answer to a question that was removed meanwhile is not kept")
+                logger.info(
+                    "The answer to a question that was removed meanwhile is not kept",
+                    extra=log_fields("turn.answer_dropped", stream_id=part.stream_id, session_id=self.id),
+                )
             part.stored_id = part.last_id
 
     async def _load(self, limit: int, leaf_id: str) -> ChatHistory:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from .._closing import close_iterator
 from .._json import compact_json, is_object, load_json
+from .._logging import log_fields
 from ..errors import ModelError
 from ..models.model import (
     ApprovalRequest,
@@ -76,7 +77,11 @@ class Tool:
             needed: object = self.needs_approval(arguments, request)
             return bool(await needed if inspect.isawaitable(needed) else needed)
         except Exception:
-            logger.exception("needs_approval of tool %s failed: the user is asked", self.name)
+            logger.exception(
+                "needs_approval of tool %s failed: the user is asked",
+                self.name,
+                extra=log_fields("tool.not_judged", tool=self.name),
+            )
             return True
 
 
@@ -225,7 +230,7 @@ async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
         arguments = load_json(call.arguments or "{}")
         result = compact_json(await tool.run(**arguments))
     except Exception as error:
-        logger.warning("Tool %s failed", call.name, exc_info=error)
+        logger.warning("Tool %s failed", call.name, exc_info=error, extra=log_fields("tool.failed", tool=call.name))
         result = compact_json({"error": str(error) or type(error).__name__})
     return ToolResult(call.id, call.name, result)
 
@@ -233,4 +238,8 @@ async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
 def _add(first: Usage | None, second: Usage) -> Usage:
     if first is None:
         return second
-    return Usage(first.input_tokens + second.input_tokens, first.output_tokens + second.output_tokens)
+    return Usage(
+        first.input_tokens + second.input_tokens,
+        first.output_tokens + second.output_tokens,
+        second.model or first.model,
+    )

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .._logging import log_fields
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.store import StreamEnd
@@ -157,4 +158,7 @@ class Turn:
                     return
                 await self._session.save_messages(part, rounds, None)
         except Exception:
-            logger.exception("A round of a turn could not be stored yet")
+            logger.exception(
+                "A round of a turn could not be stored yet",
+                extra=log_fields("turn.round_not_stored", stream_id=self.stream_id, session_id=self.session_id),
+            )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
+from .. import _observing
 from .._time import earliest_ms, latest_ms, now_ms
 from ..errors import (
     PRODUCER_LOST,
@@ -186,6 +187,8 @@ class SqliteStreamStore(BaseStreamStore):
         now = now_ms()
         if await self._cleanup.give_up(stream_id, now, lease):
             self._has_ended(stream_id)
+            if _observing.observer is not None:
+                _observing.observer.note_takeover()
             return lost
         status = await self._read_status(stream_id)
         if status is None:

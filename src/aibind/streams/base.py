@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
+from .. import _observing
 from .._time import now_ms, wait_for_event
 from ..errors import PRODUCER_LOST, StreamNotActiveError, StreamNotFoundError
 from .leases import grace_s
@@ -184,7 +185,11 @@ class BaseStreamStore(ABC):
             raise StreamNotFoundError(stream_id)
         if status.is_active and (status.expires_at > now_ms() if lease is None else status.expires_at != lease):
             return None
-        return status.end or await self.finish(stream_id, StreamEnd("error", PRODUCER_LOST))
+        if status.end is not None:
+            return status.end
+        if _observing.observer is not None:
+            _observing.observer.note_takeover()
+        return await self.finish(stream_id, StreamEnd("error", PRODUCER_LOST))
 
     async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:  # noqa: ARG002
         """Return no streams: override this together with ``settle``, ``give_up`` and ``cleanup``."""

@@ -9,7 +9,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
+from .. import _observing
 from .._closing import close_iterator
+from .._logging import log_fields
 from .._retry import retry
 from ..errors import StreamExistsError, TransientError
 from .batch import EventBatch
@@ -296,6 +298,8 @@ class DurableStream:
         self, events: AsyncIterator[StreamEvent | str], on_event: EventHook | None, on_end: EndHook | None
     ) -> None:
         self._writer.on_halt = lambda: self._cut_short(StreamEnd("stopped"))
+        if _observing.observer is not None:
+            _observing.observer.begin_stream(self.id)
         try:
             try:
                 end = await self._pump(events, on_event)
@@ -369,7 +373,11 @@ class DurableStream:
         try:
             await retry(lambda: on_end(end, is_whole), patience_s=patience_s, may_repeat=self._writer.may_retry)
         except Exception as error:
-            logger.exception("The end hook of stream %s failed", self.id)
+            logger.exception(
+                "The end hook of stream %s failed",
+                self.id,
+                extra=log_fields("stream.end_hook_failed", stream_id=self.id),
+            )
             return not (isinstance(error, TransientError) and self._writer.may_retry(error))
         return True
 

@@ -12,7 +12,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from .. import _observing
 from .._closing import close_iterator
+from .._logging import log_fields
 from .._time import Timer, call_later
 from ..errors import AibindError, ProducerLostError, StreamNotFoundError
 from .batch import EventBatch
@@ -47,6 +49,7 @@ async def follow_buffer(
     it is empty, which counts as silence. After ``idle_s`` seconds of silence an idle batch is yielded (None: never).
     """
     idle = _IdleTimer(idle_s)
+    observer = _observing.observer
     encoded: Any
     try:
         while True:
@@ -60,6 +63,8 @@ async def follow_buffer(
                 position = Position(page.chunks[-1].seq + 1)
             batch, position = buffer.read(position)
             if batch is not None:
+                if observer is not None:
+                    observer.note_lag(_chars_of(batch))
                 # share() inline, as this runs for each token and follower.
                 encoded = batch
                 if encode is not None and (encoded := batch.shared.get(encode)) is None:
@@ -105,6 +110,7 @@ async def follow_store(
             yield encoded
     if first.is_last:
         return
+    observer = _observing.observer
     if first.chunks:
         position = Position(first.chunks[-1].seq + 1)
     has_read = bool(first.chunks)
@@ -123,6 +129,8 @@ async def follow_store(
             if not has_read:
                 page = await check_kept(page, store, stream_id, position)
             for batch in _batches_of(page, position, whole_chunks=whole_chunks):
+                if observer is not None:
+                    observer.note_lag(_chars_of(batch))
                 if encoded := _encode(encode, batch):
                     yield encoded
                     idle.restart()
@@ -159,6 +167,10 @@ def _encode(encode: Callable[[EventBatch], _T] | None, batch: EventBatch) -> Any
     return batch if encode is None else encode(batch)
 
 
+def _chars_of(batch: EventBatch) -> int:
+    return sum(len(event.data) for _, event in batch.events)
+
+
 async def _next_page(pages: AsyncIterator[StreamPage]) -> StreamPage:
     return await anext(pages)
 
@@ -179,7 +191,12 @@ def _failure(error: AibindError, stream_id: str) -> StreamEnd:
     """Return what a reader may know of a failure; the rest is logged."""
     if isinstance(error, ProducerLostError | StreamNotFoundError):
         return StreamEnd("error", str(error))
-    logger.error("Stream %s could not be read", stream_id, exc_info=error)
+    logger.error(
+        "Stream %s could not be read",
+        stream_id,
+        exc_info=error,
+        extra=log_fields("stream.not_read", stream_id=stream_id),
+    )
     return StreamEnd("error", "Stream read failed")
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator
 
 from .._kinds import kind_of
+from .._logging import log_fields
 from ..errors import AibindError, ModelError, SqliteError, TransientError
 from .events import StreamEvent
 
@@ -49,9 +50,9 @@ def message_for_readers(error: Exception) -> str:
     """Return what a stream's readers may know of an error of its source; log what they may not."""
     if isinstance(error, ModelError):
         if error.for_clients != str(error):
-            logger.warning("A model failed: %s", error)
+            logger.warning("A model failed: %s", error, extra=log_fields("model.failed"))
         return error.for_clients
     if isinstance(error, AibindError) and not isinstance(error, SqliteError | TransientError):
         return str(error) or type(error).__name__
-    logger.warning("The source of a stream failed: %s", error, exc_info=error)
+    logger.warning("The source of a stream failed: %s", error, exc_info=error, extra=log_fields("source.failed"))
     return FAILED

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
+from .. import _observing
+from .._logging import log_fields
 from .._time import timeout, wait_for_event
 from ..errors import (
     StreamConflictError,
@@ -83,6 +86,7 @@ class StreamWriter:
             idle_s=REMOTE_IDLE_S if store.flush_pace.max_interval_ms else LOCAL_IDLE_S,
         )
         self._id = stream_id
+        self._observer = _observing.observer
         self._session_id = session_id
         self._owner = owner
         self._request = request
@@ -127,7 +131,12 @@ class StreamWriter:
                 elif self._request is not None:
                     await self._store.discard(self._id, request=self._request)
         except Exception:
-            logger.warning("Stream %s could not be removed: it counts as lost", self._id, exc_info=True)
+            logger.warning(
+                "Stream %s could not be removed: it counts as lost",
+                self._id,
+                exc_info=True,
+                extra=log_fields("stream.not_removed", stream_id=self._id),
+            )
 
     @property
     def is_whole(self) -> bool:
@@ -233,13 +242,28 @@ class StreamWriter:
             await operation()
         except StreamNotActiveError:
             await self._yield_to_other_end()
+            self._note_lost_lease("ended")
         except StreamNotFoundError:
+            self._note_lost_lease("removed")
             self._halt(StreamEnd("error", "The stream was removed while it was being written"))
         except StreamConflictError:
+            self._note_lost_lease("conflict")
             self._halt(StreamEnd("error", "Another producer writes to this stream"))
         except Exception:  # any other error, or followers would wait without end
-            logger.exception("Stream %s could not be stored", self._id)
+            logger.exception(
+                "Stream %s could not be stored", self._id, extra=log_fields("stream.not_stored", stream_id=self._id)
+            )
             await self._give_up(StreamEnd("error", "The reply could not be stored"))
+
+    def _note_lost_lease(self, reason: str) -> None:
+        logger.info(
+            "Stream %s is not this producer's any more: %s",
+            self._id,
+            reason,
+            extra=log_fields("stream.lease_lost", stream_id=self._id, reason=reason),
+        )
+        if self._observer is not None:
+            self._observer.note_lost_lease(reason)
 
     async def _give_up(self, end: StreamEnd) -> None:
         """End the stream with what is stored of it, if the store allows that: readers elsewhere may be waiting."""
@@ -248,7 +272,10 @@ class StreamWriter:
                 await self._store.finish(self._id, end)
         except Exception:
             logger.warning(
-                "The end of stream %s could not be stored: readers will see producer lost", self._id, exc_info=True
+                "The end of stream %s could not be stored: readers will see producer lost",
+                self._id,
+                exc_info=True,
+                extra=log_fields("stream.end_not_stored", stream_id=self._id),
             )
         self._halt(end)
 
@@ -280,6 +307,7 @@ class StreamWriter:
         self._schedule.note_flush(asyncio.get_running_loop().time())
         chunks = self.buffer.unsaved_chunks()
         first_seq = self.buffer.saved_seq + 1
+        began = time.perf_counter() if self._observer is not None else 0.0
         try:
             renewed_at = await self._stored.append(chunks, first_seq, self._schedule.must_renew)
         except StreamNotActiveError:
@@ -290,6 +318,8 @@ class StreamWriter:
             self._schedule.note_renewal(renewed_at)
         self.buffer.mark_saved(first_seq + len(chunks) - 1)
         self._flushed.set()
+        if self._observer is not None:
+            self._observer.note_flush(len(chunks), sum(map(len, chunks)), time.perf_counter() - began)
 
     async def _check(self) -> None:
         """Check that the stream is still active, renewing the lease when half of it has passed."""
@@ -318,7 +348,11 @@ class StreamWriter:
         return status.stop_requested
 
     async def _finish(self, end: StreamEnd) -> None:
-        actual, last_seq = await self._stored.finish(end, self.buffer.unsaved_chunks(), self.buffer.saved_seq + 1)
+        chunks = self.buffer.unsaved_chunks()
+        began = time.perf_counter() if self._observer is not None else 0.0
+        actual, last_seq = await self._stored.finish(end, chunks, self.buffer.saved_seq + 1)
+        if self._observer is not None:
+            self._observer.note_flush(len(chunks), sum(map(len, chunks)), time.perf_counter() - began)
         self.buffer.mark_saved(last_seq)
         self._actual = actual
         self._flushed.set()
@@ -331,7 +365,11 @@ class StreamWriter:
                 chunks = self.buffer.unsaved_chunks()
                 self.buffer.mark_saved(await self._stored.last_stored(chunks, self.buffer.saved_seq + 1))
         except Exception:  # the stream has ended in any case
-            logger.exception("The end of stream %s could not be read", self._id)
+            logger.exception(
+                "The end of stream %s could not be read",
+                self._id,
+                extra=log_fields("stream.end_not_read", stream_id=self._id),
+            )
             self._halt(StreamEnd("stopped"))
             return
         if status is None:

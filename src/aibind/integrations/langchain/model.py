@@ -15,6 +15,7 @@ from langchain_core.runnables import Runnable
 
 from ..._closing import close_iterator
 from ..._json import is_object
+from ..._logging import log_fields
 from ...errors import ModelError
 from ...models.model import CustomEvent, Message, ModelEvent, ModelRequest, TextDelta, ToolCall, ToolResult
 from .approvals import OpenCalls, decisions_of, is_review, requests_of
@@ -89,7 +90,7 @@ class LangChainModel:
         except ModelError:
             raise
         except Exception as error:
-            logger.exception("A runnable failed")
+            logger.exception("A runnable failed", extra=log_fields("model.failed", session_id=request.session_id))
             raise _model_error(error) from error
         finally:
             await close_iterator(chunks)

@@ -117,7 +117,9 @@ class MessageReply:
         if used is not None:
             before = self._usage or Usage()
             self._usage = Usage(
-                before.input_tokens + used["input_tokens"], before.output_tokens + used["output_tokens"]
+                before.input_tokens + used["input_tokens"],
+                before.output_tokens + used["output_tokens"],
+                message.response_metadata.get("model_name") or before.model,
             )
         metadata: dict[str, Any] = message.response_metadata
         reason = metadata.get("finish_reason") or metadata.get("stop_reason")

@@ -67,6 +67,12 @@ class PydanticAIModel:
     def __repr__(self) -> str:
         return f"PydanticAIModel({self._agent.name or self._agent.model!r})"
 
+    @property
+    def model_name(self) -> str | None:
+        """The name of the agent's model; None for an agent that is given one for each run."""
+        model = self._agent.model
+        return model.partition(":")[2] or model if isinstance(model, str) else getattr(model, "model_name", None)
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         """Run the agent. Closing the iterator ends the run, with the request to the model."""
         if request.tools:
@@ -161,7 +167,7 @@ class _Reading:
         if reason is not None and not (reason == "tool_call" and self._output_tool is not None):
             yield Finish(_REASONS.get(reason, reason))
         usage = result.usage
-        yield Usage(usage.input_tokens, usage.output_tokens)
+        yield Usage(usage.input_tokens, usage.output_tokens, responses[-1].model_name if responses else None)
 
 
 def _result(part: Any) -> ToolResult:

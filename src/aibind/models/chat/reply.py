@@ -51,7 +51,8 @@ class ChatReply(JsonReply):
                 "with api='responses', or give a base_url whose /chat/completions exists",
                 code="responses_format",
             )
-        self._usage = usage_of(message.get("usage")) or usage_of(groq.get("usage")) or self._usage
+        usage = message.get("usage") or groq.get("usage")
+        self._usage = usage_of(usage, message.get("model")) or self._usage
         choices = message.get("choices")
         if choices is None:
             return

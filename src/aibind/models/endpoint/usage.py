@@ -12,12 +12,14 @@ from ..model import Usage
 __all__ = ["usage_of"]
 
 
-def usage_of(value: Any) -> Usage | None:
-    """Return the usage that an endpoint reports, in either format; None for anything else."""
+def usage_of(value: Any, model: Any = None) -> Usage | None:
+    """Return the usage that an endpoint reports, in either format, with its ``model``; None for anything else."""
     if not is_object(value):
         return None
     counts = [_count(value, "prompt_tokens", "input_tokens"), _count(value, "completion_tokens", "output_tokens")]
-    return None if counts == [None, None] else Usage(*(count or 0 for count in counts))
+    if counts == [None, None]:
+        return None
+    return Usage(counts[0] or 0, counts[1] or 0, model if isinstance(model, str) else None)
 
 
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:

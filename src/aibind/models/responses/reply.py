@@ -129,7 +129,7 @@ class ResponsesReply(JsonReply):
         self._calls.append(ToolCall(call_id, str(item.get("name") or ""), join_surrogates(arguments)))
 
     def _take_end(self, kind: str, response: Mapping[str, Any]) -> None:
-        self._usage = usage_of(response.get("usage")) or self._usage
+        self._usage = usage_of(response.get("usage"), response.get("model")) or self._usage
         if kind == "response.failed":
             raise endpoint_error(response if response.get("error") else kind, BROKE_OFF, self._redact)
         if kind == "response.cancelled":
