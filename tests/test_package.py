@@ -31,6 +31,7 @@ PUBLIC = {
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
+    "aibind.integrations.openai_agents": "OpenAIAgentsModel StoredSession from_items to_items",
     "aibind.integrations.opentelemetry": "instrument uninstrument",
     "aibind.integrations.pydantic_ai": """
         PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
@@ -66,6 +67,7 @@ FRAMEWORKS = {
     "aibind.integrations.langchain": "langchain_core",
     "aibind.integrations.langgraph": "langgraph",
     "aibind.integrations.openai": "openai",
+    "aibind.integrations.openai_agents": "agents",
     "aibind.integrations.opentelemetry": "opentelemetry",
     "aibind.integrations.pydantic_ai": "pydantic_ai",
 }

@@ -178,6 +178,20 @@ def test_a_message_is_replayed_after_what_it_has_from_earlier_streams() -> None:
     assert kinds[4:] == ["start-step", "text-start", "text-delta", "text-end", "finish-step"]
 
 
+def test_calls_that_wait() -> None:
+    call = named("tool_call", id="c", name="pay", args={})
+    asked = [call, named("approval_request", id="c", name="pay"), StreamEvent("finish", "waiting")]
+    chunks = chunks_of(encode(batches_of(asked, DONE), UiMessageEncoder("m1")))
+    assert {"type": "tool-approval-request", "approvalId": "c", "toolCallId": "c"} in chunks
+    assert chunks[-1] == {"type": "finish", "finishReason": "tool-calls"}
+    of_page = [call, named("approval_request", id="c", details={"runs": "page"})]
+    assert all(chunk["type"] != "tool-approval-request" for chunk in shown(*of_page))
+    rest = [named("approval", id="c", approved=False), named("tool_result", id="c", result={"error": "Denied"})]
+    going_on = UiMessageEncoder("m1", before=(call,), sends_before=False)
+    assert shown(*rest, encoder=going_on) == [{"type": "tool-output-denied", "toolCallId": "c"}]
+    assert shown(*rest) == []  # of a call that is not here
+
+
 @given(EVENTS, ENDS, st.lists(st.integers(0, 14), max_size=4))
 def test_a_message_is_the_same_however_its_stream_was_cut(
     events: list[StreamEvent], end: StreamEnd, cuts: list[int]

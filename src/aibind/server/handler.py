@@ -176,7 +176,15 @@ class StreamHandler:
         """
         if self._store is None or self._replies is None or self._conversations is None or self._sessions is None:
             raise RuntimeError("This handler keeps no sessions: create it with resumable=True and conversations=…")
-        return SessionReplies(self.stream, self._conversations, self._sessions, self._store, self._replies, access)
+        return SessionReplies(
+            self.stream,
+            self.approvals.answer,
+            self._conversations,
+            self._sessions,
+            self._store,
+            self._replies,
+            access,
+        )
 
     def sessions(self, access: Access | None = None) -> SessionEndpoints:
         """Return the endpoints of an owner's stored sessions; without ``access``, of all.
