@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import load_on_demand
 from .._public import publish
+from .ag_ui import AgUiEncoder
 from .encoder import Encoder, encoded, respond
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from .ui_messages import UiMessageEncoder
 
 __all__ = [
+    "AgUiEncoder",
     "Encoder",
     "JsonLinesEncoder",
     "PlainTextEncoder",

@@ -15,6 +15,7 @@ from .recovery import Recovery
 from .tools import Tool
 
 if TYPE_CHECKING:
+    from .agent_app import create_agent_app
     from .app import create_app
     from .bodies import MAX_BODY_BYTES
     from .chat_app import create_chat_app
@@ -36,6 +37,7 @@ __all__ = [
     "Recovery",
     "StreamHandler",
     "Tool",
+    "create_agent_app",
     "create_app",
     "create_chat_app",
     "create_router",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "agent_app": "create_agent_app",
     "app": "create_app",
     "bodies": "MAX_BODY_BYTES",
     "chat_app": "create_chat_app",

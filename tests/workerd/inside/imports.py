@@ -36,5 +36,5 @@ async def public_classes_name_their_package(bench: Bench) -> None:
     assert repr(WorkersAIModel(javascript(bench, "{run() {}}"), "@cf/x")) == "WorkersAIModel('@cf/x')"
     assert pickle.loads(pickle.dumps(ModelRequest([]))) == ModelRequest([])
     assert typing.get_type_hints(TreeNode)["children"] == tuple[str, ...]
-    fields = "messages system json_schema tools context session_id owner settings model"
+    fields = "messages system json_schema tools context session_id owner settings model approvals"
     assert typing.get_type_hints(ModelRequest).keys() == set(fields.split())
