@@ -31,6 +31,7 @@ PUBLIC = {
     "aibind.integrations.langchain": "LangChainModel StoredMessageHistory from_langchain to_langchain",
     "aibind.integrations.langgraph": "SqliteCheckpointSaver",
     "aibind.integrations.openai": "OpenAIClientModel openai_events",
+    "aibind.integrations.openai_agents": "OpenAIAgentsModel StoredSession from_items to_items",
     "aibind.integrations.opentelemetry": "instrument uninstrument",
     "aibind.integrations.pydantic_ai": """
         PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
@@ -41,10 +42,11 @@ PUBLIC = {
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.protocols": """
-        Encoder JsonLinesEncoder PlainTextEncoder SseEncoder UiMessageEncoder encoded respond""",
+        AgUiEncoder Encoder JsonLinesEncoder PlainTextEncoder SseEncoder UiMessageEncoder encoded respond""",
     "aibind.server": """
         Access Action Authorize DEFAULT_PREFIX Endpoints HttpRequest HttpResponse Limits MAX_BODY_BYTES OnBusy Recovery
-        StreamHandler Tool create_app create_chat_app create_router durable_response resume_response session_key""",
+        StreamHandler Tool create_agent_app create_app create_chat_app create_router durable_response resume_response
+        session_key""",
     "aibind.sqlite": """
         WatchableSqliteClient Migration SearchHit SqliteDatabase SqliteClient SqliteConversationStore
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
@@ -65,6 +67,7 @@ FRAMEWORKS = {
     "aibind.integrations.langchain": "langchain_core",
     "aibind.integrations.langgraph": "langgraph",
     "aibind.integrations.openai": "openai",
+    "aibind.integrations.openai_agents": "agents",
     "aibind.integrations.opentelemetry": "opentelemetry",
     "aibind.integrations.pydantic_ai": "pydantic_ai",
 }

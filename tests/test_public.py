@@ -145,6 +145,13 @@ async def make_each() -> AsyncIterator[object]:
 
         async with AsyncOpenAI(api_key="a secret", base_url="http://127.0.0.1/v1") as client_of_openai:
             yield OpenAIClientModel(client_of_openai, "m")
+    if "aibind.integrations.openai_agents" in INSTALLED:
+        from agents import Agent
+
+        from aibind.integrations.openai_agents import OpenAIAgentsModel, StoredSession
+
+        yield OpenAIAgentsModel(Agent(name="m"))
+        yield StoredSession(aibind.conversations.MemoryConversationStore(), "s")
     if "aibind.integrations.pydantic_ai" in INSTALLED:
         from aibind.integrations.pydantic_ai import PydanticAIModel
 

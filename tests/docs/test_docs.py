@@ -156,7 +156,7 @@ def test_modules_import_what_the_page_says() -> None:
 @pytest.mark.parametrize(
     ("words", "places"),
     [
-        (r"\b(threading|_thread|concurrent)\b", ("sqlite/driver/",)),
+        (r"\b(threading|_thread|concurrent)\b", ("sqlite/driver/", "_offload.py")),
         (r"\b(js|pyodide|workers)\b", ("cloudflare/ffi.py", "_time.py")),
         (r"\bhttpx2?\b", ("models/openai.py", "client/")),
     ],

@@ -32,6 +32,7 @@ PRINTS = {
     "branches": ("The Danube. (2 of 2)", "Back to the first question", "1 message taken over from the other tab"),
     "langchain_model": ("data: Good", "event: done"),
     "langgraph_agent": ("data: The", "event: done"),
+    "openai_agents_agent": ("data: High", "event: usage"),
     "openai_client": ("data: High", "event: reasoning", "event: usage"),
     "own_model": ('"result":21', "degrees"),
     "pydantic_ai_agent": ("event: tool_call", "event: tool_result", "event: usage"),
@@ -40,7 +41,14 @@ PRINTS = {
     "two_processes": ("follower: read '1 2 3 ", "my source was closed", "the stream is stopped"),
 }
 SERVED = {"client", "server"}
-FRAMEWORKS = ("anthropic_client", "langchain_model", "langgraph_agent", "openai_client", "pydantic_ai_agent")
+FRAMEWORKS = (
+    "anthropic_client",
+    "langchain_model",
+    "langgraph_agent",
+    "openai_agents_agent",
+    "openai_client",
+    "pydantic_ai_agent",
+)
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -57,6 +65,7 @@ MESSAGES = [
 ]
 RECORDED = {
     "anthropic_client": Reply(MESSAGES, done=False, names_events=True),
+    "openai_agents_agent": Reply(read_recording("responses-summary"), done=False),
     "openai_client": Reply(read_recording("responses-summary"), done=False),
 }
 """What the endpoint of an SDK answers an example with."""

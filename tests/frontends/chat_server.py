@@ -24,7 +24,7 @@ from aibind.server import StreamHandler, Tool, create_chat_app
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from tests.support.http import serve
 
-__all__ = ["Scripted", "Server", "check_stored", "serving", "shown"]
+__all__ = ["PAID", "Scripted", "Server", "check_stored", "serving", "shown"]
 
 
 class Scripted:
@@ -58,6 +58,12 @@ class Scripted:
             yield ToolCall("c2", "broken", "{}")
         elif prompt == "tool":
             yield TextDelta("Noon")
+        elif prompt in ("pay", "ask") and last["role"] == "user":
+            yield TextDelta("Well: ")
+            yield ToolCall("c1", "clock", '{"zone":"Mars"}')
+            yield ToolCall("c2", prompt, '{"euros":5}')
+        elif prompt in ("pay", "ask"):
+            yield TextDelta(f"So {last['content']}")
         elif prompt == "extras":
             yield CustomEvent("citation", {"url": "https://a.example", "title": "A"})
             yield CustomEvent("progress", {"id": "p", "percent": 1})
@@ -86,7 +92,21 @@ async def broken() -> None:
     raise ValueError("out of order")
 
 
-TOOLS = [Tool("clock", "Tells the time", clock), Tool("broken", "Fails", broken)]
+PAID: list[int] = []
+
+
+async def pay(euros: int) -> str:
+    """Pay."""
+    PAID.append(euros)
+    return f"{euros} euros"
+
+
+TOOLS = [
+    Tool("clock", "Tells the time", clock),
+    Tool("broken", "Fails", broken),
+    Tool("pay", "Pays", pay, needs_approval=True),
+    Tool("ask", "Asks on the page", None),
+]
 
 
 @dataclass
@@ -142,11 +162,14 @@ async def serving(**options: Any) -> AsyncIterator[Server]:
 
 
 def shown(message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message as it is compared: without what only the client or only the store has."""
-    parts = [
-        {name: value for name, value in part.items() if name not in ("id", "rawInput") and value is not None}
-        for part in message["parts"]
-    ]
+    """Return a message as it is compared: without what only the client or only the store has.
+
+    Once a call has its result, the store does not say with the call that it was allowed.
+    """
+    parts: list[dict[str, Any]] = []
+    for part in message["parts"]:
+        left_out = {"id", "rawInput"} if part.get("state") == "approval-requested" else {"id", "rawInput", "approval"}
+        parts.append({name: value for name, value in part.items() if name not in left_out and value is not None})
     return {"role": message["role"], "id": message["id"], "parts": parts}
 
 

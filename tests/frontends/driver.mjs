@@ -2,6 +2,8 @@
 import readline from "node:readline";
 import * as ai7 from "ai";
 import * as ai6 from "ai-6";
+import { AssistantChatTransport } from "@assistant-ui/ai-sdk";
+import { AssistantMessageStream, UIMessageStreamDecoder } from "assistant-stream";
 
 const libraries = { 6: ai6, 7: ai7 };
 const chats = new Map();
@@ -30,17 +32,29 @@ class State {
   snapshot = (value) => structuredClone(value);
 }
 
-function describe({ chat, finished, data, headers }) {
+function describe({ chat, finished, data, headers, pending }) {
   const { status, error, messages } = chat;
-  return { status, error: error ? `${error.name}: ${error.message}` : null, messages, finished, data, headers };
+  const shown = error ? `${error.name}: ${error.message}` : null;
+  return { status, error: shown, messages, finished, data, headers, pending: [...pending.values()] };
 }
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
 
-function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs }) {
+function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs, resumeApi }) {
   const library = libraries[version];
   const entry = { finished: [], data: [], headers: null, running: 0 };
-  const transport = new library.DefaultChatTransport({
+  const pending = new Map();
+  const resumable = resumeApi && {
+    storage: {
+      getStreamId: (thread) => pending.get(thread) ?? null,
+      setStreamId: (id, thread) => pending.set(thread, id),
+      clear: (thread) => pending.delete(thread),
+    },
+    resumeApi: (id) => `${resumeApi}/${id}`,
+  };
+  entry.pending = pending;
+  const transport = new (resumable ? AssistantChatTransport : library.DefaultChatTransport)({
+    ...(resumable && { resumable }),
     api,
     headers,
     body,
@@ -125,6 +139,14 @@ const commands = {
     const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer, status });
     await entry.chat.sendMessage({ text: "Hi" });
     return describe(entry);
+  },
+
+  // Gives assistant-ui's own decoder a whole answer, and returns the message that it makes.
+  async decode({ answer }) {
+    const stream = new Response(answer).body.pipeThrough(new UIMessageStreamDecoder());
+    let last = null;
+    for await (const message of AssistantMessageStream.fromAssistantStream(stream)) last = message;
+    return { parts: last.parts, status: last.status };
   },
 
   // Checks chunks against the client's own schema, and returns what is wrong with the first that is refused.

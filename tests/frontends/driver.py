@@ -111,12 +111,12 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def running_driver() -> AsyncIterator[Driver]:
-    """Run Node with the clients."""
+async def running_driver(program: str = "driver.mjs") -> AsyncIterator[Driver]:
+    """Run a program of this folder in Node, with the clients."""
     install_packages(FOLDER, "the chat clients of the tests")
     process = await asyncio.create_subprocess_exec(
         find_node(),
-        str(FOLDER / "driver.mjs"),
+        str(FOLDER / program),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=64 * 1024 * 1024,

@@ -10,12 +10,17 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
-from aibind.server import Access, StreamHandler, create_chat_app
-from tests.frontends.chat_server import Scripted, Server, check_stored, serving, shown
+from aibind.conversations import MemoryConversationStore
+from aibind.server import Access, Limits, StreamHandler, create_chat_app
+from aibind.streams import SseMessage, SseParser
+from tests.frontends.chat_server import PAID, Scripted, Server, check_stored, serving, shown
 from tests.frontends.cutting import read_over_cuts
 from tests.frontends.driver import VERSIONS, Chat, Driver, running_driver, text_of
 from tests.processes.support import run_server
+from tests.support.cutting import CuttingProxy
+from tests.support.http import serve
 
 pytestmark = pytest.mark.anyio
 
@@ -233,6 +238,91 @@ async def test_tools(page: Open, server: Server) -> None:
     await check_stored(server, state)
 
 
+def tool_in(state: dict[str, Any], call_id: str = "c2") -> dict[str, Any]:
+    """Return the part of a call in the last message."""
+    found: dict[str, Any] = next(part for part in state["messages"][-1]["parts"] if part.get("toolCallId") == call_id)
+    return found
+
+
+@pytest.mark.parametrize("approved", [True, False])
+async def test_approval(page: Open, server: Server, approved: bool) -> None:
+    PAID.clear()
+    chat = await page(automatic="approvals")
+    state = await chat.send("pay")
+    asked = tool_in(state)
+    assert (state["status"], asked["state"], asked["input"]) == ("ready", "approval-requested", {"euros": 5})
+    assert state["finished"][-1]["finishReason"] == "tool-calls"
+    await check_stored(server, state)
+    await chat.begin("addToolApprovalResponse", {"id": asked["approval"]["id"], "approved": approved, "reason": "Why"})
+    await asyncio.sleep(0.05)
+    state = await chat.wait_idle()
+    assert (state["status"], state["error"], len(state["messages"])) == ("ready", None, 2)
+    assert len(PAID) == approved
+    assert tool_in(state)["state"] == ("output-available" if approved else "output-denied")
+    said = text_of(state["messages"][-1])
+    assert said == 'Well: So "5 euros"' if approved else "did not allow" in said
+    await check_stored(server, state)
+    again = await chat.call("resumeStream")
+    assert shown(again["messages"][-1]) == shown(state["messages"][-1])
+    state = await chat.send("On")
+    assert text_of(state["messages"][-1]).endswith(": On (2)")
+
+
+async def test_approval_on_a_page_that_was_loaded(page: Open, server: Server) -> None:
+    PAID.clear()
+    await (await page()).send("pay")
+    chat = await page(automatic="approvals", messages=await server.stored("chat-1"))
+    assert tool_in(await chat.state())["state"] == "approval-requested"
+    await chat.begin("addToolApprovalResponse", {"id": "c2", "approved": True})
+    await asyncio.sleep(0.05)
+    state = await chat.wait_idle()
+    assert (PAID, text_of(state["messages"][-1])) == ([5], 'Well: So "5 euros"')
+    await check_stored(server, state)
+
+
+async def test_a_new_message_declines_what_waits(page: Open, server: Server) -> None:
+    PAID.clear()
+    chat = await page()
+    await chat.send("pay")
+    state = await chat.send("Never mind")
+    assert text_of(state["messages"][-1]).endswith(": Never mind (2)")
+    stored = await server.stored("chat-1")
+    assert [part["state"] for part in stored[1]["parts"] if "state" in part and "toolCallId" in part] == [
+        "output-available",
+        "output-denied",
+    ]
+    assert PAID == []
+
+
+async def test_a_tool_of_the_page(page: Open, server: Server) -> None:
+    chat = await page(automatic="tools", outputs={"ask": {"answer": 42}})
+    await chat.begin("sendMessage", {"text": "ask"})
+    await asyncio.sleep(0.1)
+    state = await chat.wait_idle()
+    assert (state["status"], state["error"], len(state["messages"])) == ("ready", None, 2)
+    assert text_of(state["messages"][-1]) == 'Well: So {"answer":42}'
+    assert (tool_in(state)["state"], tool_in(state)["output"]) == ("output-available", {"answer": 42})
+    assert [one["finishReason"] for one in state["finished"]] == ["tool-calls", "stop"]
+    assert len(server.model.requests) == 2
+    stored = await server.stored("chat-1")
+    assert text_of(stored[-1]) == text_of(state["messages"][-1])
+    state = await chat.call("resumeStream")
+    assert text_of(state["messages"][-1]) == 'Well: So {"answer":42}'
+    assert len(state["messages"]) == 2
+
+
+async def test_the_page_cannot_give_the_result_of_a_tool_that_runs_here(page: Open, server: Server) -> None:
+    PAID.clear()
+    chat = await page(automatic="tools")
+    await chat.send("pay")
+    await chat.begin("addToolOutput", {"tool": "pay", "toolCallId": "c2", "output": "1,000,000 euros"})
+    await asyncio.sleep(0.05)
+    state = await chat.wait_idle()
+    assert state["status"] == "error"
+    assert "is run here: leave out the result" in state["error"]
+    assert len(server.model.requests) == 1
+
+
 async def test_sources_files_and_data(page: Open) -> None:
     state = await (await page()).send("extras")
     parts = [(part["type"], part.get("url"), part.get("data")) for part in state["messages"][-1]["parts"][1:]]
@@ -313,6 +403,36 @@ async def test_assistant_ui_resumes_by_the_id_in_the_header(server: Server) -> N
     assert (await server.get("/resume/none")).status_code == 404
 
 
+async def test_assistant_ui_over_a_connection_that_breaks(driver: Driver, server: Server) -> None:
+    """Its transport keeps the stream's id until it has seen the end, and resumes by it."""
+    proxy = CuttingProxy(server.url, iter([1_500, None, None, None]))
+    async with proxy.serving() as url:
+        api = f"{url}/api/chat"
+        chat = await driver.chat(api, "c", 7, resumeApi=f"{api}/resume")
+        state = await chat.send("count 60")
+        assert state["status"] == "error"
+        assert len(state["pending"]) == 1
+        state = await chat.call("resumeStream")
+        assert (state["status"], state["pending"]) == ("ready", [])
+        assert text_of(state["messages"][-1]) == "".join(f"{number} " for number in range(60))
+        await check_stored(server, state, "c")
+        state = await chat.call("resumeStream")
+        assert "nothing to resume" in state["error"]
+        state = await chat.call("regenerate")
+        assert (state["status"], state["pending"]) == ("ready", [])
+
+
+@pytest.mark.parametrize("prompt", ["Hello", "tool", "extras", "pay"])
+async def test_assistant_ui_decodes_every_answer(driver: Driver, server: Server, prompt: str) -> None:
+    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": prompt}]}]}
+    answer = (await server.post("", json=body)).text
+    message = await driver.run("decode", answer=answer)
+    stored = (await server.stored("c"))[-1]
+    said = "".join(part["text"] for part in message["parts"] if part["type"] == "text")
+    assert said == text_of(stored)
+    assert message["status"]["type"] != "incomplete"
+
+
 async def test_sessions_belong_to_their_owners() -> None:
     asked: list[tuple[str, str | None, str | None]] = []
 
@@ -367,28 +487,102 @@ async def test_connections_that_break(driver: Driver, server: Server, version: i
     assert found.breaks > 0
 
 
-async def test_a_server_that_is_killed_and_started_again(page: Open, tmp_path: Path) -> None:
+async def test_a_server_that_is_killed_and_started_again(driver: Driver, tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
-    options = {"chat_app": True, "messages": True, "lease_ms": 1500, "rate": 40}
+    options = {"chat_app": True, "messages": True, "lease_ms": 600, "rate": 40}
     with run_server(database, **options) as (process, url):
         api = url.replace("/__aibind__", "/api/chat")
-        chat = await page(api=api)
-        await chat.begin("sendMessage", {"text": "400"})
-        await chat.wait_text(30)
+        chats = [await driver.chat(api, f"chat-{version}", version) for version in VERSIONS]
+        for chat in chats:
+            await chat.begin("sendMessage", {"text": "400"})
+        for chat in chats:
+            await chat.wait_text(30)
         process.kill()
-        state = await chat.wait_idle()
-        assert state["status"] == "error"
+        assert [(await chat.wait_idle())["status"] for chat in chats] == ["error", "error"]
     with run_server(database, **options) as (process, url):
         api = url.replace("/__aibind__", "/api/chat")
         async with httpx2.AsyncClient() as client:
-            stored = (await client.get(f"{api}/chat-1")).json()["messages"]
-        chat = await page(api=api, messages=stored)
-        state = await chat.call("resumeStream")
-        assert (state["status"], state["error"]) == ("error", "Error: producer lost")
+            for version in VERSIONS:
+                stored = (await client.get(f"{api}/chat-{version}")).json()["messages"]
+                chat = await driver.chat(api, f"chat-{version}", version, messages=stored)
+                state = await chat.call("resumeStream")
+                assert (state["status"], state["error"]) == ("error", "Error: producer lost")
+                stored = (await client.get(f"{api}/chat-{version}")).json()["messages"]
+                assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
+                assert "".join(f"{number} " for number in range(400)).startswith(text_of(stored[-1]))
+                assert text_of(stored[-1])
+                assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
+                state = await chat.send("3")
+                assert text_of(state["messages"][-1]) == "0 1 2 "
+
+
+async def test_two_protocols_show_the_same_at_the_same_time(page: Open, server: Server) -> None:
+    """A tab with the AI SDK, and a reader of the same reply in aibind's own format."""
+    chat = await page()
+    await chat.begin("sendMessage", {"text": "wait"})
+    state = await chat.wait_text(4)
+    own = await server.handler.sessions().attach("chat-1", {}, {})
+    assert not isinstance(own.body, bytes)
+    read: list[SseMessage] = []
+    parser = SseParser()
+    async for data in own.body:
+        read += parser.feed(data)
+        if not server.model.go.is_set():
+            assert "".join(one.data for one in read if not one.event) == text_of(state["messages"][-1]) == "Half"
+            server.model.go.set()
+    state = await chat.wait_idle()
+    assert "".join(one.data for one in read if not one.event) == text_of(state["messages"][-1]) == "Half and half"
+
+
+async def test_stores_in_memory(driver: Driver) -> None:
+    handler = StreamHandler(model=Scripted(), resumable=True, conversations=MemoryConversationStore())
+    async with serve(create_chat_app(handler)) as url:
+        chat = await driver.chat(f"{url}/api/chat", "c", 7)
+        await chat.send("Hello")
+        state = await chat.call("regenerate")
+        assert [text_of(message) for message in state["messages"]] == ["Hello", "2: Hello (1)"]
         async with httpx2.AsyncClient() as client:
-            stored = (await client.get(f"{api}/chat-1")).json()["messages"]
-        assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
-        assert len(text_of(stored[-1])) >= 30
-        assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
-        state = await chat.send("3")
-        assert text_of(state["messages"][-1]) == "0 1 2 "
+            stored = (await client.get(f"{url}/api/chat/c")).json()["messages"]
+        assert [shown(message) for message in stored] == [shown(message) for message in state["messages"]]
+    await handler.aclose()
+
+
+async def test_mounted_in_fastapi_behind_its_own_users(driver: Driver) -> None:
+    async def authorize(request: Any, action: str, session_id: str | None, stream_id: str | None) -> str | None:
+        user: str | None = request.headers.get("x-user")
+        return user
+
+    app = FastAPI()
+
+    @app.get("/api/hello")
+    async def hello() -> str:
+        return "Hello"
+
+    handler = StreamHandler(model=Scripted(), resumable=True, conversations=MemoryConversationStore())
+    app.mount("/api", create_chat_app(handler, authorize=authorize, cors_origins=["https://page.example"]))
+    async with serve(app) as url:
+        chat = await driver.chat(f"{url}/api/chat", "c", 7, headers={"x-user": "ada"})
+        assert text_of((await chat.send("Hello"))["messages"][-1]) == "1: Hello (1)"
+        assert text_of((await chat.call("resumeStream"))["messages"][-1]) == "1: Hello (1)"
+        stranger = await driver.chat(f"{url}/api/chat", "c", 7)
+        assert "Sign in first" in (await stranger.send("Hello"))["error"]
+        async with httpx2.AsyncClient(headers={"origin": "https://page.example", "x-user": "ada"}) as client:
+            assert (await client.get(f"{url}/api/hello")).json() == "Hello"
+            response = await client.get(f"{url}/api/chat/c/stream")
+            assert "X-Resumable-Stream-Id" in response.headers["access-control-expose-headers"]
+    await handler.aclose()
+
+
+async def test_limits_are_those_of_the_handler(driver: Driver) -> None:
+    limits = Limits(streams=1, message_chars=20, attachments=1)
+    handler = StreamHandler(model=Scripted(), resumable=True, conversations=MemoryConversationStore(), limits=limits)
+    async with serve(create_chat_app(handler)) as url:
+        chat = await driver.chat(f"{url}/api/chat", "c", 7)
+        await chat.begin("sendMessage", {"text": "wait"})
+        await chat.wait_text(4)
+        other = await driver.chat(f"{url}/api/chat", "d", 7)
+        assert "replies are under way" in (await other.send("Hello"))["error"]
+        assert "(message_chars)" in (await other.send("Hello " * 20))["error"]
+        file = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,aGk="}
+        assert "(attachments)" in (await other.call("sendMessage", {"text": "Look", "files": [file, file]}))["error"]
+    await handler.aclose()

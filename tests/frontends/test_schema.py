@@ -47,7 +47,7 @@ def clients() -> Iterator[Clients]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(events=EVENTS, end=ENDS)
 def test_the_schema_and_the_client_accept_any_events(
     clients: Clients, version: int, events: list[StreamEvent], end: StreamEnd

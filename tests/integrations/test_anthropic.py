@@ -392,7 +392,7 @@ def is_results(message: dict[str, Any]) -> bool:
     return isinstance(message["content"], list) and all(one["type"] == "tool_result" for one in message["content"])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MESSAGES)
 def test_anthropics_messages_come_back(messages: list[dict[str, Any]]) -> None:
     stored = from_anthropic(messages)
@@ -432,7 +432,7 @@ STORED: Any = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(STORED)
 def test_stored_messages_come_back(turns: list[list[dict[str, Any]]]) -> None:
     stored = [message for turn in turns for message in turn]

@@ -285,7 +285,7 @@ PARTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(TEXT | PARTS, TEXT, TEXT, TEXT), min_size=1, max_size=3))
 def test_the_history_that_is_sent_loses_nothing_but_reasoning(turns: list[tuple[Any, str, str, str]]) -> None:
     stored: list[dict[str, Any]] = []

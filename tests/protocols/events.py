@@ -61,6 +61,8 @@ EVENTS = st.lists(
             lambda id_, name, text: named("tool_call_delta", id=id_, name=name, delta=text), _IDS, _NAMES, _TEXTS
         ),
         st.builds(lambda id_, name, value: named("tool_result", id=id_, name=name, result=value), _IDS, _NAMES, _JSON),
+        st.builds(lambda id_, runs: named("approval_request", id=id_, details={"runs": runs}), _IDS, _JSON),
+        st.builds(lambda id_, approved: named("approval", id=id_, approved=approved), _IDS, st.booleans()),
         st.builds(lambda value: named("usage", **value), st.dictionaries(st.text(max_size=5), _JSON)),
         st.builds(StreamEvent, st.just("finish"), st.sampled_from(["length", "tool_calls", "stopped", "é"])),
         st.builds(

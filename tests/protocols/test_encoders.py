@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
@@ -178,6 +179,20 @@ def test_a_message_is_replayed_after_what_it_has_from_earlier_streams() -> None:
     assert kinds[4:] == ["start-step", "text-start", "text-delta", "text-end", "finish-step"]
 
 
+def test_calls_that_wait() -> None:
+    call = named("tool_call", id="c", name="pay", args={})
+    asked = [call, named("approval_request", id="c", name="pay"), StreamEvent("finish", "waiting")]
+    chunks = chunks_of(encode(batches_of(asked, DONE), UiMessageEncoder("m1")))
+    assert {"type": "tool-approval-request", "approvalId": "c", "toolCallId": "c"} in chunks
+    assert chunks[-1] == {"type": "finish", "finishReason": "tool-calls"}
+    of_page = [call, named("approval_request", id="c", details={"runs": "page"})]
+    assert all(chunk["type"] != "tool-approval-request" for chunk in shown(*of_page))
+    rest = [named("approval", id="c", approved=False), named("tool_result", id="c", result={"error": "Denied"})]
+    going_on = UiMessageEncoder("m1", before=(call,), sends_before=False)
+    assert shown(*rest, encoder=going_on) == [{"type": "tool-output-denied", "toolCallId": "c"}]
+    assert shown(*rest) == []  # of a call that is not here
+
+
 @given(EVENTS, ENDS, st.lists(st.integers(0, 14), max_size=4))
 def test_a_message_is_the_same_however_its_stream_was_cut(
     events: list[StreamEvent], end: StreamEnd, cuts: list[int]
@@ -271,6 +286,36 @@ async def test_followers_at_one_position_share_the_work() -> None:
     late = [data async for data in encoded(batches([*stored, *live[1:]]), Counting("m1"))]
     assert b"".join(late) == b"".join(one)
     assert calls == 4
+
+
+@pytest.mark.anyio
+async def test_a_live_token_is_encoded_once_for_all_followers() -> None:
+    calls = 0
+    go = asyncio.Event()
+
+    class Counting(UiMessageEncoder):
+        def __call__(self, batch: EventBatch, /) -> tuple[bytes, UiMessageEncoder]:
+            nonlocal calls
+            calls += 1
+            data, after = super().__call__(batch)
+            return data, replace(self, _place=after._place)
+
+    async def source() -> AsyncGenerator[str]:
+        await go.wait()
+        for number in range(50):
+            yield f"{number} "
+            await asyncio.sleep(0.001)
+
+    async def read() -> bytes:
+        return b"".join([data async for data in respond(stream.follow(), Counting("m1")).body])
+
+    stream = await DurableStream.create(MemoryStreamStore(), source())
+    reading = [asyncio.ensure_future(read()) for _ in range(100)]
+    await asyncio.sleep(0)
+    go.set()
+    answers = await asyncio.gather(*reading)
+    assert len({b"".join(chunk for chunk in answer.split(b"\n\n")) for answer in answers}) == 1
+    assert calls <= 55
 
 
 def test_a_heartbeat_leaves_the_encoder_as_it_is() -> None:

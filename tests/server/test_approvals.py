@@ -431,3 +431,49 @@ async def test_a_server_that_cannot_go_on_says_so() -> None:
     with pytest.raises(RequestError) as caught:
         await handler.approvals.list("s", None)
     assert caught.value.status == 501
+
+
+@backends
+async def test_a_tool_of_the_page_waits_for_its_result(backend: str, tmp_path: Path) -> None:
+    async with open_stores(backend, tmp_path) as stores:
+        hands, model = Hands(), Scripted([call(1), call(2, "ask"), call(3, "look")])
+        handler = StreamHandler(
+            model=model,
+            conversations=stores[1],
+            resumable=True,
+            store=stores[0],
+            toolsets={"hands": [*hands.tools(), Tool("ask", "Asks on the page", None)]},
+        )
+        events = await read(await handler.stream(BODY))
+        removing, asking = named(events, "approval_request")
+        assert "details" not in removing
+        assert asking["details"] == {"runs": "page"}
+        assert [result["id"] for result in named(events, "tool_result")] == ["c3"]
+        assert await refusal(handler, c2=True) == (400, 'Call "c2" needs the result of the page')
+        assert await refusal(handler, c1={"result": 1}) == (400, 'Call "c1" is run here: leave out the result')
+        assert (await refusal(handler, c2={"result": 1, "reason": "why"}))[0] == 400
+        assert (await answer(handler, c2={"result": {"said": "yes"}})).status == 202
+        assert (await refusal(handler, c2={"result": "no"}))[0] == 409
+        events = await read(await answer(handler, c1=True))
+        assert {result["id"]: result["result"] for result in named(events, "tool_result")} == {
+            "c1": {"removed": "/1"},
+            "c2": {"said": "yes"},
+        }
+        assert hands.done == ["/1"]
+        told = {one["tool_call_id"]: one["content"] for one in model.asked[1].messages if one["role"] == "tool"}
+        assert told["c2"] == '{"said":"yes"}'
+
+
+async def test_arguments_that_are_no_object_do_not_reach_the_page(tmp_path: Path) -> None:
+    async with open_stores("memory", tmp_path) as stores:
+        model = Scripted([ToolCall("c1", "ask", "nonsense")])
+        handler = StreamHandler(
+            model=model,
+            conversations=stores[1],
+            resumable=True,
+            store=stores[0],
+            toolsets={"hands": [Tool("ask", "Asks on the page", None)]},
+        )
+        events = await read(await handler.stream(BODY))
+        assert named(events, "approval_request") == []
+        assert "error" in named(events, "tool_result")[0]["result"]

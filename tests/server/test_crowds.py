@@ -12,7 +12,7 @@ async def test_a_crowd_of_one_client_is_limited_and_another_one_answered() -> No
     assert most is not None
     seen = await crowd(200, most + 30, unlimited=False, rounds=5)
     assert seen.answers == {"silent 200": 20, "stream 200": most - 20, "stream 429": 50, "follower 200": 200}
-    assert len(seen.there.all_ms) == 5
+    assert len(seen.there.all_ms) >= 5
 
 
 async def test_slow_bodies_do_not_add_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from aibind.conversations import MemoryConversationStore
 from aibind.errors import ModelError, ModelTimeoutError, RequestError
 from aibind.models import ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall
 from aibind.server import Access, Endpoints, HttpResponse, Limits, StreamHandler
-from aibind.streams import SseParser
+from aibind.streams import MemoryStreamStore, SseParser, StreamStatus
 from tests.support.models import ENDLESS, ScriptedModel, until
 
 ADA, EVE = Access("ada"), Access("eve")
@@ -143,6 +144,78 @@ async def test_followers_at_one_time(name: str) -> None:
     await handler.aclose()
 
 
+async def test_one_owner_cannot_take_the_places_of_all_followers() -> None:
+    handler = StreamHandler(
+        model=ScriptedModel(*ENDLESS, rate=100), resumable=True, limits=Limits(followers_per_owner=3)
+    )
+    one, two = Access("one"), Access("two")
+    first = await handler.stream({"prompt": "x", "requestId": "1"}, access=one)
+    stream_id = first.headers["X-Stream-Id"]
+    again = [await handler.resume(stream_id, None, access=one) for _ in range(2)]
+    for ask in (
+        lambda: handler.resume(stream_id, None, access=one),
+        lambda: handler.resume("unknown", None, access=one),
+        lambda: handler.stream({"prompt": "x", "requestId": "1"}, access=one),
+        lambda: handler.stream({"prompt": "y"}, access=one),
+    ):
+        with pytest.raises(RequestError, match=r"3 responses of yours .* \(followers_per_owner\)") as refused:
+            await ask()
+        assert refused.value.status == 429
+    others = await handler.stream({"prompt": "x"}, access=two)
+    assert not isinstance(again[0].body, bytes)
+    await again[0].body.aclose()
+    again.append(await handler.resume(stream_id, None, access=one))
+    await handler.aclose()
+    del first, again, others
+    assert repr(handler._load) == "<Load streams=0 followers=0>"
+    assert not handler._load._following
+
+
+async def test_an_owner_who_does_not_stop_asking_waits_for_each_refusal() -> None:
+    handler = StreamHandler(model=ScriptedModel(*ENDLESS, rate=100), resumable=True, limits=Limits(streams_per_owner=1))
+    reply = await handler.stream({"prompt": "x"}, access=Access("one"))
+    began = asyncio.get_running_loop().time()
+    waited: list[float] = []
+    for _ in range(21):
+        with pytest.raises(RequestError, match="streams_per_owner"):
+            await handler.stream({"prompt": "x"}, access=Access("one"))
+        waited.append(asyncio.get_running_loop().time() - began)
+    assert waited[20] > waited[19] + 0.9
+    other = await handler.stream({"prompt": "x"}, access=Access("two"))
+    await handler.aclose()
+    del reply, other
+
+
+class SlowStore(MemoryStreamStore):
+    """Counts how many ask it about a stream at one time."""
+
+    asked = 0
+    most = 0
+
+    async def get_status(self, stream_id: str, *, owner: str | None = None) -> StreamStatus | None:
+        self.asked += 1
+        self.most = max(self.most, self.asked)
+        await asyncio.sleep(0.001)
+        self.asked -= 1
+        return await super().get_status(stream_id, owner=owner)
+
+
+async def test_resumes_of_one_owner_wait_for_each_other() -> None:
+    store = SlowStore()
+    handler = StreamHandler(
+        model=ScriptedModel(*ENDLESS, rate=100), resumable=True, store=store, limits=Limits(followers_per_owner=50)
+    )
+    one = Access("one")
+    found = await asyncio.gather(
+        *(handler.resume("unknown", None, access=one) for _ in range(60)), return_exceptions=True
+    )
+    statuses = [error.status for error in found if isinstance(error, RequestError)]
+    assert Counter(statuses) == {404: 50, 429: 10}
+    assert store.most == 8
+    assert not handler._load._gates
+    await handler.aclose()
+
+
 class TalkingModel:
     """Says what it is told to, then nothing, without end."""
 
@@ -224,7 +297,7 @@ async def test_a_stop_is_no_error_of_time() -> None:
     assert (await events_of(reply))[-2:] == [("stopped", ""), ("done", "")]
 
 
-@pytest.mark.parametrize("name", ["streams", "followers_per_stream", "messages", "reply_s"])
+@pytest.mark.parametrize("name", ["streams", "followers_per_owner", "messages", "reply_s"])
 def test_bounds_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 0"):
         Limits(**{name: 0})

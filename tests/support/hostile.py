@@ -34,7 +34,9 @@ TALK_S = 5.0
 
 PATIENCE_S = 120.0
 
-UNLIMITED = Limits(streams=None, streams_per_owner=None, followers=None, followers_per_stream=None)
+UNLIMITED = Limits(
+    streams=None, streams_per_owner=None, followers=None, followers_per_owner=None, followers_per_stream=None
+)
 
 
 # --- the server ---
@@ -161,10 +163,46 @@ class Waits:
 
     all_ms: list[float] = field(default_factory=list)
 
+    async def count(self, number: int) -> None:
+        """Wait until it was measured so often."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.all_ms) < number:
+                await asyncio.sleep(0.02)
+
     def __str__(self) -> str:
         ranked = sorted(self.all_ms)
         worst = ranked[min(len(ranked) - 1, len(ranked) * 99 // 100)]
         return f"median {statistics.median(ranked):.1f}, 99 % {worst:.1f}, most {ranked[-1]:.1f} ms of {len(ranked)}"
+
+
+@contextlib.asynccontextmanager
+async def another_client(port: int) -> AsyncIterator[Waits]:
+    """Ask again and again, in a process apart, which the hostile client does not hold up, until the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.hostile", "--ask", str(port), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines = process.stdout
+    waits = Waits()
+
+    async def read() -> None:
+        async for line in lines:
+            waits.all_ms.append(float(line))
+
+    reading = asyncio.create_task(read())
+    try:
+        await waits.count(1)
+        yield waits
+    finally:
+        process.kill()
+        await process.wait()
+        await reading
+
+
+async def ask_for_ever(port: int) -> None:
+    while True:
+        print(await first_token_ms(port), flush=True)
+        await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -182,7 +220,8 @@ async def crowd(followers: int, streams: int, *, unlimited: bool, rounds: int = 
     """Let one client follow silent replies so often, and keep so many others talking; measure what another one sees."""
     allow_files()
     async with server(unlimited=unlimited) as there:
-        alone = Waits([await first_token_ms(there.port) for _ in range(rounds)])
+        async with another_client(there.port) as alone:
+            await alone.count(rounds)
         answers: Counter[str] = Counter()
         connections: list[Connection] = []
         silent: list[str] = []
@@ -208,16 +247,10 @@ async def crowd(followers: int, streams: int, *, unlimited: bool, rounds: int = 
             resume = "GET /__aibind__/stream/resume?id={}&after=1 HTTP/1.1\r\nX-User: hostile"
             heads = [resume.format(silent[number % len(silent)]) for number in range(followers)]
             work = [enter("stream", None, "talk") for _ in range(streams)] + [enter("follower", head) for head in heads]
-            coming = Waits()
-            entering = asyncio.gather(*work)
-            while not entering.done():
-                coming.all_ms.append(await first_token_ms(there.port))
-                await asyncio.sleep(0.05)
-            await entering
-            settled = Waits()
-            for _ in range(rounds):
-                settled.all_ms.append(await first_token_ms(there.port))
-                await asyncio.sleep(0.02)
+            async with another_client(there.port) as coming:
+                await asyncio.gather(*work)
+            async with another_client(there.port) as settled:
+                await settled.count(rounds)
             return Crowd(answers, alone, coming, settled, there.memory_mb())
         finally:
             for connection in connections:
@@ -260,7 +293,10 @@ async def slow_bodies(count: int, size: int) -> tuple[float, Counter[int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The server of tests.hostile")
     parser.add_argument("--unlimited", action="store_true")
+    parser.add_argument("--ask", type=int, metavar="PORT", help="be the other client of the server at this port")
     options: Any = parser.parse_args()
+    if options.ask:
+        asyncio.run(ask_for_ever(options.ask))
     asyncio.run(serve(UNLIMITED if options.unlimited else Limits()))
 
 

@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "rig" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(300))  # the first installs, and starts workerd and its Python
-        if isinstance(item, pytest.Function) and item.originalname == "test_inside_workerd":
+        if isinstance(item, pytest.Function) and item.originalname.startswith("test_inside_"):
             python, name, kind = (str(item.callspec.params[of]) for of in ("rig", "name", "kind"))
             if not is_in_short_run(python, name, kind):
                 dropped.append(item)
@@ -74,11 +74,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def is_in_short_run(python: str, name: str, kind: str) -> bool:
-    """Return whether a check runs on a Python with a kind of binding without ``--every-combination``.
+    """Return whether a check runs on a Python with a kind of binding or storage without ``--every-combination``.
 
-    The newest Python runs all. On the others each check runs on raw bindings, and on the SDK's those of the bindings
-    themselves: what the SDK adds to a binding, and SQL to another table, is the same for all that stands on them.
+    The newest Python runs all. On the others each check runs on what is raw, and on the SDK's bindings those of the
+    bindings themselves: what the SDK adds, and SQL to another table, is the same for all that stands on them.
     """
     if name in LARGE:
         return python == NEWEST and kind == "raw"
-    return python == NEWEST or kind == "raw" or (kind == "sdk" and name.partition("::")[0] in BINDINGS)
+    return python == NEWEST or kind in ("raw", "object raw") or (kind == "sdk" and name.partition("::")[0] in BINDINGS)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from .._lazy import load_on_demand
 from .._public import publish
+from .ag_ui import AgUiEncoder
 from .encoder import Encoder, encoded, respond
-from .lines import JsonLinesEncoder, PlainTextEncoder
-from .sse import SseEncoder
-from .ui_messages import UiMessageEncoder
+
+if TYPE_CHECKING:
+    from .lines import JsonLinesEncoder, PlainTextEncoder
+    from .sse import SseEncoder
+    from .ui_messages import UiMessageEncoder
 
 __all__ = [
+    "AgUiEncoder",
     "Encoder",
     "JsonLinesEncoder",
     "PlainTextEncoder",
@@ -18,4 +25,15 @@ __all__ = [
     "respond",
 ]
 
+_HOMES = {
+    "lines": "JsonLinesEncoder PlainTextEncoder",
+    "sse": "SseEncoder",
+    "ui_messages": "UiMessageEncoder",
+}
+
 publish(__name__, __all__)
+__getattr__ = load_on_demand(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return __all__

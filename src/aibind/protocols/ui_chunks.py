@@ -9,7 +9,7 @@ from typing import Any
 from .._json import is_object
 from ..streams.events import StreamEvent
 from ..streams.store import StreamEnd
-from .ui_parts import finish_reason, part_of
+from .ui_parts import finish_reason, is_run_by_page, part_of
 from .values import value_of
 
 __all__ = ["KINDS", "ChunkWriter", "Place"]
@@ -70,6 +70,8 @@ class ChunkWriter:
     def add(self, event: StreamEvent) -> None:
         """Write the chunks of an event."""
         name = event.event
+        if name == "tool_running":
+            return
         if name in KINDS:
             self._add_text(KINDS[name], event.data)
             return
@@ -147,7 +149,7 @@ class ChunkWriter:
     def _add_result(self, call_id: str, value: Mapping[str, Any]) -> None:
         if call_id not in self._called:
             return  # clients fail for a result without its call
-        self._open_step_of_results()
+        self._close_text()
         self._called.discard(call_id)
         self._has_results = True
         result = value.get("result")
@@ -159,10 +161,16 @@ class ChunkWriter:
         else:
             self.write({"type": "tool-output-available", **about, "output": result})
 
-    def _open_step_of_results(self) -> None:
-        self._close_text()
-        if not self._in_step:
-            self._open_step()
+    def _add_request(self, call_id: str, value: Mapping[str, Any]) -> None:
+        if call_id in self._called and not is_run_by_page(value):
+            self._close_text()
+            self.write({"type": "tool-approval-request", "approvalId": call_id, "toolCallId": call_id})
+
+    def _add_answer(self, call_id: str, value: Mapping[str, Any]) -> None:
+        if call_id in self._called and value.get("approved") is False:
+            self._called.discard(call_id)
+            self._has_results = True
+            self.write({"type": "tool-output-denied", "toolCallId": call_id})
 
     def _named(self, value: Mapping[str, Any]) -> dict[str, Any]:
         return {"toolName": str(value.get("name", "")), **self._dynamic(value)}
@@ -175,4 +183,6 @@ _OF_TOOLS = {
     "tool_call_delta": ChunkWriter._add_arguments,
     "tool_call": ChunkWriter._add_call,
     "tool_result": ChunkWriter._add_result,
+    "approval_request": ChunkWriter._add_request,
+    "approval": ChunkWriter._add_answer,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..streams.batch import EventBatch
@@ -23,7 +23,8 @@ class UiMessageEncoder:
 
     ``message_id`` is that of the message on the page; a replay must have the same. ``typed_tools`` are the names of the
     tools that the page knows by type, whose parts are ``tool-NAME``; those of all others are ``dynamic-tool``. A stream
-    that continues a message is replayed after ``before``, the events that the message has from earlier streams.
+    that continues a message comes after ``before``, the events that the message has from earlier streams; a page that
+    has them, since it asked to go on, is not sent them (``sends_before``).
 
     Custom events named ``file`` and ``source`` (or ``citation``, ``annotation``) with a URL are files and sources, and
     any other is a part ``data-NAME``, which takes the place of an earlier one with the same ``id`` in its data. Usage
@@ -33,7 +34,8 @@ class UiMessageEncoder:
     message_id: str
     typed_tools: frozenset[str] = frozenset()
     before: tuple[StreamEvent, ...] = ()
-    _place: Place = field(default=Place(), repr=False)
+    sends_before: bool = True
+    _place: Place | None = field(default=None, repr=False)
 
     replays: ClassVar[bool] = True
     headers: ClassVar[Mapping[str, str]] = {
@@ -46,16 +48,13 @@ class UiMessageEncoder:
     @property
     def opening(self) -> bytes:
         """The chunk that begins the message, and what the message has from earlier streams."""
-        writer = ChunkWriter(Place(), self.typed_tools)
-        writer.write({"type": "start", "messageId": self.message_id})
-        for event in self.before:
-            writer.add(event)
-        writer.close_step()
-        return _encode(writer.chunks)
+        begun = self._begin().chunks if self.sends_before else ()
+        return _encode([{"type": "start", "messageId": self.message_id}, *begun])
 
     def __call__(self, batch: EventBatch, /) -> tuple[bytes, UiMessageEncoder]:
         """Return the chunks of a batch; a comment for an idle one."""
-        events, end, place = batch.events, batch.end, self._place
+        events, end = batch.events, batch.end
+        place = self._place or self._begin().place
         if end is None and len(events) == 1 and place.kind:  # a live token, mostly
             event = events[0][1]
             if KINDS.get(event.event) == place.kind:
@@ -68,9 +67,19 @@ class UiMessageEncoder:
         for _, event in events:
             writer.add(event)
         if end is None:
-            return _encode(writer.chunks), replace(self, _place=writer.place)
+            return _encode(writer.chunks), self._at(writer.place)
         writer.finish(end)
-        return _encode(writer.chunks) + _DONE, replace(self, _place=writer.place)
+        return _encode(writer.chunks) + _DONE, self._at(writer.place)
+
+    def _at(self, place: Place) -> UiMessageEncoder:
+        return UiMessageEncoder(self.message_id, self.typed_tools, _place=place)
+
+    def _begin(self) -> ChunkWriter:
+        writer = ChunkWriter(Place(), self.typed_tools)
+        for event in self.before:
+            writer.add(event)
+        writer.close_step()
+        return writer
 
 
 def _encode(chunks: Iterable[Mapping[str, Any]]) -> bytes:

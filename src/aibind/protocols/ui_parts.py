@@ -8,7 +8,7 @@ from typing import Any
 from .._json import is_object
 from ..streams.store import StreamEnd
 
-__all__ = ["finish_reason", "part_of"]
+__all__ = ["finish_reason", "is_run_by_page", "part_of"]
 
 _REASONS = frozenset({"stop", "length", "content-filter", "tool-calls", "error", "other"})
 """The reasons that every version accepts: any other fails the whole stream."""
@@ -22,10 +22,18 @@ def finish_reason(end: StreamEnd, given: str | None, *, waits_for_results: bool)
     """Return the reason of a ``finish`` chunk, from how the stream ended and from the model's reason."""
     if end.state != "done":
         return "error" if end.state == "error" else "other"
+    if given == "waiting":  # for approvals, or for tools of the page
+        return "tool-calls"
     if given is None:
         return "tool-calls" if waits_for_results else "stop"
     reason = given.replace("_", "-")
     return reason if reason in _REASONS else "other"
+
+
+def is_run_by_page(request: Mapping[str, Any]) -> bool:
+    """Return whether a call that waits is run by the page, and is not to be allowed by a user."""
+    details = request.get("details")
+    return is_object(details) and details.get("runs") == "page"
 
 
 def part_of(name: str, value: Any) -> dict[str, Any]:

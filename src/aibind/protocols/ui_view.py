@@ -40,6 +40,12 @@ def _take(parts: list[dict[str, Any]], chunk: Mapping[str, Any]) -> None:
         part = _last(parts, "toolCallId", chunk["toolCallId"])
         part |= {"state": name.removeprefix("tool-"), "providerExecuted": True}
         part |= {field: fields[field] for field in ("output", "errorText") if field in fields}
+    elif name == "tool-approval-request":
+        part = _last(parts, "toolCallId", chunk["toolCallId"])
+        part |= {"state": "approval-requested", "approval": {"id": chunk["approvalId"]}}
+    elif name == "tool-output-denied":
+        part = _last(parts, "toolCallId", chunk["toolCallId"])
+        part |= {"state": "output-denied", "approval": {"id": chunk["toolCallId"], "approved": False}}
     elif name.startswith("data-") and "id" in fields and (known := _find(parts, name, fields["id"])) is not None:
         known["data"] = fields["data"]
     elif name in ("source-url", "source-document", "file") or name.startswith("data-"):

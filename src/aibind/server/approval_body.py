@@ -15,7 +15,7 @@ __all__ = ["MAX_ANSWERS", "GivenAnswers", "parse_answers", "unknown_outcome_erro
 MAX_ANSWERS = 200
 """The limit of the answers in one request."""
 
-_NAMES = frozenset({"approved", "args", "reason", "retry"})
+_NAMES = frozenset({"approved", "args", "reason", "result", "retry"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class GivenAnswers:
 def parse_answers(body: object) -> GivenAnswers:
     """Return a checked body: ``{"approvals": {call id: answer}}``.
 
-    An answer is true, false, or an object with ``approved`` or ``retry``, and ``args`` or ``reason``. ``retry`` is
+    An answer is true, false, or an object with ``approved`` or ``retry``, and ``args`` or ``reason``; of a call that
+    the page runs, an object with ``result``, any JSON value. ``retry`` is
     true, or the number of attempts that the client knows: a repeated request then does not run a call once more.
     """
     approvals: object = body.get("approvals") if is_object(body) else None
@@ -59,10 +60,14 @@ def _answer(call_id: str, value: object) -> dict[str, Any]:
     if not is_object(fields) or not fields.keys() <= _NAMES:
         raise RequestError(f"{name} must be true, false, or an object with {', '.join(sorted(_NAMES))}")
     retry = fields.get("retry")
-    approved = fields.get("approved", True if retry is not None else None)
+    approved = fields.get("approved", True if retry is not None or "result" in fields else None)
     if not isinstance(approved, bool) or (retry is not None and not approved):
         raise RequestError(f"{name} needs approved, which is true or false, or retry")
     answer: dict[str, Any] = {"id": call_id, "approved": approved}
+    if "result" in fields:
+        if not approved or fields.keys() - {"approved", "result"}:
+            raise RequestError(f"{name} has a result: leave out what else it says")
+        answer["result"] = fields["result"]
     if retry is not None:
         if retry is not True and (not isinstance(retry, int) or retry < 1):
             raise RequestError(f"{name} has retry: use true, or the number of attempts of the call")
@@ -80,6 +85,9 @@ def _answer(call_id: str, value: object) -> dict[str, Any]:
 
 def _new(call: PendingCall, given: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return an answer as it is to be stored; None for one that is stored already."""
+    if given["approved"] and ("result" in given) != call.is_run_by_page:
+        needed = "needs the result of the page" if call.is_run_by_page else "is run here: leave out the result"
+        raise RequestError(f'Call "{call.id}" {needed}')
     attempt = given.get("retry")
     if attempt is True:
         known = None if call.last_answer is None else call.last_answer.get("retry")

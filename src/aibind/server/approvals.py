@@ -76,7 +76,7 @@ class Approvals:
             pending = _with(pending, added)
             is_complete = all(call.answer is not None for call in pending.open)
             if not added and (pending.is_going_on or not (pending.open and is_complete)):
-                return await self._repeated(pending, replies)
+                return await self._repeated(pending, replies, owner_of(access))
             if not pending.is_current:
                 raise RequestError("The conversation has gone on: these calls wait no longer", 409)
             if not is_complete:
@@ -90,10 +90,10 @@ class Approvals:
                 continue
         raise RequestError("Other answers to these calls come at the same time: try again", 503)
 
-    async def _repeated(self, pending: PendingCalls, replies: DurableReplies) -> HttpResponse[Body]:
+    async def _repeated(self, pending: PendingCalls, replies: DurableReplies, owner: str | None) -> HttpResponse[Body]:
         if pending.stream_id is None:
             return _listed(pending, 202)
-        followed = await replies.follow(pending.stream_id)
+        followed = await replies.follow(pending.stream_id, owner)
         if followed is not None:
             return followed
         for call in pending.open:
@@ -126,7 +126,7 @@ class Approvals:
             turn=asked,
             answered=turn.answered,
         )
-        return await self._starter.once(None, begin)
+        return await self._starter.once(None, begin, owner=owner_of(access))
 
     def _session(self, session_id: str, access: Access | None) -> Session:
         if self._sessions is None or self._replies is None:

@@ -46,8 +46,8 @@ def create_chat_app(
     a page that closes the connection of its ``POST`` stops the reply, as ``stop()`` does without another request; so
     does a connection that is lost.
 
-    The other options are those of :func:`create_app`. ``authorize`` is asked for the actions ``stream``, ``attach``,
-    ``resume``, ``stop``, ``open`` and ``file``. Raises ValueError for a handler without ``resumable`` or
+    The other options are those of :func:`create_app`. ``authorize`` is asked for the actions ``stream``, ``approve``,
+    ``attach``, ``resume``, ``stop``, ``open`` and ``file``. Raises ValueError for a handler without ``resumable`` or
     ``conversations``.
     """
     endpoints = ChatEndpoints(

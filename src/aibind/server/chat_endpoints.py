@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from ..errors import RequestError
@@ -26,6 +26,8 @@ from .ui_history import UiMessage, ui_messages
 from .ui_requests import UiRequest
 
 __all__ = ["ChatEndpoints"]
+
+_T = TypeVar("_T")
 
 _RECENT = 40
 """Messages to load at first when one is looked for."""
@@ -105,15 +107,16 @@ class ChatEndpoints(Entrance):
             asked = UiRequest.parse(await parse_json(await read_json()))
         except RequestError as refused:
             error = refused  # nobody is told before they are known
-        access = await enter("stream", asked.chat_id if asked is not None else None)
         if asked is None:
+            await enter("stream", None)
             raise error or RequestError("The body cannot be read")
+        access = await enter("stream" if asked.is_question else "approve", asked.chat_id)
         return await self._ask(asked, self._replies(access), headers.get("idempotency-key"))
 
     async def _ask(self, asked: UiRequest, replies: SessionReplies, request_id: str | None) -> HttpResponse[Body]:
         if not asked.is_question:
-            raise RequestError("The last message is an answer: this server runs no tools on the page")
-        known = await _find(replies, asked.chat_id, asked.message_id)
+            return await self._go_on(asked, replies)
+        known = await _look_for(replies, asked.chat_id, lambda messages: _known(messages, asked.message_id))
         body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.chat_id}
         new = {"prompt": asked.prompt, "attachments": asked.attachments, "messageId": asked.message_id}
         if known is None:
@@ -122,7 +125,7 @@ class ChatEndpoints(Entrance):
         stored = known.question.last
         if asked.trigger == "submit-message":
             if not asked.names_it:
-                return await self._repeat(replies, known)
+                return await self._repeat(replies, known, asked.chat_id)
             if asked.attachments or stored.message.get("content") != asked.prompt:
                 edited = {**body, **new, "edit": stored.id}
                 return await self._follow(replies, await replies.begin(edited, request_id=request_id))
@@ -131,14 +134,26 @@ class ChatEndpoints(Entrance):
         again = {**body, "regenerate": stored.id}
         return await self._follow(replies, await replies.begin(again, request_id=request_id))
 
-    async def _repeat(self, replies: SessionReplies, known: _Known) -> HttpResponse[Body]:
+    async def _go_on(self, asked: UiRequest, replies: SessionReplies) -> HttpResponse[Body]:
+        """Go on with an answer whose calls the user has allowed or refused, or the page has run."""
+        shown = await _look_for(replies, asked.chat_id, lambda messages: _answer_in(messages, asked.message_id))
+        if shown is None:
+            raise RequestError(f'This conversation has no answer "{asked.message_id}": load it again', 404)
+        answers = {call_id: answer for call_id, answer in asked.answers.items() if call_id in shown.requested}
+        stream_id = await replies.answer(asked.chat_id, answers) if answers else None
+        if stream_id is not None:
+            return await self._follow(replies, stream_id, asked.chat_id, sends_before=False)
+        encoder = UiMessageEncoder(shown.id, self._typed_tools, tuple(shown.events), sends_before=False)
+        return HttpResponse(200, encoder.headers, encoded(_as_batches(UiMessage(shown.id, shown.role)), encoder))
+
+    async def _repeat(self, replies: SessionReplies, known: _Known, chat_id: str) -> HttpResponse[Body]:
         """Return the answer to a question that was sent before: from its stream, or from the conversation."""
         stream_id = known.stream_id
         if stream_id is not None and await replies.is_kept(stream_id):
-            return await self._follow(replies, stream_id)
+            return await self._follow(replies, stream_id, chat_id)
         if known.answer is None:
             raise RequestError("This message was sent before, and its answer is lost: regenerate it", 409)
-        encoder = self._encoder(known.answer.id)
+        encoder = UiMessageEncoder(known.answer.id, self._typed_tools)
         return HttpResponse(200, encoder.headers, encoded(_as_batches(known.answer), encoder))
 
     # --- following ---
@@ -149,7 +164,7 @@ class ChatEndpoints(Entrance):
             stream_id = _last_stream(await replies.load(chat_id, limit=1))
         if stream_id is not None:
             try:
-                return await replies.follow(stream_id, self._encoder(stream_id))
+                return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
             except RequestError as error:
                 if error.status != 404:
                     raise
@@ -157,7 +172,8 @@ class ChatEndpoints(Entrance):
 
     async def _resume(self, stream_id: str, enter: Enter) -> HttpResponse[Body]:
         replies = self._replies(await enter("resume", None, stream_id))
-        return await replies.follow(stream_id, self._encoder(stream_id))
+        chat_id = await replies.session_of(stream_id)
+        return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
 
     async def _messages(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
         chat = await replies.load(chat_id)
@@ -170,14 +186,26 @@ class ChatEndpoints(Entrance):
         response = json_response({"id": chat_id, "messages": shown})
         return HttpResponse(response.status, {**response.headers, "Cache-Control": "private, no-cache"}, response.body)
 
-    async def _follow(self, replies: SessionReplies, stream_id: str) -> HttpResponse[Body]:
-        response = await replies.follow(stream_id, self._encoder(stream_id))
+    async def _follow(
+        self, replies: SessionReplies, stream_id: str, chat_id: str | None = None, *, sends_before: bool = True
+    ) -> HttpResponse[Body]:
+        """Return the response to a ``POST``; the stream may go on with an earlier one if its chat is named."""
+        encoder = await self._encoder(replies, stream_id, chat_id, sends_before=sends_before)
+        response = await replies.follow(stream_id, encoder)
         if not self._stop_on_close:
             return response
         return replace(response, body=_stopping(response.body, replies, stream_id))
 
-    def _encoder(self, message_id: str) -> UiMessageEncoder:
-        return UiMessageEncoder(message_id, self._typed_tools)
+    async def _encoder(
+        self, replies: SessionReplies, stream_id: str, chat_id: str | None, *, sends_before: bool = True
+    ) -> UiMessageEncoder:
+        """Return the encoder of a stream, which may go on with a message of its chat."""
+        if chat_id is not None:
+            for message in ui_messages(await replies.load(chat_id, limit=_RECENT)):
+                before = message.up_to(stream_id)
+                if before is not None:
+                    return UiMessageEncoder(before.id, self._typed_tools, tuple(before.events), sends_before)
+        return UiMessageEncoder(stream_id, self._typed_tools)
 
     def _replies(self, access: Access | None) -> SessionReplies:
         return self._handler.session_replies(access)
@@ -197,13 +225,18 @@ class _Known:
         return found if isinstance(found, str) else None
 
 
-async def _find(replies: SessionReplies, chat_id: str, message_id: str) -> _Known | None:
-    """Return a question on the current path by the id that the page knows it by; None when it is not there."""
+async def _look_for(replies: SessionReplies, chat_id: str, find: Callable[[list[UiMessage]], _T | None]) -> _T | None:
+    """Return what ``find`` finds among the last messages of a chat, or else among all of its current path."""
     chat = await replies.load(chat_id, limit=_RECENT)
-    known = _known(ui_messages(chat), message_id)
-    if known is None and chat.has_more_above:
-        known = _known(ui_messages(await replies.load(chat_id)), message_id)
-    return known
+    messages = ui_messages(chat)
+    found = find(messages[1:] if chat.has_more_above else messages)  # the first may lack its beginning
+    if found is None and chat.has_more_above:
+        found = find(ui_messages(await replies.load(chat_id)))
+    return found
+
+
+def _answer_in(messages: list[UiMessage], message_id: str) -> UiMessage | None:
+    return next((message for message in messages if message.role == "assistant" and message.id == message_id), None)
 
 
 def _known(messages: list[UiMessage], message_id: str) -> _Known | None:

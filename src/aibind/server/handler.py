@@ -176,7 +176,15 @@ class StreamHandler:
         """
         if self._store is None or self._replies is None or self._conversations is None or self._sessions is None:
             raise RuntimeError("This handler keeps no sessions: create it with resumable=True and conversations=…")
-        return SessionReplies(self.stream, self._conversations, self._sessions, self._store, self._replies, access)
+        return SessionReplies(
+            self.stream,
+            self.approvals.answer,
+            self._conversations,
+            self._sessions,
+            self._store,
+            self._replies,
+            access,
+        )
 
     def sessions(self, access: Access | None = None) -> SessionEndpoints:
         """Return the endpoints of an owner's stored sessions; without ``access``, of all.
@@ -287,7 +295,7 @@ class StreamHandler:
             generation = Generation(self._asking.answer_with_tools(model, request, tools, asked.max_steps))
             return await self._starter.start(generation, None, claim, owner=owner_of(access), events=events)
 
-        return await self._starter.once(claim, begin, events=events)
+        return await self._starter.once(claim, begin, owner=owner_of(access), events=events)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -438,7 +446,7 @@ class StreamHandler:
             if session is not None and not asked.regenerate:
                 await session.save_claimed(asked, claim)
 
-        return await self._starter.once(claim, begin, check_question, events=sent)
+        return await self._starter.once(claim, begin, check_question, owner=owner_of(access), events=sent)
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:

@@ -19,8 +19,8 @@ class Limits:
     """The bounds of a handler. None is no bound.
 
     - ``streams`` and ``streams_per_owner`` are the replies that the handler produces at one time, in all and for one
-      owner of :class:`Access`; ``followers`` and ``followers_per_stream`` the responses that follow replies. One more
-      is refused with 429.
+      owner of :class:`Access`; ``followers``, ``followers_per_owner`` and ``followers_per_stream`` the responses that
+      follow replies. One more is refused with 429.
     - ``message_chars`` is the length of a prompt, of a system prompt and of the text of each message, ``messages`` the
       number of messages and ``attachments`` that of attachments in a request, and in each of its messages. Beyond that
       it is refused with 413.
@@ -33,6 +33,7 @@ class Limits:
     streams: int | None = 2_000
     streams_per_owner: int | None = 50
     followers: int | None = 20_000
+    followers_per_owner: int | None = 500
     followers_per_stream: int | None = 1_000
     message_chars: int | None = 1_000_000
     messages: int | None = 2_000

@@ -15,7 +15,7 @@ from .._json import is_list, is_object
 from ..history import ChatHistory
 from ..history.node import TreeNode
 from .exchanges import answered_calls, answers_in, is_approval, waits
-from .reply_events import AnsweredCall, json_or_text, text_of
+from .reply_events import RUN_BY_PAGE, AnsweredCall, json_or_text, text_of
 
 __all__ = ["CallState", "PendingCall", "PendingCalls", "answered_call", "find_pending"]
 
@@ -42,6 +42,11 @@ class PendingCall:
     answer: Mapping[str, Any] | None = None
     last_answer: Mapping[str, Any] | None = None
     attempts: int = 0
+
+    @property
+    def is_run_by_page(self) -> bool:
+        """Whether the page runs the call, and answers with its result."""
+        return is_object(self.details) and self.details.get("runs") == RUN_BY_PAGE
 
     def to_json(self) -> dict[str, Any]:
         """Return the call as clients get it."""

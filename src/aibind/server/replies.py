@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Collection
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, asynccontextmanager
 from weakref import WeakSet
 
 from .._closing import close_iterator
@@ -27,7 +27,7 @@ from .claims import Claim
 from .continuing import ContinuingTurn
 from .generation import Generation
 from .housekeeping import CLAIM_ID
-from .load import Load, Slot, counted
+from .load import Load, Slot, counted, followed
 from .recovery import read_reply
 from .turns import Turn
 
@@ -91,16 +91,26 @@ class DurableReplies:
         """
         if self._closed:
             raise shut_down_error()
-        self._load.check_follower()
+        async with self._load.refusing(owner):
+            following = self._load.follow(owner)
+            try:
+                stream = await self._begin_in_slot(generation, turn, claim, owner)
+            except BaseException:
+                following.release()
+                raise
+        if self._closed:  # meanwhile: aclose() did not see this stream
+            await stream.abort(SHUT_DOWN)
+        return followed(stream.response(events=events), following, self._load.first_follower(stream.id))
+
+    async def _begin_in_slot(
+        self, generation: Generation, turn: Turn | WaitingTurn | None, claim: Claim | None, owner: str | None
+    ) -> DurableStream:
         slot = self._load.start(owner)
         try:
-            stream = await self._begin(generation, turn, claim, owner, slot)
+            return await self._begin(generation, turn, claim, owner, slot)
         except BaseException:
             slot.release()
             raise
-        if self._closed:  # meanwhile: aclose() did not see this stream
-            await stream.abort(SHUT_DOWN)
-        return self._load.follow(stream.response(events=events), stream.id)
 
     async def _begin(
         self,
@@ -127,18 +137,21 @@ class DurableReplies:
             claim.check(status.request)
         return status
 
-    async def attach(self, claim: Claim, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
+    async def attach(
+        self, claim: Claim, owner: str | None, *, events: Collection[str] | None = None
+    ) -> HttpResponse[Body] | None:
         """Return the response of the stream that answers a request already, from its start; None when there is none."""
-        return await self.follow(claim.stream_id, events=events)
+        return await self.follow(claim.stream_id, owner, events=events)
 
-    async def follow(self, stream_id: str, *, events: Collection[str] | None = None) -> HttpResponse[Body] | None:
+    async def follow(
+        self, stream_id: str, owner: str | None, *, events: Collection[str] | None = None
+    ) -> HttpResponse[Body] | None:
         """Return the response that follows a reply from its start, its id included; None when there is none."""
-        self._load.check_follower(stream_id)
         try:
-            response = await self._resume(stream_id, None, events)
+            async with self._load.opening(owner), self._following(stream_id, owner) as slot:
+                return followed(await self._resume(stream_id, None, events), slot)
         except StreamNotFoundError:
             return None
-        return self._load.follow(response, stream_id)
 
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
@@ -158,16 +171,15 @@ class DurableReplies:
 
         Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
         """
-        if not await self._is_own(stream_id, owner):
-            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
-        self._load.check_follower(stream_id)
-        try:
-            response = await self._resume(stream_id, after, events)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-        except StreamNotFoundError as error:
-            raise RequestError(str(error), 404) from error
-        return self._load.follow(response, stream_id)
+        async with self._load.opening(owner):
+            await self._require_own(stream_id, owner)
+            try:
+                async with self._following(stream_id, owner) as slot:
+                    return followed(await self._resume(stream_id, after, events), slot)
+            except ValueError as error:
+                raise RequestError(str(error)) from error
+            except StreamNotFoundError as error:
+                raise RequestError(str(error), 404) from error
 
     async def follow_in(
         self, stream_id: str, encoder: Encoder, owner: str | None = None
@@ -176,14 +188,14 @@ class DurableReplies:
 
         Raises RequestError for a reply that is unknown, not the owner's, or has expired.
         """
-        if not await self._is_own(stream_id, owner):
-            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
-        self._load.check_follower(stream_id)
-        try:
-            batches = await follow(self._store, stream_id, idle_s=self._heartbeat_ms / 1000)
-        except StreamNotFoundError as error:
-            raise RequestError(str(error), 404) from error
-        return self._load.follow(respond(batches, encoder), stream_id)
+        async with self._load.opening(owner):
+            await self._require_own(stream_id, owner)
+            try:
+                async with self._following(stream_id, owner) as slot:
+                    batches = await follow(self._store, stream_id, idle_s=self._heartbeat_ms / 1000)
+                    return followed(respond(batches, encoder), slot)
+            except StreamNotFoundError as error:
+                raise RequestError(str(error), 404) from error
 
     async def wait_idle(self) -> None:
         """Wait until no reply is under way."""
@@ -216,6 +228,20 @@ class DurableReplies:
             whole_chunks=self._whole_chunks,
             heartbeat_ms=self._heartbeat_ms,
         )
+
+    @asynccontextmanager
+    async def _following(self, stream_id: str, owner: str | None) -> AsyncGenerator[Slot]:
+        """Take the place of a follower, and give it back when it cannot be opened."""
+        slot = self._load.follow(owner, stream_id)
+        try:
+            yield slot
+        except BaseException:
+            slot.release()
+            raise
+
+    async def _require_own(self, stream_id: str, owner: str | None) -> None:
+        if not await self._is_own(stream_id, owner):
+            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
 
     async def _is_own(self, stream_id: str, owner: str | None) -> bool:
         """Return whether a stream is the owner's (None: whether or not it exists).
@@ -267,6 +293,7 @@ class DurableReplies:
             if turn is not None:
                 answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
                 await turn.finish(answer, end)
+            slot.release()  # before readers are told, so that they may ask again
 
         def keep(producer: Awaitable[None]) -> None:
             asyncio.ensure_future(producer).add_done_callback(lambda _: slot.release())
@@ -329,16 +356,21 @@ async def start_plain_reply(
 
     It has the named ``events`` (None: all).
     """
-    load.check_follower()
-    slot = load.start(owner)
+    following = load.follow(owner)
+    try:
+        slot = load.start(owner)
+    except BaseException:
+        following.release()
+        raise
     try:
         if turn is not None:
             await turn.save_question()
     except BaseException:
         slot.release()
+        following.release()
         raise
     body = _plain_body(generation, turn, under_way, None if events is None else frozenset(events))
-    return load.follow(HttpResponse(200, HEADERS, counted(body, slot)))
+    return HttpResponse(200, HEADERS, counted(body, slot, following))
 
 
 async def _plain_body(

@@ -10,7 +10,19 @@ from .._closing import close_iterator
 from .._json import compact_json, load_json
 from ..models.model import Approval, ApprovalRequest, Finish, ModelEvent, ToolCall, Usage
 
-__all__ = ["WAITING", "AnsweredCall", "ReplyEvent", "ToolRunning", "json_or_text", "text_of", "with_waiting_end"]
+__all__ = [
+    "RUN_BY_PAGE",
+    "WAITING",
+    "AnsweredCall",
+    "ReplyEvent",
+    "ToolRunning",
+    "json_or_text",
+    "text_of",
+    "with_waiting_end",
+]
+
+RUN_BY_PAGE = "page"
+"""The value of ``runs`` in the details of a call that the page is to run."""
 
 WAITING = "waiting"
 """The reason to stop of a reply that ends with calls that wait for approval, and the ``finish`` of its last message."""
@@ -21,7 +33,8 @@ class AnsweredCall:
     """A call that a user has answered.
 
     ``arguments`` are those to run it with, as JSON text, and ``is_edited`` whether the user has changed them.
-    ``is_unknown`` is whether it was running before, when its process ended.
+    ``result`` is that of a call which the page has run, as JSON text. ``is_unknown`` is whether it was
+    running before, when its process ended.
     """
 
     id: str
@@ -31,6 +44,7 @@ class AnsweredCall:
     reason: str | None = None
     is_edited: bool = False
     is_unknown: bool = False
+    result: str | None = None
 
     @property
     def approval(self) -> Approval:
@@ -43,7 +57,8 @@ class AnsweredCall:
         edited = {"edited": True} if self.is_edited else {}
         unknown = {"unknown": True} if self.is_unknown else {}
         call = {"id": self.id, "name": self.name, "args": json_or_text(self.arguments)}
-        return {**call, "approved": self.approved, **edited, **unknown, **reason}
+        result = {} if self.result is None else {"result": json_or_text(self.result)}
+        return {**call, "approved": self.approved, **edited, **unknown, **reason, **result}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> AnsweredCall:
@@ -57,6 +72,7 @@ class AnsweredCall:
             reason if isinstance(reason, str) else None,
             value.get("edited") is True,
             value.get("unknown") is True,
+            compact_json(value["result"]) if "result" in value else None,
         )
 
 

@@ -11,7 +11,7 @@ from ..history import ChatHistory
 from ..protocols.encoder import Encoder
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
-from .access import Access, owner_of
+from .access import Access, owner_of, session_key
 from .live_streams import live_streams
 from .replies import DurableReplies
 from .sessions import ALL_MESSAGES, Session, Sessions
@@ -27,6 +27,14 @@ class AskForReply(Protocol):
         ...
 
 
+class AnswerCalls(Protocol):
+    """The endpoint that takes answers to calls which wait."""
+
+    def __call__(self, session_id: str, body: object, access: Access | None) -> Awaitable[HttpResponse[Body]]:
+        """Store answers, and go on when they are all of them."""
+        ...
+
+
 class SessionReplies:
     """The replies of the sessions that a request may see: begun by :meth:`begin`, and followed in any format.
 
@@ -36,6 +44,7 @@ class SessionReplies:
     def __init__(
         self,
         ask: AskForReply,
+        answer: AnswerCalls,
         conversations: ConversationStore,
         sessions: Sessions,
         store: StreamStore,
@@ -43,6 +52,7 @@ class SessionReplies:
         access: Access | None,
     ) -> None:
         self._ask = ask
+        self._answer = answer
         self._conversations = conversations
         self._sessions = sessions
         self._store = store
@@ -51,10 +61,15 @@ class SessionReplies:
 
     async def begin(self, body: Mapping[str, Any], *, request_id: str | None = None) -> str:
         """Begin a reply as the endpoint ``stream`` does, or find that of a repeated request; return its stream's id."""
-        response = await self._ask(body, request_id=request_id, access=self._access)
-        assert not isinstance(response.body, bytes)
-        await response.body.aclose()  # it is in aibind's own format; the reply goes on without this follower
-        return response.headers["X-Stream-Id"]
+        return await _stream_of(await self._ask(body, request_id=request_id, access=self._access))
+
+    async def answer(self, session_id: str, answers: Mapping[str, Any]) -> str | None:
+        """Answer calls that wait, and return the id of the stream that goes on; None when there is none.
+
+        There is none as long as others wait, and when it has expired.
+        """
+        response = await self._answer(session_id, {"approvals": answers}, self._access)
+        return None if isinstance(response.body, bytes) else await _stream_of(response)
 
     async def follow(self, stream_id: str, encoder: Encoder) -> HttpResponse[AsyncGenerator[bytes]]:
         """Return the response that follows a reply from its beginning, wherever it is produced.
@@ -85,6 +100,13 @@ class SessionReplies:
         status = await self._store.get_status(stream_id, owner=self._owner)
         return status is not None and status.is_active
 
+    async def session_of(self, stream_id: str) -> str | None:
+        """Return the session that a stream belongs to, as its owner names it; None when that is not known."""
+        status = await self._store.get_status(stream_id, owner=self._owner)
+        if status is None or status.session_id is None:
+            return None
+        return status.session_id.removeprefix(session_key("", self._owner))
+
     async def stop(self, session_id: str) -> None:
         """Stop the replies of a session that are under way, wherever they are produced."""
         for stream_id in await live_streams(self._session(session_id), self._store):
@@ -100,3 +122,10 @@ class SessionReplies:
 
     def _session(self, session_id: str) -> Session:
         return self._sessions.find(session_id, self._owner)
+
+
+async def _stream_of(response: HttpResponse[Body]) -> str:
+    """Return the id of the stream that a response follows, and close it: the reply goes on without this follower."""
+    assert not isinstance(response.body, bytes)
+    await response.body.aclose()
+    return response.headers["X-Stream-Id"]

@@ -85,6 +85,7 @@ class ReplyStarter:
         begin: Callable[[], Awaitable[HttpResponse[Body]]],
         check_question: Callable[[Claim], Awaitable[None]] | None = None,
         *,
+        owner: str | None,
         events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Return the reply that answers a request already, or begin it unless the handler is shut down.
@@ -100,7 +101,7 @@ class ReplyStarter:
             if status is not None:
                 if check_question is not None and lacks_question(status):
                     await check_question(claim)
-                attached = await self._replies.attach(claim, events=events)
+                attached = await self._replies.attach(claim, owner, events=events)
                 if attached is not None:
                     return attached
             self._admit()

@@ -25,7 +25,7 @@ from ..models.model import (
     Usage,
 )
 from .models import ask_model
-from .reply_events import AnsweredCall, ReplyEvent, ToolRunning
+from .reply_events import RUN_BY_PAGE, AnsweredCall, ReplyEvent, ToolRunning
 from .rounds import Round, open_round, place_result
 
 __all__ = ["NeedsApproval", "Tool", "denied", "resume_rounds", "run_rounds"]
@@ -46,13 +46,14 @@ class Tool:
     ``parameters`` is the JSON schema of its arguments. ``run`` is called with the decoded arguments as keywords and
     returns a JSON value; an exception that it raises is given to the model as the call's result.
 
+    A tool whose ``run`` is None is run by the page: its call waits until the page has answered it with the result.
     With ``needs_approval`` a call waits until a user allows it: True, or a function, or coroutine function, of the
     decoded arguments and the request. A function that fails counts as True.
     """
 
     name: str
     description: str
-    run: Callable[..., Awaitable[Any]]
+    run: Callable[..., Awaitable[Any]] | None
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     needs_approval: NeedsApproval = False
 
@@ -61,9 +62,17 @@ class Tool:
         """The tool as chat completions describes one."""
         return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
 
+    @property
+    def details(self) -> Mapping[str, Any] | None:
+        """What a page is told of a call that waits."""
+        return None if self.run is not None else {"runs": RUN_BY_PAGE}
+
     async def must_ask(self, call: ToolCall, request: ModelRequest) -> bool:
-        """Return whether a user must allow a call; one with arguments that cannot be used is not run in any case."""
-        if self.needs_approval is False:
+        """Return whether a call waits, for a user to allow it or for the page to run it.
+
+        A call with arguments that cannot be used is not run in any case.
+        """
+        if self.needs_approval is False and self.run is not None:
             return False
         try:
             arguments = load_json(call.arguments or "{}")
@@ -71,7 +80,7 @@ class Tool:
             return False
         if not is_object(arguments):
             return False
-        if self.needs_approval is True:
+        if self.run is None or isinstance(self.needs_approval, bool):
             return True
         try:
             needed: object = self.needs_approval(arguments, request)
@@ -134,7 +143,7 @@ async def run_rounds(
             rounds[-1].take(result)
             yield result
         for call in waiting:
-            yield ApprovalRequest(call.id, call.name, call.arguments)
+            yield ApprovalRequest(call.id, call.name, call.arguments, by_name[call.name].details)
         if waiting:
             break
         said = [message for one in rounds for message in one.messages()]
@@ -164,9 +173,11 @@ async def resume_rounds(
     for call in answered:
         yield call
     results: list[ToolResult] = []
-    approvals = {call.id: call.approval for call in answered if call.name not in by_name}
+    approvals = {call.id: call.approval for call in answered if call.name not in by_name and call.result is None}
     for call in answered:
-        if call.approved:
+        if call.result is not None:
+            result = ToolResult(call.id, call.name, call.result)
+        elif call.approved:
             if call.id in approvals:
                 continue
             yield ToolRunning(call.id, call.name)
@@ -228,6 +239,8 @@ async def _run(tools: Mapping[str, Tool], call: ToolCall) -> ToolResult:
         return ToolResult(call.id, call.name, compact_json({"error": f"There is no tool {call.name}"}))
     try:
         arguments = load_json(call.arguments or "{}")
+        if tool.run is None:
+            raise ValueError("The arguments are not a JSON object")
         result = compact_json(await tool.run(**arguments))
     except Exception as error:
         logger.warning("Tool %s failed", call.name, exc_info=error, extra=log_fields("tool.failed", tool=call.name))

@@ -14,6 +14,7 @@ from ..history.node import Message, TreeNode
 from ..protocols.ui_view import ui_parts
 from ..streams.events import StreamEvent
 from ..streams.store import StreamEnd
+from .exchanges import answers_in, is_approval
 
 __all__ = ["UiMessage", "ui_messages"]
 
@@ -25,12 +26,14 @@ _SHOWN = ("usage", "finish", "error")
 class UiMessage:
     """A message on a page: a question, or all messages of an answer.
 
-    ``id`` is the page's own id for a question, and for an answer that of the stream that began it.
+    ``id`` is the page's own id for a question, and for an answer that of the stream that began it. ``answered_by``
+    holds a user's answers from which a stream goes on, whose own events tell them.
     """
 
     id: str
     role: str
     nodes: list[TreeNode] = field(default_factory=list[TreeNode])
+    answered_by: TreeNode | None = None
 
     @property
     def last(self) -> TreeNode:
@@ -39,8 +42,32 @@ class UiMessage:
 
     @property
     def events(self) -> Iterator[StreamEvent]:
-        """The events of an answer, as far as they are stored."""
-        return (event for node in self.nodes for event in _events_of(node.message))
+        """The events of an answer, as far as they are stored; of calls that wait or waited, the newest state."""
+        answering = [*self.nodes, self.answered_by] if self.answered_by is not None else self.nodes
+        answers = {answer.get("id") for node in answering for answer in _answers_in(node)}
+        is_declined = any(node.message.get("declined") is True for node in self.nodes)
+        for node in self.nodes:
+            yield from _events_of(node.message)
+            for request in requests_in(node):
+                if request.get("id") not in answers and not is_declined:
+                    yield StreamEvent("approval_request", compact_json(request))
+                elif request.get("id") not in answers:
+                    yield StreamEvent("approval", compact_json({"id": request.get("id"), "approved": False}))
+            for answer in _answers_in(node):
+                if answer.get("approved") is False:
+                    yield StreamEvent("approval", compact_json(answer))
+
+    @property
+    def requested(self) -> frozenset[str]:
+        """The ids of the calls that users, or the page, were asked about."""
+        return frozenset(str(request.get("id")) for node in self.nodes for request in requests_in(node))
+
+    def up_to(self, stream_id: str) -> UiMessage | None:
+        """Return what the message had when a stream went on with it; None when the stream did not."""
+        for place, node in enumerate(self.nodes):
+            if node.metadata.get("streamId") == stream_id:
+                return UiMessage(self.id, self.role, self.nodes[:place], node) if place else None
+        return None
 
     @property
     def end(self) -> StreamEnd:
@@ -79,6 +106,8 @@ def ui_messages(chat: ChatHistory) -> list[UiMessage]:
 
 
 def _events_of(message: Message) -> Iterator[StreamEvent]:
+    if is_approval(message):
+        return
     if message.get("role") == "tool":
         result = {"id": message.get("tool_call_id"), "name": message.get("name", "")}
         yield StreamEvent("tool_result", compact_json({**result, "result": _value(message.get("content"))}))
@@ -92,6 +121,17 @@ def _events_of(message: Message) -> Iterator[StreamEvent]:
         asked: Mapping[str, Any] = function if is_object(function) else {}
         known = {"id": call.get("id"), "name": asked.get("name", "")}
         yield StreamEvent("tool_call", compact_json({**known, "args": _value(asked.get("arguments"))}))
+
+
+def requests_in(node: TreeNode) -> list[dict[str, Any]]:
+    """Return the requests that an answer waits, or waited, with."""
+    asked = node.metadata.get("approvals")
+    requests = asked.get("requests") if is_object(asked) else None
+    return [request for request in requests if is_object(request)] if is_list(requests) else []
+
+
+def _answers_in(node: TreeNode) -> list[Mapping[str, Any]]:
+    return answers_in(node.message) if is_approval(node.message) else []
 
 
 def _value(text: object) -> Any:

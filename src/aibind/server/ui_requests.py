@@ -90,6 +90,26 @@ class UiRequest:
         return found
 
     @property
+    def answers(self) -> dict[str, dict[str, Any]]:
+        """The answers to calls, by their ids: of a user who was asked, and of the page that has run them."""
+        found: dict[str, dict[str, Any]] = {}
+        parts: list[Any] = self.message["parts"]
+        for part in parts:
+            if not is_object(part):
+                continue
+            call_id, state, approval = part.get("toolCallId"), part.get("state"), part.get("approval")
+            if not isinstance(call_id, str):
+                continue
+            if state == "approval-responded" and is_object(approval):
+                reason = {"reason": approval["reason"]} if approval.get("reason") is not None else {}
+                found[call_id] = {"approved": approval.get("approved"), **reason}
+            elif state == "output-available" and not part.get("providerExecuted"):
+                found[call_id] = {"result": part.get("output")}
+            elif state == "output-error" and not part.get("providerExecuted"):
+                found[call_id] = {"result": {"error": part.get("errorText")}}
+        return found
+
+    @property
     def request_id(self) -> str:
         """The id of the request to send the message: one that is sent twice is one turn."""
         return str(uuid.uuid5(_REQUESTS, json.dumps([self.chat_id, self.message_id])))

@@ -19,7 +19,7 @@ from aibind.server import StreamHandler
 __all__ = ["CALL_ID", "FRAMEWORKS", "Piece", "Response", "Running", "Script", "ScriptedError", "load_example"]
 
 FRAMEWORKS = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
-CALL_ID = "c1"
+CALL_ID = "call_1"
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 Piece = tuple[Literal["text", "reasoning", "call"], str]

@@ -77,7 +77,6 @@ class StreamObject(DurableObject):  # type: ignore[misc]
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
         self.sql = ctx.storage.sql
-        self.sql.exec("CREATE TABLE IF NOT EXISTS words (word TEXT)")
         self.told = asyncio.Event()
 
     async def fetch(self, request: Any) -> Any:
@@ -86,6 +85,7 @@ class StreamObject(DurableObject):  # type: ignore[misc]
             asked = json.loads(await request.text())
             storage = self.ctx.storage  # as the SDK wraps it
             return await _check(asked, self.env, storage if asked["kind"].endswith("sdk") else storage._binding)
+        self.sql.exec("CREATE TABLE IF NOT EXISTS words (word TEXT)")  # here, as a check may have removed it
         if action == "wait":
             async with asyncio.timeout(60):
                 await self.told.wait()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from ..._json import is_object
 from ...errors import ModelError
 from ..model import Message, ModelRequest
 
-__all__ = ["Structured", "chat_body"]
+__all__ = ["Structured", "chat_body", "chat_messages"]
 
 Structured: TypeAlias = Literal["json_schema", "json_object"]
 """The way to ask for JSON: by a schema, or as any object, with the schema in the system prompt."""
@@ -51,13 +51,16 @@ def _messages(request: ModelRequest, structured: Structured) -> list[dict[str, A
         if request.json_schema:
             system.append(f"It must fit this JSON Schema:\n{json.dumps(request.json_schema, ensure_ascii=False)}")
     messages: list[dict[str, Any]] = [{"role": "system", "content": "\n\n".join(system)}] if system else []
-    for number, message in enumerate(request.messages):
-        sent = _message(message, number)
-        if sent is not None:
-            messages.append(sent)
+    messages += chat_messages(request.messages)
     if not messages:
         raise ModelError("There is nothing to answer: the request has no messages")
     return messages
+
+
+def chat_messages(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return messages as they are sent, without those that say nothing. Raises ModelError as :func:`chat_body` does."""
+    sent = (_message(message, number) for number, message in enumerate(messages))
+    return [message for message in sent if message is not None]
 
 
 def _message(message: Message, number: int) -> dict[str, Any] | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..._json import is_list, is_object
 from ..chat.request import Structured, chat_body
 from ..model import ModelRequest
 
-__all__ = ["responses_body"]
+__all__ = ["response_items", "responses_body"]
 
 
 def responses_body(model: str, request: ModelRequest, structured: Structured = "json_schema") -> dict[str, Any]:
@@ -30,13 +30,22 @@ def responses_body(model: str, request: ModelRequest, structured: Structured = "
         if first["role"] == "system":
             body["instructions"] = first["content"]
             messages = messages[1:]
-    custom = {call["id"] for message in messages for call in message.get("tool_calls", ()) if _is_custom(call)}
-    body["input"] = [item for message in messages for item in _items(message, custom)]
+    body["input"] = response_items(messages)
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     if "response_format" in chat:
         body["text"] = {"format": _text_format(chat["response_format"])}
     return body
+
+
+def response_items(messages: Sequence[Mapping[str, Any]], custom: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """Return messages of chat completions, as they are sent, as items of the Responses format.
+
+    ``custom`` are the ids of calls of custom tools in earlier messages, whose results have another form.
+    """
+    calls = (call for message in messages for call in message.get("tool_calls", ()))
+    custom = {*custom, *(call["id"] for call in calls if _is_custom(call))}
+    return [item for message in messages for item in _items(message, custom)]
 
 
 def _items(message: Mapping[str, Any], custom: set[str]) -> Iterator[dict[str, Any]]:

@@ -27,6 +27,10 @@ _WHILE_RUNNING = re.compile(r"json|overflow|too complex", re.IGNORECASE)
 
 _BUSY_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
+# The transaction was rolled back, and another attempt succeeds once there is room. A limit of the file's size, or a
+# quota, is told as a failed write, and so is shared memory that cannot grow.
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+
 _ADVICE = {
     sqlite3.SQLITE_PERM: "the operating system denies this process access to the file: check its permissions",
     sqlite3.SQLITE_READONLY: "the database can only be read: check the permissions of the file and of its folder",
@@ -72,6 +76,8 @@ def _map(error: BaseException) -> SqliteError:
         return _map_uncoded(error, text)
     if code in _BUSY_CODES:
         return SqliteTransientError(f"Another connection kept the database busy for too long ({text})")
+    if getattr(error, "sqlite_errorcode", None) in _NO_ROOM:
+        return SqliteTransientError(f"{text}: {_ADVICE[sqlite3.SQLITE_FULL]}")
     if code == sqlite3.SQLITE_CONSTRAINT:
         return SqliteConstraintError(text)
     if code == sqlite3.SQLITE_TOOBIG:

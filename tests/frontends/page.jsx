@@ -1,0 +1,62 @@
+// A page with useChat: it opens the stored conversation of the chat that its address names, and goes on with its reply.
+import { useChat } from "@ai-sdk/react";
+import { DefaultChatTransport, lastAssistantMessageIsCompleteWithApprovalResponses } from "ai";
+import { useState } from "react";
+import { createRoot } from "react-dom/client";
+
+const id = new URLSearchParams(location.search).get("chat");
+
+function Part({ part, allow }) {
+  if (part.type === "text") return <span>{part.text}</span>;
+  if (part.type !== "dynamic-tool") return null;
+  return (
+    <em>
+      {part.toolName}: {part.state}
+      {part.state === "approval-requested" && <button onClick={() => allow(part.approval.id)}>Allow</button>}
+    </em>
+  );
+}
+
+function Chat({ stored }) {
+  const [text, setText] = useState("");
+  const { messages, sendMessage, regenerate, stop, status, error, addToolApprovalResponse } = useChat({
+    id,
+    messages: stored,
+    resume: true,
+    transport: new DefaultChatTransport({
+      api: "/api/chat",
+      prepareSendMessagesRequest: ({ id, messages, trigger, messageId, body }) => ({
+        body: { ...body, id, messages: messages.slice(-1), trigger, messageId },
+      }),
+    }),
+    sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
+  });
+  const stopReply = () => fetch(`/api/chat/${id}/stop`, { method: "POST" }).then(stop);
+  const allow = (approval) => addToolApprovalResponse({ id: approval, approved: true });
+  const send = (event) => {
+    event.preventDefault();
+    sendMessage({ text });
+    setText("");
+  };
+  return (
+    <main data-status={status}>
+      {messages.map((message) => (
+        <p key={message.id} className={message.role}>
+          {message.parts.map((part, index) => (
+            <Part key={index} part={part} allow={allow} />
+          ))}
+        </p>
+      ))}
+      {error && <p role="alert">{error.message}</p>}
+      <form onSubmit={send}>
+        <input aria-label="Message" value={text} onChange={(event) => setText(event.target.value)} />
+        <button>Send</button>
+      </form>
+      <button onClick={stopReply}>Stop</button>
+      <button onClick={() => regenerate()}>Again</button>
+    </main>
+  );
+}
+
+const stored = (await (await fetch(`/api/chat/${id}`)).json()).messages;
+createRoot(document.getElementById("root")).render(<Chat stored={stored} />);

@@ -1,0 +1,118 @@
+"""A React page with useChat, in Chromium: reloaded in mid-reply, in two tabs, stopped, and allowing a call."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Mount, Route
+
+from aibind.conversations import MemoryConversationStore
+from aibind.server import StreamHandler, create_chat_app
+from testbed.node import install_packages
+from tests.demo.conftest import OPTIONS, find_chromium
+from tests.frontends.chat_server import PAID, TOOLS, Scripted
+from tests.frontends.driver import FOLDER
+from tests.support.http import serve
+
+pytestmark = pytest.mark.anyio
+
+HTML = '<!doctype html><meta charset="utf-8"><title>Chat</title><div id="root"></div><script type="module">{}</script>'
+ALL = "".join(f"{number} " for number in range(150)).strip()
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """Run all tests of this module in one event loop, with one browser."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page's script."""
+    modules = install_packages(FOLDER, "the chat clients of the tests")
+    file = tmp_path_factory.mktemp("page") / "page.js"
+    options = ["--bundle", "--format=esm", "--jsx=automatic", "--minify", "--log-level=error", f"--outfile={file}"]
+    subprocess.run([str(modules / ".bin/esbuild"), str(FOLDER / "page.jsx"), *options], check=True)
+    return Path(file).read_text(encoding="utf-8").replace("</script", "<\\/script")
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        launched = await playwright.chromium.launch(executable_path=find_chromium(), args=OPTIONS)
+        yield launched
+        await launched.close()
+
+
+@pytest.fixture
+async def served(bundle: str) -> AsyncIterator[tuple[str, Scripted]]:
+    async def page(request: Any) -> HTMLResponse:
+        del request
+        return HTMLResponse(HTML.replace("{}", bundle))
+
+    model = Scripted()
+    handler = StreamHandler(
+        model=model, resumable=True, conversations=MemoryConversationStore(), toolsets={"all": TOOLS}
+    )
+    app = create_chat_app(handler, options={"toolset": "all"})
+    async with serve(Starlette(routes=[Route("/", page), Mount("/api", app)])) as url:
+        yield f"{url}/?chat=one", model
+        await handler.aclose()
+
+
+async def say(page: Page, text: str) -> None:
+    """Send a message."""
+    await page.get_by_label("Message").fill(text)
+    await page.get_by_role("button", name="Send").click()
+
+
+async def test_reload_and_second_tab(browser: Browser, served: tuple[str, Scripted]) -> None:
+    url, model = served
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(url)
+    await say(page, "count 150")
+    answer = page.locator(".assistant")
+    await expect(answer).to_contain_text("5 ")
+    await page.reload()
+    other = await context.new_page()
+    await other.goto(url)
+    await expect(other.locator(".assistant")).to_contain_text("9 ")
+    for one in (page, other):
+        await expect(one.locator(".assistant")).to_have_text(ALL, timeout=20_000)
+        await expect(one.locator("main")).to_have_attribute("data-status", "ready")
+        await expect(one.locator("p")).to_have_count(2)
+    assert len(model.requests) == 1
+    await context.close()
+
+
+async def test_stop_again_and_allow(browser: Browser, served: tuple[str, Scripted]) -> None:
+    url, model = served
+    PAID.clear()
+    context = await browser.new_context()
+    page = await context.new_page()
+    await page.goto(url)
+    await say(page, "wait")
+    await expect(page.locator(".assistant")).to_have_text("Half")
+    await page.get_by_role("button", name="Stop").click()
+    await expect(page.locator("main")).to_have_attribute("data-status", "ready")
+    model.go.set()
+    await page.get_by_role("button", name="Again").click()
+    await expect(page.locator(".assistant")).to_have_text("Half and half")
+    await say(page, "pay")
+    await expect(page.locator("em").last).to_contain_text("approval-requested")
+    await page.reload()
+    await page.get_by_role("button", name="Allow").click()
+    await expect(page.locator(".assistant").last).to_contain_text('So "5 euros"')
+    await expect(page.locator("em").last).to_contain_text("output-available")
+    await say(page, "fail")
+    await expect(page.get_by_role("alert")).to_have_text("The model failed")
+    assert PAID == [5]
+    await context.close()
