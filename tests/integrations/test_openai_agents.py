@@ -34,7 +34,17 @@ from openai import AsyncOpenAI
 from aibind.conversations import MemoryConversationStore
 from aibind.errors import ModelError
 from aibind.integrations.openai_agents import OpenAIAgentsModel, StoredSession, from_items, to_items
-from aibind.models import CustomEvent, Finish, MessageData, ModelRequest, TextDelta, ToolCall, ToolResult, Usage
+from aibind.models import (
+    ApprovalRequest,
+    CustomEvent,
+    Finish,
+    MessageData,
+    ModelRequest,
+    TextDelta,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from aibind.models.chat import chat_body
 from aibind.server import Access, StreamHandler, session_key
 from aibind.sqlite import SqliteMessageStore, migrate, wrap_sqlite3
@@ -157,10 +167,10 @@ async def test_a_call_that_waits_for_approval_is_an_event() -> None:
             tool.name, tool.description, tool.params_json_schema, tool.on_invoke_tool, needs_approval=True
         )
         events = await collect_all(OpenAIAgentsModel(Agent(name="a", model=model, tools=[guarded]), run_config=QUIET))
-    value = {"tool": "temperature", "arguments": '{"place":"Bern"}'}
     assert events[-3:] == [
-        CustomEvent("interrupt", {"id": CALL_ID, "value": value}), Finish("tool_calls"), Usage(3, 2)
+        ApprovalRequest(CALL_ID, "temperature", '{"place":"Bern"}'), Finish("tool_calls"), Usage(3, 2)
     ]  # fmt: skip
+    assert isinstance(events[-4], MessageData)
 
 
 async def test_structured_output() -> None:

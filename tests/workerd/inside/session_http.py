@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 from aibind.cloudflare import KVConversationStore, wrap_d1
 from aibind.models import EchoModel
-from aibind.server import Endpoints, HttpRequest, StreamHandler, session_key
+from aibind.server import Endpoints, HttpRequest, StreamHandler, Tool, session_key
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore
 
 from .bench import Bench, checks_of_each_kind, checks_once
@@ -20,11 +21,15 @@ SESSION = "a%2Fb"
 class _Client:
     """Endpoints of a handler with stores on D1, as a Worker makes one for each request.
 
-    With a ``user`` they are asked for that user; with ``in_kv`` conversations are in KV.
+    With a ``user`` they are asked for that user; with ``in_kv`` conversations are in KV. ``tools`` are in the toolset
+    ``hands``.
     """
 
-    def __init__(self, bench: Bench, user: str | None = None, *, in_kv: bool = False) -> None:
+    def __init__(
+        self, bench: Bench, user: str | None = None, *, in_kv: bool = False, tools: tuple[Tool, ...] = ()
+    ) -> None:
         self._bench = bench
+        self._tools = tools
         self._user = user
         self._in_kv = in_kv
 
@@ -36,6 +41,7 @@ class _Client:
             resumable=True,
             store=SqliteStreamStore(client),
             conversations=conversations,
+            toolsets={"hands": self._tools},
         )
 
         async def read_body() -> bytes:
@@ -75,6 +81,31 @@ async def owners_are_kept_apart(bench: Bench) -> None:
         assert status is not None
         assert status.is_active != is_own
         assert (await client.ask("GET", "stream/resume", "id=of+ada"))[0] == (200 if is_own else 404)
+
+
+@checks_once  # it takes seconds, in which the kind of binding makes no difference
+async def a_call_that_was_allowed_is_run_once(bench: Bench) -> None:
+    acted: list[int] = []
+
+    async def act() -> str:
+        acted.append(1)
+        return "acted"
+
+    client = _Client(bench, tools=(Tool("act", "Acts", act, needs_approval=True),))
+    turn = json.dumps({"prompt": "/tools now", "sessionId": "s", "toolset": "hands"}).encode()
+    assert (await client.ask("POST", "stream", body=turn))[0] == 200
+    [call] = json.loads((await client.ask("GET", "sessions/s/approvals"))[1])["approvals"]
+    assert (call["name"], call["state"], acted) == ("act", "waiting", [])
+    yes = json.dumps({"approvals": {call["id"]: True}}).encode()
+    answers = await asyncio.gather(*(client.ask("POST", "sessions/s/approvals", body=yes) for _ in range(3)))
+    assert [status for status, _ in answers] == [200] * 3
+    for _, body in answers:
+        assert b"event: tool_result" in body, body
+        assert b"event: error" not in body, body
+    assert acted == [1]
+    no = json.dumps({"approvals": {call["id"]: False}}).encode()
+    assert (await client.ask("POST", "sessions/s/approvals", body=no))[0] == 409
+    assert json.loads((await client.ask("GET", "sessions/s"))[1])["approvals"] == []
 
 
 @check

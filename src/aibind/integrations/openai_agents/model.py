@@ -29,6 +29,7 @@ from ...errors import ModelError
 from ...models.model import CustomEvent, Finish, MessageData, ModelEvent, ModelRequest, ToolCall, ToolResult, Usage
 from ...models.responses.reply import ResponsesReply
 from .._sdk import sdk_error
+from .approvals import requests_of, resumed_state, state_data
 from .items import KEY, answer_of, kept_items, to_items
 
 __all__ = ["OpenAIAgentsModel"]
@@ -45,8 +46,10 @@ class OpenAIAgentsModel:
     The agent runs its own tools and handoffs, whose calls and results are events of the reply and messages of the
     conversation. What the conversation has is the run's input, with ``system`` first, and the settings of the request
     are its model settings. A handoff is a :class:`~aibind.models.CustomEvent` named ``handoff`` with the names ``from``
-    and ``to``; a citation is one named ``citation``, and a tool that OpenAI runs one named ``server_tool``. A call that
-    the run stops for, to be approved, is one named ``interrupt``.
+    and ``to``; a citation is one named ``citation``, and a tool that OpenAI runs one named ``server_tool``.
+
+    A call that the run is interrupted for, to be approved, makes the reply wait for a user, and the run goes on from
+    the answers. Meanwhile its state is in the conversation, under the key ``openai_run`` of the model's message.
 
     ``context`` is a function from a request to the run's context; without it that is the request's ``context``.
     ``max_turns`` is how often models may be asked in one run. ``run_config`` is the run's configuration; its model
@@ -83,10 +86,14 @@ class OpenAIAgentsModel:
         if request.tools:
             raise ModelError("An agent runs its own tools: leave out toolset")
         reading = _Reading()
+        agent = self._agent_for(request)
+        context = self._context(request) if self._context is not None else request.context
+        state = await resumed_state(agent, request, context)
+        reading.expect(request)
         run = Runner.run_streamed(
-            self._agent_for(request),
-            _input(request),
-            context=self._context(request) if self._context is not None else request.context,
+            agent,
+            _input(request) if state is None else state,
+            context=context if state is None else None,
             max_turns=self._max_turns,
             run_config=self._config(request),
         )
@@ -95,7 +102,9 @@ class OpenAIAgentsModel:
             async for event in events:
                 for one in reading.take(event):
                     yield one
-            for one in (*_interrupts(run.interruptions), *reading.end()):
+            if run.interruptions:
+                yield state_data(run)
+            for one in (*reading.flush(), *requests_of(run.interruptions), *reading.end()):
                 yield one
         except Exception as error:
             failure = _failure(error, has_begun=reading.has_begun)
@@ -153,8 +162,20 @@ class _Reading:
         self._reply: ResponsesReply | None = None
         self._items: list[dict[str, Any]] = []  # of the responses since the last result
         self._names: dict[str, str] = {}  # of the tools, by the ids of their calls
+        self._results: list[ToolResult] = []  # which come after what the run's state adds to the message of their calls
         self._finish: Finish | None = None
         self._usage: Usage | None = None
+
+    def expect(self, request: ModelRequest) -> None:
+        """Note the calls of an earlier run that are to be run."""
+        for message in request.messages if request.approvals else ():
+            for call in message.get("tool_calls") or ():
+                self._names[str(call["id"])] = str(call["function"]["name"])
+
+    def flush(self) -> Iterator[ModelEvent]:
+        """Yield the results that were held back."""
+        yield from self._results
+        self._results = []
 
     def take(self, event: Any) -> Iterator[ModelEvent]:
         """Yield what an event of the run is."""
@@ -165,6 +186,7 @@ class _Reading:
             if isinstance(item, ToolCallOutputItem | HandoffOutputItem):
                 yield from self._take_output(_json_of(item.raw_item))
             if isinstance(item, HandoffOutputItem):
+                yield from self.flush()
                 yield CustomEvent("handoff", {"from": item.source_agent.name, "to": item.target_agent.name})
 
     def end(self) -> Iterator[ModelEvent]:
@@ -176,6 +198,7 @@ class _Reading:
 
     def _take_raw(self, message: dict[str, Any]) -> Iterator[ModelEvent]:
         self.has_begun = True
+        yield from self.flush()
         if self._reply is None or message.get("type") == _BEGIN:
             self._reply = ResponsesReply()
         reply = self._reply
@@ -212,7 +235,8 @@ class _Reading:
             yield CustomEvent("server_tool", item)
             return
         output = item.get("output")
-        yield ToolResult(call_id, self._names[call_id], output if isinstance(output, str) else compact_json(output))
+        result = output if isinstance(output, str) else compact_json(output)
+        self._results.append(ToolResult(call_id, self._names[call_id], result))
 
 
 def _input(request: ModelRequest) -> Any:
@@ -220,14 +244,6 @@ def _input(request: ModelRequest) -> Any:
     if not items:
         raise ModelError("There is nothing to answer: the request has no messages")
     return [*([{"role": "system", "content": request.system}] if request.system else []), *items]
-
-
-def _interrupts(interruptions: list[Any]) -> Iterator[ModelEvent]:
-    """Yield an event for each call that the run waits for somebody to approve."""
-    for item in interruptions:
-        raw = _json_of(item.raw_item)
-        value = {"tool": item.tool_name or raw.get("name"), "arguments": raw.get("arguments")}
-        yield CustomEvent("interrupt", {"id": raw.get("call_id") or raw.get("id"), "value": value})
 
 
 def _failure(error: Exception, *, has_begun: bool) -> ModelError | None:
