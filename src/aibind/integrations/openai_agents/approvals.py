@@ -27,7 +27,7 @@ def requests_of(interruptions: Sequence[Any]) -> Iterator[ApprovalRequest]:
 
 def state_data(run: Any) -> MessageData:
     """Return the state of an interrupted run, without its context, which each request brings anew."""
-    state = run.to_state().to_json(context_serializer=lambda _: {})
+    state = run.to_state().to_json(context_serializer=_without)
     state["context"] = {**state["context"], "context": {}, "context_meta": None}
     return MessageData(KEY, state)
 
@@ -54,6 +54,11 @@ async def resumed_state(agent: Agent[Any], request: ModelRequest, context: Any) 
             reason = approval.reason if approval is not None else None
             state.reject(item, rejection_message=reason or DENIED)
     return state
+
+
+def _without(_: Any) -> dict[str, Any]:
+    """Return what is kept of a context: nothing."""
+    return {}
 
 
 def _with_arguments(stored: dict[str, Any], edited: dict[str, str]) -> dict[str, Any]:
