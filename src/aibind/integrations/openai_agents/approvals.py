@@ -26,7 +26,7 @@ def requests_of(interruptions: Sequence[Any]) -> Iterator[ApprovalRequest]:
 
 
 def state_data(run: Any) -> MessageData:
-    """Return the state of an interrupted run, without its context, which each request brings anew."""
+    """Return the state of an interrupted run, without its context, which each request brings again."""
     state = run.to_state().to_json(context_serializer=_without)
     state["context"] = {**state["context"], "context": {}, "context_meta": None}
     return MessageData(KEY, state)
@@ -64,7 +64,7 @@ def _without(_: Any) -> dict[str, Any]:
 def _with_arguments(stored: dict[str, Any], edited: dict[str, str]) -> dict[str, Any]:
     """Return a state whose calls have the arguments that the user put in.
 
-    The SDK refuses a call that differs from the one that it has noted, so that is forgotten: it was not begun.
+    The SDK refuses a call that differs from its note of it, so the note is removed: the call was not begun.
     """
     if not edited:
         return stored
