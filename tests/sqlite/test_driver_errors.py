@@ -141,7 +141,7 @@ async def test_a_full_disk(client: SqliteDatabase) -> None:
     await client.execute("PRAGMA max_page_count = 10")
     with pytest.raises(SqliteError, match="make room") as caught:
         await client.execute("INSERT INTO t VALUES (zeroblob(1000000))")
-    assert type(caught.value) is SqliteError
+    assert type(caught.value) is SqliteTransientError  # until there is room
     await client.execute("INSERT INTO t VALUES (1)")
 
 
@@ -238,7 +238,7 @@ asyncio.run(main())
     )
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:3]] == ["SqliteResult", "SqliteError", "SqliteResult"]
+    assert [line.split()[0] for line in lines[:3]] == ["SqliteResult", "SqliteTransientError", "SqliteResult"]
     assert "check the disk" in lines[1] or "make room" in lines[1]
     assert lines[3:] == ["[{'v': '1,10,20'}]", "[{'integrity_check': 'ok'}]"]
 

@@ -99,7 +99,10 @@ async def test_what_cannot_be_stored_ends_the_stream_in_its_store(
     """Readers elsewhere need not wait for the end of the lease."""
     async with wrap_sqlite3(tmp_path / "streams.db") as client:
         await migrate(client)
-        await client.execute("PRAGMA max_page_count = 40")
+        await client.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON aibind_stream_chunks WHEN length(NEW.data) > 100000"
+            " BEGIN SELECT json('{'); END"
+        )
         source = Source(["kept ", StreamEvent("image", "x" * 1_000_000), *tokens(10_000)], rate=50)
         stream = await DurableStream.create(SqliteStreamStore(FaultySqliteClient(client, Faults())), source.stream())
         live = await read_all(stream.response().body)
@@ -108,7 +111,7 @@ async def test_what_cannot_be_stored_ends_the_stream_in_its_store(
             ("done", ""),
         ]
         assert source.closed.is_set()
-        assert "make room" in caplog.text
+        assert "malformed JSON" in caplog.text
         page = await SqliteStreamStore(client).read_page(stream.id)
         assert (page.status.state, page.status.error) == ("error", "The reply could not be stored")
         assert [chunk.event.data for chunk in page.chunks] == ["kept "]
