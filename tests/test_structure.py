@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.workerd.bundle import PYTHONS
+from tests.docs.support import parse_python
 from tests.support.parallel import FIRST, unit_of
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ def find_modules(folder: Path, name: str) -> dict[str, Path]:
 def read_imports(name: str, file: Path) -> Iterator[tuple[str, str]]:
     """Yield what a module imports, in functions as well: a module, and a name in it, which may be a module too."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse_python(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

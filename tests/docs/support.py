@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,14 @@ def read_blocks(page: Path) -> list[Block]:
         else:
             blocks.append(block)
     return blocks
+
+
+def parse_python(source: str) -> ast.Module:
+    """Parse a module, once more where CPython 3.11 loses count because another thread parses at the same time."""
+    try:
+        return ast.parse(source)
+    except SystemError:
+        return ast.parse(source)
 
 
 def prose_of(page: Path) -> str:

@@ -19,7 +19,7 @@ import pytest
 from aibind.models import EchoModel
 from aibind.server import StreamHandler, create_app
 from aibind.streams import SseParser
-from tests.docs.support import PAGES, ROOT, Block, read_blocks
+from tests.docs.support import PAGES, ROOT, Block, parse_python, read_blocks
 from tests.support.http import serve
 from tests.support.sources import text_of
 
@@ -40,7 +40,7 @@ def test_python_compiles(block: Block) -> None:
 def test_imported_names_exist() -> None:
     for block in ALL:
         if block.language == "python":
-            for node in ast.walk(ast.parse(block.code)):
+            for node in ast.walk(parse_python(block.code)):
                 if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aibind"):
                     for alias in node.names:
                         assert hasattr(importlib.import_module(str(node.module)), alias.name), block.name

@@ -19,7 +19,7 @@ import pytest
 
 import aibind.errors
 from aibind.streams import BaseStreamStore, StreamStore
-from tests.docs.support import PAGES, ROOT, prose_of, read_anchors, read_links
+from tests.docs.support import PAGES, ROOT, parse_python, prose_of, read_anchors, read_links
 from tests.support.differences import DIFFERENCES
 from tests.test_package import PUBLIC
 
@@ -119,7 +119,7 @@ def imports_of(module: Path) -> set[str]:
     found: set[str] = set()
     for file in sorted(module.rglob("*.py")) if module.is_dir() else [module]:
         inside = file.relative_to(PACKAGE).parts[:-1]
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parse_python(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level:
                 base = (*inside[: len(inside) - node.level + 1], *(node.module or "").split("."))
                 found.update([base[0]] if base[0] else [alias.name for alias in node.names])
@@ -175,7 +175,7 @@ def test_only_some_places_know(words: str, places: tuple[str, ...]) -> None:
 
 def imported_by(file: Path) -> Iterator[str]:
     """Yield the names of the modules that a file imports from elsewhere, and of those that it imports by name."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(parse_python(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -186,7 +186,7 @@ def imported_by(file: Path) -> Iterator[str]:
 
 def find_timers(source: str) -> Iterator[tuple[int, str]]:
     """Find the calls of asyncio's own timers; ``asyncio.sleep(0)`` makes none."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse_python(source)):
         if isinstance(node, ast.ImportFrom) and node.module == "asyncio":
             yield node.lineno, ast.unparse(node)
         if not isinstance(node, ast.Call):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.support import PAGES, ROOT
+from tests.docs.support import PAGES, ROOT, parse_python
 
 SOURCES = sorted(
     file for folder in ("src", "testbed") for file in (ROOT / folder).rglob("*.py") if "node_modules" not in file.parts
@@ -74,7 +74,7 @@ def find_openings(source: str) -> Iterator[tuple[int, str]]:
 
 def docstrings_of(source: str) -> Iterator[tuple[str, int, str]]:
     """Yield the kind, line and text of every docstring, those after assignments included."""
-    tree = ast.parse(source)
+    tree = parse_python(source)
     for node in ast.walk(tree):
         body: list[Any] = getattr(node, "body", None) or []
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -125,7 +125,7 @@ def find_contract_references(source: str) -> Iterator[tuple[int, str]]:
 
 def find_names(source: str) -> Iterator[tuple[int, str]]:
     """Find limits that are not named MAX_… or MIN_…."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parse_python(source)):
         name = getattr(node, "arg", None) if isinstance(node, ast.arg) else None
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
             name = node.id if isinstance(node, ast.Name) else node.attr
