@@ -1,6 +1,6 @@
-// Drives AG-UI's HttpAgent: reads a command as JSON from each line of stdin, and answers on stdout with its number.
-import readline from "node:readline";
+// Drives AG-UI's HttpAgent, by commands.
 import { HttpAgent, runHttpRequest, transformHttpEventStream, verifyEvents } from "@ag-ui/client";
+import { answerCommands } from "./commands.mjs";
 
 const agents = new Map();
 
@@ -44,13 +44,4 @@ const commands = {
     }),
 };
 
-for await (const line of readline.createInterface({ input: process.stdin })) {
-  const { number, command, ...options } = JSON.parse(line);
-  Promise.resolve()
-    .then(() => commands[command](options))
-    .then(
-      (value) => ({ value: value ?? null }),
-      (error) => ({ failure: `${error.stack}` }),
-    )
-    .then((answer) => process.stdout.write(`${JSON.stringify({ number, ...answer })}\n`));
-}
+await answerCommands(commands);

@@ -1,9 +1,9 @@
-// Drives the AI SDK's chat: reads a command as JSON from each line of stdin, and answers on stdout with its number.
-import readline from "node:readline";
+// Drives the AI SDK's chat, by commands.
 import * as ai7 from "ai";
 import * as ai6 from "ai-6";
 import { AssistantChatTransport } from "@assistant-ui/ai-sdk";
 import { AssistantMessageStream, UIMessageStreamDecoder } from "assistant-stream";
+import { answerCommands } from "./commands.mjs";
 
 const libraries = { 6: ai6, 7: ai7 };
 const chats = new Map();
@@ -161,13 +161,4 @@ const commands = {
   },
 };
 
-for await (const line of readline.createInterface({ input: process.stdin })) {
-  const { number, command, ...options } = JSON.parse(line);
-  Promise.resolve()
-    .then(() => commands[command](options))
-    .then(
-      (value) => ({ value: value ?? null }),
-      (error) => ({ failure: `${error.stack}` }),
-    )
-    .then((answer) => process.stdout.write(`${JSON.stringify({ number, ...answer })}\n`));
-}
+await answerCommands(commands);

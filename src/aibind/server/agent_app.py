@@ -40,7 +40,7 @@ def create_agent_app(
     """
     endpoints = AgentEndpoints(
         handler,
-        path=path,
+        prefix=path,
         options=options or {},
         authorize=with_http_exceptions(authorize),
         allowed_hosts=allowed_hosts,

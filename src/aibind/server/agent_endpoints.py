@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,12 +14,11 @@ from ..protocols.encoder import encoded
 from ..streams.batch import EventBatch
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamEnd
-from .access import Access, Action, Authorize, owner_of
+from .access import Access, Action, owner_of
 from .agent_requests import RunRequest, thread_of
 from .claims import claim_of
-from .entrance import Enter, Entrance, not_found
-from .handler import StreamHandler
-from .json_body import parse_json
+from .entrance import Enter, not_found
+from .front_end import FrontEnd
 from .requests import check_id
 from .responses import json_response
 from .session_replies import SessionReplies
@@ -31,32 +30,8 @@ _RECENT = 40
 """Messages to load at first when one is looked for."""
 
 
-class AgentEndpoints(Entrance):
-    """The endpoints of AG-UI below a path.
-
-    The options are those of :func:`create_agent_app`. Raises ValueError for a handler that keeps no replies or no
-    conversations.
-    """
-
-    def __init__(
-        self,
-        handler: StreamHandler,
-        *,
-        path: str,
-        options: Mapping[str, Any],
-        authorize: Authorize | None,
-        allowed_hosts: Iterable[str],
-        allowed_origins: Iterable[str],
-    ) -> None:
-        super().__init__(
-            handler, prefix=path, authorize=authorize, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins
-        )
-        if not handler.keeps_sessions:
-            raise ValueError(
-                "An agent app needs replies and conversations that are kept: give the StreamHandler resumable=True and"
-                " conversations=…"
-            )
-        self._options = dict(options)
+class AgentEndpoints(FrontEnd):
+    """The endpoints of AG-UI below a path. The options are those of :func:`create_agent_app`."""
 
     async def _answer(
         self,
@@ -73,28 +48,19 @@ class AgentEndpoints(Entrance):
             case ("POST",) | ("POST", "") | ("POST", "run"):
                 return await self._run(read_json, enter)
             case ("POST", "connect"):
-                thread_id = thread_of(await parse_json(await read_json()))
-                return await self._connect(thread_id, self._handler.session_replies(await enter("attach", thread_id)))
+                thread_id, access = await self._read(read_json, enter, thread_of, lambda found: ("attach", found))
+                return await self._connect(thread_id, self._replies(access))
             case ("POST", "stop", thread_id):
                 check_id("threadId", thread_id)
-                await self._handler.session_replies(await enter("stop", thread_id)).stop(thread_id)
+                await self._replies(await enter("stop", thread_id)).stop(thread_id)
                 return json_response({"ok": True})
             case _:
                 return not_found()
 
     async def _run(self, read_json: ReadBody, enter: Enter) -> HttpResponse[Body]:
-        asked: RunRequest | None = None
-        error: RequestError | None = None
-        try:
-            asked = RunRequest.parse(await parse_json(await read_json()))
-        except RequestError as refused:
-            error = refused  # nobody is told before they are known
-        action: Action = "approve" if asked is not None and asked.approvals else "stream"
-        access = await enter(action, asked.thread_id if asked is not None else None)
-        if asked is None:
-            raise error or RequestError("The body cannot be read")
-        replies = self._handler.session_replies(access)
-        stream_id = await (self._resume(asked, access) if asked.approvals else self._begin(asked, replies, access))
+        asked, access = await self._read(read_json, enter, RunRequest.parse, _purpose)
+        replies = self._replies(access)
+        stream_id = await (self._resume(asked, replies) if asked.approvals else self._begin(asked, replies, access))
         return await replies.follow(stream_id, AgUiEncoder(asked.thread_id, asked.run_id, stream_id))
 
     async def _begin(self, asked: RunRequest, replies: SessionReplies, access: Access | None) -> str:
@@ -108,13 +74,10 @@ class AgentEndpoints(Entrance):
             return claim.stream_id  # the run that asked it first, once more
         return await replies.begin({**body, "regenerate": question.id}, request_id=asked.request_id)
 
-    async def _resume(self, asked: RunRequest, access: Access | None) -> str:
-        answer = await self._handler.approvals.answer(asked.thread_id, {"approvals": asked.approvals}, access)
-        stream_id = answer.headers.get("X-Stream-Id")
+    async def _resume(self, asked: RunRequest, replies: SessionReplies) -> str:
+        stream_id = await replies.answer(asked.thread_id, asked.approvals)
         if stream_id is None:
             raise RequestError("The run waits for more answers: resume it with all of them at once", 409)
-        if not isinstance(answer.body, bytes):
-            await answer.body.aclose()  # it is in aibind's own format; the reply goes on without this follower
         return stream_id
 
     async def _connect(self, thread_id: str, replies: SessionReplies) -> HttpResponse[Body]:
@@ -130,6 +93,12 @@ class AgentEndpoints(Entrance):
                     raise
         encoder = AgUiEncoder(thread_id, thread_id, thread_id, history)
         return HttpResponse(200, encoder.headers, encoded(_nothing_new(), encoder))
+
+
+def _purpose(asked: RunRequest | None) -> tuple[Action, str | None]:
+    if asked is None:
+        return "stream", None
+    return "approve" if asked.approvals else "stream", asked.thread_id
 
 
 async def _find_question(replies: SessionReplies, thread_id: str, message_id: str) -> TreeNode | None:

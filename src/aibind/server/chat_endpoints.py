@@ -14,10 +14,10 @@ from ..protocols.encoder import encoded
 from ..protocols.ui_messages import UiMessageEncoder
 from ..streams.batch import EventBatch
 from ..streams.response import Body, HttpResponse
-from .access import Access, Authorize
-from .entrance import Enter, Entrance, not_found
+from .access import Action, Authorize
+from .entrance import Enter, not_found
+from .front_end import FrontEnd
 from .handler import StreamHandler
-from .json_body import parse_json
 from .requests import check_id
 from .responses import json_response
 from .session_replies import SessionReplies
@@ -33,7 +33,7 @@ _RECENT = 40
 """Messages to load at first when one is looked for."""
 
 
-class ChatEndpoints(Entrance):
+class ChatEndpoints(FrontEnd):
     """The endpoints of the AI SDK's chat below the path ``api``.
 
     The options are those of :func:`create_chat_app`. Raises ValueError for a handler that keeps no replies or no
@@ -54,14 +54,13 @@ class ChatEndpoints(Entrance):
         allowed_origins: Iterable[str],
     ) -> None:
         super().__init__(
-            handler, prefix=api, authorize=authorize, allowed_hosts=allowed_hosts, allowed_origins=allowed_origins
+            handler,
+            prefix=api,
+            options=options,
+            authorize=authorize,
+            allowed_hosts=allowed_hosts,
+            allowed_origins=allowed_origins,
         )
-        if not handler.keeps_sessions:
-            raise ValueError(
-                "A chat app needs replies and conversations that are kept: give the StreamHandler resumable=True and"
-                " conversations=…"
-            )
-        self._options = dict(options)
         self._typed_tools = frozenset(typed_tools)
         self._replay_ended = replay_ended
         self._stop_on_close = stop_on_close
@@ -101,16 +100,7 @@ class ChatEndpoints(Entrance):
     # --- asking ---
 
     async def _post(self, headers: Mapping[str, str], read_json: ReadBody, enter: Enter) -> HttpResponse[Body]:
-        asked: UiRequest | None = None
-        error: RequestError | None = None
-        try:
-            asked = UiRequest.parse(await parse_json(await read_json()))
-        except RequestError as refused:
-            error = refused  # nobody is told before they are known
-        if asked is None:
-            await enter("stream", None)
-            raise error or RequestError("The body cannot be read")
-        access = await enter("stream" if asked.is_question else "approve", asked.chat_id)
+        asked, access = await self._read(read_json, enter, UiRequest.parse, _purpose)
         return await self._ask(asked, self._replies(access), headers.get("idempotency-key"))
 
     async def _ask(self, asked: UiRequest, replies: SessionReplies, request_id: str | None) -> HttpResponse[Body]:
@@ -207,9 +197,6 @@ class ChatEndpoints(Entrance):
                     return UiMessageEncoder(before.id, self._typed_tools, tuple(before.events), sends_before)
         return UiMessageEncoder(stream_id, self._typed_tools)
 
-    def _replies(self, access: Access | None) -> SessionReplies:
-        return self._handler.session_replies(access)
-
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -223,6 +210,12 @@ class _Known:
         """The id of the stream that answers, or answered, the question last."""
         found = (self.answer or self.question).last.metadata.get("streamId")
         return found if isinstance(found, str) else None
+
+
+def _purpose(asked: UiRequest | None) -> tuple[Action, str | None]:
+    if asked is None:
+        return "stream", None
+    return "stream" if asked.is_question else "approve", asked.chat_id
 
 
 async def _look_for(replies: SessionReplies, chat_id: str, find: Callable[[list[UiMessage]], _T | None]) -> _T | None:
