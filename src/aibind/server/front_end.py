@@ -1,4 +1,4 @@
-"""What the endpoints of every front end with a format of its own have in common."""
+"""The base of the endpoints of other front ends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class FrontEnd(Entrance, ABC):
         parse: Callable[[object], _T],
         purpose: Callable[[_T | None], tuple[Action, str | None]],
     ) -> tuple[_T, Access | None]:
-        """Return a parsed body, and what its request is granted.
+        """Return a body after parsing, and what its request is granted.
 
         ``purpose`` is what the request is for, and the id of its session; of a body that is refused, None. Nobody is
         told what is wrong with it before they are known. Raises RequestError.
