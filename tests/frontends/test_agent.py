@@ -48,7 +48,7 @@ class Script:
             yield TextDelta("half")
             raise ZeroDivisionError
         else:
-            for number in range(40):
+            for number in range(2000 if last["content"] == "long" else 40):
                 await asyncio.sleep(0.01)
                 yield TextDelta(f"word{number} ")
 
@@ -143,13 +143,14 @@ async def test_a_run_that_is_sent_twice_runs_once_and_a_new_run_asks_again() -> 
 async def test_a_run_is_stopped_from_elsewhere() -> None:
     async with served(Script()) as (url, driver), httpx2.AsyncClient() as client:
         await driver.run("create", name="a", url=url, threadId="t/1")
-        running = asyncio.ensure_future(driver.run("run", name="a", message=user("u1", "words")))
+        running = asyncio.ensure_future(driver.run("run", name="a", message=user("u1", "long")))
         await asyncio.sleep(0.5)
         assert (await client.post(f"{url}/stop/t%2F1")).status_code == 200
         run = await running
         assert run["error"] is None
         assert run["events"][-1]["outcome"] == {"type": "cancelled"}
-        assert WORDS.startswith(text_in(run["events"]))
+        assert text_in(run["events"]).startswith("word0 word1 ")
+        assert "word1999" not in text_in(run["events"])
 
 
 async def test_a_failure_is_told() -> None:
@@ -185,6 +186,11 @@ async def test_a_call_that_waits_is_an_interrupt_and_resumes(entry: dict[str, An
         (result,) = (event for event in resumed["events"] if event["type"] == "TOOL_CALL_RESULT")
         assert result["toolCallId"] == "call_1"
         assert said in text_in(resumed["events"])
+        later = await driver.run("read", url=f"{url}/connect", body={"threadId": "t"})
+        assert later["error"] is None
+        (snapshot,) = (event["messages"] for event in later["events"] if event["type"] == "MESSAGES_SNAPSHOT")
+        assert [message["role"] for message in snapshot] == ["user", "assistant", "tool", "assistant"]
+        assert [message["toolCallId"] for message in snapshot if message["role"] == "tool"] == ["call_1"]
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

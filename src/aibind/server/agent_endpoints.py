@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from .._json import compact_json, is_list, is_object
+from .._json import compact_json, is_list
 from ..errors import RequestError
 from ..history import ChatHistory, TreeNode
 from ..protocols.ag_ui import AgUiEncoder
@@ -17,7 +17,9 @@ from ..streams.store import StreamEnd
 from .access import Access, Action, owner_of
 from .agent_requests import RunRequest, thread_of
 from .claims import claim_of
+from .contents import texts_of
 from .entrance import Enter, not_found
+from .exchanges import is_approval, nodes_of
 from .front_end import FrontEnd
 from .requests import check_id
 from .responses import json_response
@@ -25,9 +27,6 @@ from .session_replies import SessionReplies
 from .session_routes import ReadBody
 
 __all__ = ["AgentEndpoints"]
-
-_RECENT = 40
-"""Messages to load at first when one is looked for."""
 
 
 class AgentEndpoints(FrontEnd):
@@ -65,7 +64,7 @@ class AgentEndpoints(FrontEnd):
 
     async def _begin(self, asked: RunRequest, replies: SessionReplies, access: Access | None) -> str:
         body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.thread_id}
-        question = await _find_question(replies, asked.thread_id, asked.message_id)
+        question = await replies.look_for(asked.thread_id, lambda chat: _question_in(chat, asked.message_id))
         if question is None:
             new = {"prompt": asked.prompt, "attachments": list(asked.attachments), "messageId": asked.message_id}
             return await replies.begin({**body, **new}, request_id=asked.request_id)
@@ -82,8 +81,8 @@ class AgentEndpoints(FrontEnd):
 
     async def _connect(self, thread_id: str, replies: SessionReplies) -> HttpResponse[Body]:
         """Return the messages of a thread, and the run that is under way in it."""
-        chat = await replies.load(thread_id)
         stream_id = await replies.live_stream(thread_id)
+        chat = await replies.load_whole(thread_id, live=stream_id)
         history = compact_json(_messages(chat, without=stream_id))
         if stream_id is not None:
             try:
@@ -101,39 +100,25 @@ def _purpose(asked: RunRequest | None) -> tuple[Action, str | None]:
     return "approve" if asked.approvals else "stream", asked.thread_id
 
 
-async def _find_question(replies: SessionReplies, thread_id: str, message_id: str) -> TreeNode | None:
-    """Return a question on the current path by the id that the page knows it by; None when it is not there."""
-    chat = await replies.load(thread_id, limit=_RECENT)
-    found = _question_in(chat, message_id)
-    if found is None and chat.has_more_above:
-        found = _question_in(await replies.load(thread_id), message_id)
-    return found
-
-
 def _question_in(chat: ChatHistory, message_id: str) -> TreeNode | None:
-    for node in reversed(_path(chat)):
+    for node in reversed(nodes_of(chat)):
         if node.message.get("role") == "user" and message_id in (node.id, node.metadata.get("messageId")):
             return node
     return None
 
 
-def _path(chat: ChatHistory) -> list[TreeNode]:
-    nodes = (chat.tree.get(node_id) for node_id in chat.tree.get_active_path().node_ids)
-    return [node for node in nodes if node is not None]
-
-
 def _messages(chat: ChatHistory, *, without: str | None) -> list[dict[str, Any]]:
     """Return the messages of the current path as AG-UI has them, but for the answer of one stream."""
     found: list[dict[str, Any]] = []
-    for node in _path(chat):
+    for node in nodes_of(chat):
         message, own_id = node.message, node.metadata.get("messageId")
         role = message.get("role")
-        if role not in ("user", "assistant", "system", "tool"):
+        if role not in ("user", "assistant", "system", "tool") or is_approval(message):
             continue
         if without is not None and role != "user" and node.metadata.get("streamId") == without:
             continue
         shown: dict[str, Any] = {"id": own_id if isinstance(own_id, str) else node.id, "role": role}
-        shown["content"] = _text(message.get("content"))
+        shown["content"] = "\n".join(texts_of(message.get("content")))
         if role == "tool":
             shown["toolCallId"] = str(message.get("tool_call_id", ""))
         calls = message.get("tool_calls")
@@ -143,12 +128,6 @@ def _messages(chat: ChatHistory, *, without: str | None) -> list[dict[str, Any]]
                 del shown["content"]
         found.append(shown)
     return found
-
-
-def _text(content: Any) -> str:
-    if not is_list(content):
-        return content if isinstance(content, str) else ""
-    return "\n".join(part["text"] for part in content if is_object(part) and isinstance(part.get("text"), str))
 
 
 async def _nothing_new() -> AsyncGenerator[EventBatch]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote, unquote
 
 from ..errors import RequestError
@@ -16,21 +16,17 @@ from ..streams.batch import EventBatch
 from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize
 from .entrance import Enter, not_found
+from .exchanges import nodes_of
 from .front_end import FrontEnd
 from .handler import StreamHandler
 from .requests import check_id
 from .responses import json_response
-from .session_replies import SessionReplies
+from .session_replies import RECENT, SessionReplies
 from .session_routes import ReadBody
 from .ui_history import UiMessage, ui_messages
 from .ui_requests import UiRequest
 
 __all__ = ["ChatEndpoints"]
-
-_T = TypeVar("_T")
-
-_RECENT = 40
-"""Messages to load at first when one is looked for."""
 
 
 class ChatEndpoints(FrontEnd):
@@ -106,7 +102,7 @@ class ChatEndpoints(FrontEnd):
     async def _ask(self, asked: UiRequest, replies: SessionReplies, request_id: str | None) -> HttpResponse[Body]:
         if not asked.is_question:
             return await self._go_on(asked, replies)
-        known = await _look_for(replies, asked.chat_id, lambda messages: _known(messages, asked.message_id))
+        known = await replies.look_for(asked.chat_id, lambda chat: _known(_whole_messages(chat), asked.message_id))
         body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.chat_id}
         new = {"prompt": asked.prompt, "attachments": asked.attachments, "messageId": asked.message_id}
         if known is None:
@@ -126,7 +122,7 @@ class ChatEndpoints(FrontEnd):
 
     async def _go_on(self, asked: UiRequest, replies: SessionReplies) -> HttpResponse[Body]:
         """Go on with an answer whose calls the user has allowed or refused, or the page has run."""
-        shown = await _look_for(replies, asked.chat_id, lambda messages: _answer_in(messages, asked.message_id))
+        shown = await replies.look_for(asked.chat_id, lambda chat: _answer_in(_whole_messages(chat), asked.message_id))
         if shown is None:
             raise RequestError(f'This conversation has no answer "{asked.message_id}": load it again', 404)
         answers = {call_id: answer for call_id, answer in asked.answers.items() if call_id in shown.requested}
@@ -166,11 +162,7 @@ class ChatEndpoints(FrontEnd):
         return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
 
     async def _messages(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
-        chat = await replies.load(chat_id)
-        if await replies.live_stream(chat_id) is None:
-            last = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id is not None else None
-            if last is not None and last.message.get("role") in ("user", "tool"):
-                chat = await replies.recover(chat_id)
+        chat = await replies.load_whole(chat_id, live=await replies.live_stream(chat_id))
         files = f"{self._prefix}/{quote(chat_id, safe='')}/files"
         shown = [message.to_json(files, self._typed_tools) for message in ui_messages(chat)]
         response = json_response({"id": chat_id, "messages": shown})
@@ -191,7 +183,7 @@ class ChatEndpoints(FrontEnd):
     ) -> UiMessageEncoder:
         """Return the encoder of a stream, which may go on with a message of its chat."""
         if chat_id is not None:
-            for message in ui_messages(await replies.load(chat_id, limit=_RECENT)):
+            for message in ui_messages(await replies.load(chat_id, limit=RECENT)):
                 before = message.up_to(stream_id)
                 if before is not None:
                     return UiMessageEncoder(before.id, self._typed_tools, tuple(before.events), sends_before)
@@ -218,14 +210,9 @@ def _purpose(asked: UiRequest | None) -> tuple[Action, str | None]:
     return "stream" if asked.is_question else "approve", asked.chat_id
 
 
-async def _look_for(replies: SessionReplies, chat_id: str, find: Callable[[list[UiMessage]], _T | None]) -> _T | None:
-    """Return what ``find`` finds among the last messages of a chat, or else among all of its current path."""
-    chat = await replies.load(chat_id, limit=_RECENT)
+def _whole_messages(chat: ChatHistory) -> list[UiMessage]:
     messages = ui_messages(chat)
-    found = find(messages[1:] if chat.has_more_above else messages)  # the first may lack its beginning
-    if found is None and chat.has_more_above:
-        found = find(ui_messages(await replies.load(chat_id)))
-    return found
+    return messages[1:] if chat.has_more_above else messages  # the first may lack its beginning
 
 
 def _answer_in(messages: list[UiMessage], message_id: str) -> UiMessage | None:
@@ -242,8 +229,8 @@ def _known(messages: list[UiMessage], message_id: str) -> _Known | None:
 
 def _last_stream(chat: ChatHistory) -> str | None:
     """Return the id of the stream that answered, or was to answer, the end of a conversation."""
-    leaf = chat.tree.get(chat.tree.active_leaf_id) if chat.tree.active_leaf_id is not None else None
-    stream_id = leaf.metadata.get("streamId") if leaf is not None else None
+    nodes = nodes_of(chat)
+    stream_id = nodes[-1].metadata.get("streamId") if nodes else None
     return stream_id if isinstance(stream_id, str) else None
 
 

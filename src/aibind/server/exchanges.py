@@ -33,6 +33,7 @@ __all__ = [
     "is_approval",
     "is_kept",
     "last_question",
+    "nodes_of",
     "pending_stream",
     "place_question",
     "question_of",
@@ -201,6 +202,12 @@ def pending_stream(chat: ChatHistory) -> str | None:
 def waits(node: TreeNode) -> bool:
     """Return whether a message ends an answer that waits for a user, or holds answers that are not all of them."""
     return node.metadata.get("finish") == WAITING or (is_approval(node.message) and not answered_calls(node))
+
+
+def nodes_of(chat: ChatHistory) -> list[TreeNode]:
+    """Return the current path of a conversation, as far as it was loaded."""
+    nodes = (chat.tree.get(node_id) for node_id in chat.tree.get_active_path().node_ids)
+    return [node for node in nodes if node is not None]
 
 
 def is_approval(message: Message) -> bool:

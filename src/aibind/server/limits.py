@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
 from .._json import is_list, is_object
 from ..errors import RequestError
+from .contents import texts_of
 
 __all__ = ["Limits"]
 
@@ -79,12 +79,4 @@ def _check(name: str, limit: int | None, count: int, what: str) -> None:
 
 def _length(message: Any) -> int:
     """Return the characters of a message's text; files in it count as bytes of the body only."""
-    return sum(map(len, _texts(message.get("content")))) if is_object(message) else 0
-
-
-def _texts(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    for part in content if is_list(content) else ():
-        if is_object(part) and isinstance(text := part.get("text"), str):
-            yield text
+    return sum(map(len, texts_of(message.get("content")))) if is_object(message) else 0

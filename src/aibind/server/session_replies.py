@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
@@ -12,11 +12,17 @@ from ..protocols.encoder import Encoder
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import Access, owner_of, session_key
+from .exchanges import nodes_of
 from .live_streams import live_streams
 from .replies import DurableReplies
 from .sessions import ALL_MESSAGES, Session, Sessions
 
-__all__ = ["SessionReplies"]
+__all__ = ["RECENT", "SessionReplies"]
+
+RECENT = 40
+"""Messages to load at first when one is looked for."""
+
+_T = TypeVar("_T")
 
 
 class AskForReply(Protocol):
@@ -83,9 +89,21 @@ class SessionReplies:
         """Return the last messages of a session's current path."""
         return await self._conversations.load(self._session(session_id).id, limit=limit)
 
-    async def recover(self, session_id: str) -> ChatHistory:
-        """Return the current path of a session, after recovering an answer that was lost with its server."""
-        return (await self._session(session_id).recover(ALL_MESSAGES)).chat
+    async def load_whole(self, session_id: str, *, live: str | None) -> ChatHistory:
+        """Return a session's current path, with an answer that was lost with its server unless a reply is ``live``."""
+        chat = await self.load(session_id)
+        nodes = nodes_of(chat)
+        if live is None and nodes and nodes[-1].message.get("role") in ("user", "tool"):
+            return (await self._session(session_id).recover(ALL_MESSAGES)).chat
+        return chat
+
+    async def look_for(self, session_id: str, find: Callable[[ChatHistory], _T | None]) -> _T | None:
+        """Return what ``find`` finds among the last messages of a session, or else on all of its current path."""
+        chat = await self.load(session_id, limit=RECENT)
+        found = find(chat)
+        if found is None and chat.has_more_above:
+            found = find(await self.load(session_id))
+        return found
 
     async def live_stream(self, session_id: str) -> str | None:
         """Return the id of a session's newest stream under way, wherever it is produced; None when there is none."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, cast
 
-from .._json import is_list, is_object
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..history import ChatHistory
+from .contents import texts_of
 
 __all__ = ["MAX_TITLE_CHARS", "bounded_title", "save_titled", "title_of"]
 
@@ -66,12 +64,4 @@ def _first_words(chat: ChatHistory) -> str | None:
     if chat.is_partial or not chat.tree.root_ids:
         return None  # a conversation of which there is more is not new
     root = chat.tree.get(chat.tree.root_ids[0])
-    return title_of(_text_of(root.message)) if root is not None else None
-
-
-def _text_of(message: Mapping[str, Any]) -> str:
-    content: object = message.get("content")
-    if is_list(content):
-        parts = (part.get("text") for part in cast("list[object]", content) if is_object(part))
-        return " ".join(text for text in parts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
+    return title_of(" ".join(texts_of(root.message.get("content")))) if root is not None else None

@@ -14,7 +14,7 @@ from ..history.node import Message, TreeNode
 from ..protocols.ui_view import ui_parts
 from ..streams.events import StreamEvent
 from ..streams.store import StreamEnd
-from .exchanges import answers_in, is_approval
+from .exchanges import answers_in, is_approval, nodes_of
 
 __all__ = ["UiMessage", "ui_messages"]
 
@@ -93,9 +93,7 @@ class UiMessage:
 def ui_messages(chat: ChatHistory) -> list[UiMessage]:
     """Return the messages of the current path, as far as it was loaded."""
     shown: list[UiMessage] = []
-    for node_id in chat.tree.get_active_path().node_ids:
-        node = chat.tree.get(node_id)
-        assert node is not None
+    for node in nodes_of(chat):
         role = str(node.message.get("role"))
         role = "assistant" if role == "tool" else role
         if role != "assistant" or not shown or shown[-1].role != "assistant":
