@@ -16,7 +16,6 @@ from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamEnd
 from .access import Access, Action, owner_of
 from .agent_requests import RunRequest, thread_of
-from .claims import claim_of
 from .contents import texts_of
 from .entrance import Enter, not_found
 from .exchanges import is_approval, nodes_of
@@ -68,7 +67,7 @@ class AgentEndpoints(FrontEnd):
         if question is None:
             new = {"prompt": asked.prompt, "attachments": list(asked.attachments), "messageId": asked.message_id}
             return await replies.begin({**body, **new}, request_id=asked.request_id)
-        claim = claim_of("stream", body, asked.request_id, owner=owner_of(access))
+        claim = self._handler.stream_ids.claim("stream", body, asked.request_id, owner=owner_of(access))
         if claim is not None and question.metadata.get("streamId") == claim.stream_id:
             return claim.stream_id  # the run that asked it first, once more
         return await replies.begin({**body, "regenerate": question.id}, request_id=asked.request_id)
