@@ -22,7 +22,9 @@ PUBLIC = {
         StreamEvent StreamStore __version__""",
     "aibind.client": """
         ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
-    "aibind.cloudflare": "D1Client DurableObjectClient KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object",
+    "aibind.cloudflare": """
+        D1Client DurableObjectClient DurableStreamObject KVConversationStore ObjectRouter WorkersAIModel wrap_d1
+        wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",

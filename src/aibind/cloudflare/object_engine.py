@@ -51,6 +51,7 @@ class ObjectEngine:
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self._context = ffi.context_of(ctx)
+        self._stream_ttl_ms = stream_ttl_ms
         self.store = ObjectStore(self._context.storage, stream_ttl_ms=stream_ttl_ms, session_ttl_ms=session_ttl_ms)
         self._make_handler = make_handler
         self._prefix = prefix
@@ -159,6 +160,7 @@ class ObjectEngine:
         """Keep the object alive for a producer; if that fails, an alarm finds out."""
         ffi.wait_until(producer)
         self._set_alarm(now_ms() + self.store.streams.lease_ms)
+        asyncio.ensure_future(producer).add_done_callback(lambda _: self._set_alarm(now_ms() + self._stream_ttl_ms))
 
     async def _sweep(self) -> None:
         await self.handler.sweep()
