@@ -50,7 +50,7 @@ class Release:
 
     name: str
     folder: Path
-    """Where its package-lock.json is."""
+    """The folder of its package-lock.json."""
     oldest_node: int
     date: str
     """The compatibility date of its Workers, unless a setting has another."""
@@ -64,7 +64,7 @@ RELEASES = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a rig runs."""
+    """A Python, the workerd that runs it, and the compatibility date of the Workers."""
 
     python: Python
     release: Release
