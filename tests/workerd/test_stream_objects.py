@@ -99,7 +99,9 @@ def test_a_reply_is_resumed_exactly_after_every_message(client: httpx2.Client) -
         ids += 1
         assert seen + text_of(resume(client, stream_id, message.id)) == whole
     assert ids > 10
-    assert look(client, "c-exact")["asked"] == 1
+    seen = look(client, "c-exact")
+    assert seen["asked"] == 1
+    assert seen["repr"] == ["<Chat 'c-exact'>", "<ObjectRouter prefix='/p'>"]
 
 
 def test_followers_who_come_at_any_time_read_the_same(rig: Rig, client: httpx2.Client) -> None:

@@ -1,4 +1,4 @@
-"""What a request was granted, on its way from a router to the object: a header that only the router sets."""
+"""The access that a request was granted, on its way from a router to an object: in a header that the router sets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a Durable Object does with its events: requests, alarms, and coming to life again.
+"""The events of a Durable Object: requests, alarms, and coming to life again.
 
-It holds no state but its object's: objects share an interpreter, and one must not wake what another waits for.
+An engine holds no state but its object's: objects share an interpreter, and one must not wake what another waits for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which object has what: a name for each conversation, and for each reply without one.
+"""The names of objects: one for each conversation, and for each reply without a conversation.
 
 The id of a stream begins with the name of its object and a dot, so that it is found from the id alone.
 """
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _STREAM = re.compile(r"((?:c-[A-Za-z0-9_-]{1,64}|h-[0-9a-f]{32}|r-[0-9a-f-]{32,36}))\.[0-9a-f-]{36}\Z")
 
 _WITHOUT_STREAM = 64
-"""Objects that answer what is no stream, such as the completion of a text: none is made for each."""
+"""Objects that answer requests without a stream, such as completions of a text: not one object for each."""
 
 
 def object_of_session(session_id: str, owner: str | None = None) -> str:
@@ -44,5 +44,5 @@ def object_of_stream(stream_id: str) -> str | None:
 
 
 def object_without_stream() -> str:
-    """Return the name of one of a few objects for what begins no stream."""
+    """Return the name of an object, one of a few, for a request that begins no stream."""
     return f"m-{secrets.randbelow(_WITHOUT_STREAM)}"

@@ -26,7 +26,7 @@ from .object_routes import Route, find_route
 __all__ = ["ObjectRouter"]
 
 _NOT_FORWARDED = frozenset({ACCESS_HEADER, "authorization", "cookie", "origin", "sec-fetch-site", "content-length"})
-"""Headers that the router has acted upon, and the one that it alone sets."""
+"""Headers that the router has acted upon, and the header that it alone sets."""
 
 _EMPTY: HttpResponse[Body] = HttpResponse(204, {}, b"")
 

@@ -1,4 +1,4 @@
-"""What a request to the endpoints is about, before it is known who asks: an action, and the ids that it names."""
+"""The action that a request asks for, and the ids that it names, before it is known who asks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OF_SESSION: Mapping[tuple[str, str], Action] = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a request is for. ``data`` is its body, ``body`` what that says, and ``error`` what is wrong with it."""
+    """The purpose of a request. ``data`` is its body, ``body`` that as a value, and ``error`` what is wrong with it."""
 
     action: Action
     session_id: str | None = None

@@ -1,4 +1,4 @@
-"""What a Durable Object keeps in its SQLite: streams and conversations, and when something of them expires."""
+"""The streams and conversations in the SQLite of a Durable Object, and when something of them expires."""
 
 from __future__ import annotations
 

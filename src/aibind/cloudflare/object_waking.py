@@ -1,4 +1,4 @@
-"""What an object does when it comes to life again: streams that it was producing have lost their producer."""
+"""The streams that an object was producing when it was evicted or crashed: they have lost their producer."""
 
 from __future__ import annotations
 

@@ -18,7 +18,10 @@ class DurableStreamObject(ffi.durable_object_class()):  # type: ignore[misc]  # 
     ::
 
         class Chat(DurableStreamObject):
-            def make_model(self):
+            def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._engine.name!r}>"
+
+    def make_model(self):
                 return WorkersAIModel(self.env.AI)
 
     The model runs inside the object, and a reply needs no client to go on. Its followers are given each token at once.

@@ -7,6 +7,7 @@ from .base import BaseStreamStore
 from .batch import EventBatch
 from .durable import DurableStream, EndHook, EventHook, KeepAlive, PrepareHook, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
+from .live_reader import LiveReader
 from .memory import MemoryStreamStore
 from .polling import PagePoller, poll_pages
 from .response import Body, HttpResponse
@@ -34,6 +35,7 @@ __all__ = [
     "EventHook",
     "HttpResponse",
     "KeepAlive",
+    "LiveReader",
     "MemoryStreamStore",
     "Pace",
     "PagePoller",

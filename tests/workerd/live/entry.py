@@ -49,6 +49,7 @@ class Chat(DurableStreamObject):
             "asked": self.asked,
             "closed_at": self.closed_at,
             "made_at": self.made_at,
+            "repr": [repr(self), repr(ObjectRouter(self.env.CHATS, prefix="/p"))],
             "feeds": len(self._engine._feeds),
         }
 
