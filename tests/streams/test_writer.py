@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextvars import Context
 from pathlib import Path
-from typing import Any
+from typing import TypeVarTuple
 
 import pytest
 
@@ -14,6 +16,8 @@ from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter, retrying
 from aibind.testing import Fault, Faults, FaultySqliteClient
 from testbed.virtual_time import in_virtual_time
+
+_Ts = TypeVarTuple("_Ts")
 
 
 async def stored(store: StreamStore, stream_id: str = "s") -> list[tuple[str, str]]:
@@ -265,7 +269,9 @@ def test_tokens_do_not_wake_a_writer_whose_time_has_not_come() -> None:
     class CountingLoop(asyncio.SelectorEventLoop):
         timers = 0
 
-        def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        def call_at(
+            self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        ) -> asyncio.TimerHandle:
             self.timers += 1
             return super().call_at(when, callback, *args, context=context)
 
