@@ -287,8 +287,12 @@ class ByteSink:
     def __init__(self, room: int, on_cancel: Callable[[], None]) -> None:
         js = _js("js")
         started: list[JsObject] = []
+
+        def cancel(_reason: object = None) -> None:
+            on_cancel()
+
         start = _js("pyodide.ffi").create_proxy(started.append)
-        self._on_cancel: JsObject = _js("pyodide.ffi").create_proxy(lambda _reason=None: on_cancel())
+        self._on_cancel: JsObject = _js("pyodide.ffi").create_proxy(cancel)
         source = js.Object.new()
         source.start = start
         source.cancel = self._on_cancel

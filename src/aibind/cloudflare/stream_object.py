@@ -18,10 +18,7 @@ class DurableStreamObject(ffi.durable_object_class()):  # type: ignore[misc]  # 
     ::
 
         class Chat(DurableStreamObject):
-            def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._engine.name!r}>"
-
-    def make_model(self):
+            def make_model(self):
                 return WorkersAIModel(self.env.AI)
 
     The model runs inside the object, and a reply needs no client to go on. Its followers are given each token at once.
@@ -38,7 +35,7 @@ class DurableStreamObject(ffi.durable_object_class()):  # type: ignore[misc]  # 
     session_ttl_ms: ClassVar[int | None] = None
 
     def __init__(self, ctx: Any, env: Any) -> None:
-        super().__init__(ctx, env)
+        super().__init__(ctx, env)  # pyright: ignore[reportUnknownMemberType]  # known inside workerd alone
         self._engine = ObjectEngine(
             ctx,
             self.make_handler,
@@ -46,6 +43,9 @@ class DurableStreamObject(ffi.durable_object_class()):  # type: ignore[misc]  # 
             stream_ttl_ms=self.stream_ttl_ms,
             session_ttl_ms=self.session_ttl_ms,
         )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._engine.name!r}>"
 
     def make_model(self) -> Model | ModelFunction:
         """Return the model that answers; the bindings are in ``self.env``."""
