@@ -17,6 +17,8 @@ _MODULES = {
     "history": "history",
     "turns": "turns",
     "server": "server",
+    "formats": "formats",
+    "durable_response": "durable_response",
     "search": "search",
     "import": "import_time",
 }
