@@ -334,8 +334,7 @@ class StreamWriter:
             self._work.clear()
             self._wakes_at = due
             try:
-                if not await wait_for_event(self._work, due - now):
-                    return
+                await wait_for_event(self._work, due - now)  # then look again: a flush may be due later than a check
             finally:
                 self._wakes_at = float("-inf")
 
