@@ -55,10 +55,10 @@ PUBLIC = {
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive LiveReader
-        MemoryStreamStore Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo
-        StreamPage StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk
-        encode_chunk encode_message follow poll_pages""",
+        BaseStreamStore Body ClaimableStreamStore DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive
+        LiveReader MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim
+        StreamEnd StreamEvent StreamInfo StreamPage StreamState StreamStatus StreamStore StreamWriter TerminalState
+        WakeupSignals decode_chunk encode_chunk encode_message follow poll_pages""",
     "aibind.testing": """
         Check CheckSkipped ConversationStoreHarness Fault Faults FaultyKV FaultySqliteClient SessionStoreHarness
         StreamStoreHarness conversation_store_checks session_store_checks stream_store_checks""",

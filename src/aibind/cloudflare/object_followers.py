@@ -85,6 +85,11 @@ class StreamFeed:
         self._timer = call_later(self._tick_s, self._tick)
         try:
             while self._followers:
+                if self._buffer.has_moved:  # another producer goes on with the stream: they resume there
+                    for follower in self._followers:
+                        follower.is_gone = True
+                    await self._let_go()
+                    break
                 self._changed = changed = self._buffer.waiter()  # before the look, so that no change is missed
                 is_passed_over, is_more = self._feed()
                 is_more = await self._read_dropped() or is_more

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .._public import publish
 from .base import BaseStreamStore
 from .batch import EventBatch
-from .durable import DurableStream, EndHook, EventHook, KeepAlive, PrepareHook, follow
+from .claims import ClaimableStreamStore, StreamClaim
+from .durable import DurableStream, EndHook, EventHook, KeepAlive, MoveHook, PrepareHook, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .live_reader import LiveReader
 from .memory import MemoryStreamStore
@@ -29,6 +30,7 @@ from .writer import StreamWriter
 __all__ = [
     "BaseStreamStore",
     "Body",
+    "ClaimableStreamStore",
     "DurableStream",
     "EndHook",
     "EventBatch",
@@ -37,12 +39,14 @@ __all__ = [
     "KeepAlive",
     "LiveReader",
     "MemoryStreamStore",
+    "MoveHook",
     "Pace",
     "PagePoller",
     "PrepareHook",
     "SseMessage",
     "SseParser",
     "StreamChunk",
+    "StreamClaim",
     "StreamEnd",
     "StreamEvent",
     "StreamInfo",
