@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from .._webloop import repair_timers
 from ..errors import SqliteError
 from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
@@ -23,11 +24,14 @@ def wrap_d1(binding: object, *, patience_s: float = 5.0) -> D1Client:
 
     The binding may be raw or as the SDK wraps it. A client costs nothing to make and holds nothing: make one, and the
     stores over it, for each request. ``patience_s`` is how long, in seconds, to retry what fails for a moment and is
-    safe to repeat: reads, and whatever D1 turned away before it ran.
+    safe to repeat: reads, and whatever D1 turned away before it ran. asyncio's timers are repaired in the isolate: see
+    the page on Workers.
 
     Raises RuntimeError outside a Worker, and TypeError for anything but a D1 binding.
     """
-    return D1Client(ffi.unwrap(binding, method="prepare", what="wrap_d1"), patience_s)
+    database = ffi.unwrap(binding, method="prepare", what="wrap_d1")
+    repair_timers()
+    return D1Client(database, patience_s)
 
 
 class D1Client:
