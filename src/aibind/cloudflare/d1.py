@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from .._webloop import repair_timers
 from ..errors import SqliteError
 from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
 from .attempts import attempt
 from .sql_errors import did_not_run, map_error
 from .sql_values import check_parameters, read_integer
+from .timers import repair_timers
 
 __all__ = ["D1Client", "wrap_d1"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from .._webloop import repair_timers
 from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
 from .sql_errors import map_error
 from .sql_values import check_parameters, read_integer
+from .timers import repair_timers
 
 __all__ = ["DurableObjectClient", "wrap_durable_object"]
 

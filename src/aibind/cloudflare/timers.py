@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from collections.abc import Callable
 from contextvars import Context
-from importlib import import_module
 from typing import Any
 
-from ._time import PyodideTimer, Timer
+from .._time import PyodideTimer, Timer
+from . import ffi
 
 __all__ = ["repair_timers"]
 
@@ -26,11 +25,9 @@ _SOON_S = 0.002
 def repair_timers() -> None:
     """Let Pyodide's event loop clear cancelled timers, and run at once what is due in the past.
 
-    Nothing happens elsewhere, or when it has been done.
+    Nothing happens when it has been done. Works in Pyodide alone.
     """
-    if sys.platform != "emscripten":
-        return
-    web_loop: Any = import_module("pyodide.webloop").WebLoop
+    web_loop: Any = ffi.event_loop_class()
     original = web_loop.call_later
     if hasattr(original, "clears_timers"):
         return
