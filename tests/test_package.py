@@ -37,7 +37,8 @@ PUBLIC = {
         PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
         Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
-        ModelFunction ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        ModelFunction ModelRequest OpenAIModel ReasoningDelta ReplyReference ResumableModel TextDelta ToolCall
+        ToolCallDelta ToolResult Usage can_resume skip_repeated""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
