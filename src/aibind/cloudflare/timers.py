@@ -28,9 +28,9 @@ def repair_timers() -> None:
     Nothing happens when it has been done. Works in Pyodide alone.
     """
     web_loop: Any = ffi.event_loop_class()
-    original = web_loop.call_later
-    if hasattr(original, "clears_timers"):
+    if hasattr(web_loop, "clears_timers"):
         return
+    original = web_loop.call_later
 
     def call_later(
         loop: asyncio.AbstractEventLoop,
@@ -47,8 +47,8 @@ def repair_timers() -> None:
             timed.timer = PyodideTimer(loop, delay, timed._run, ())
         return timed
 
-    call_later.clears_timers = True
     web_loop.call_later = call_later  # call_at and call_soon go by way of it
+    web_loop.clears_timers = True
 
 
 class _TimedHandle(asyncio.Handle):
