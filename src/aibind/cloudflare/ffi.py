@@ -23,6 +23,7 @@ __all__ = [
     "call",
     "context_of",
     "durable_object_class",
+    "event_loop_class",
     "failure_of",
     "from_js",
     "is_nothing",
@@ -112,6 +113,11 @@ def make_error(message: str) -> Exception:
 def call(target: JsObject, method: str, arguments: JsObject) -> Any:
     """Call a method with the elements of a JavaScript array and return its result."""
     return _js("js").Reflect.apply(getattr(target, method), target, arguments)
+
+
+def event_loop_class() -> Any:
+    """Return the class of Pyodide's event loop."""
+    return _js("pyodide.webloop").WebLoop
 
 
 def from_js(value: JsObject) -> Any:
