@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
+from .._retry_after import retry_after_s
 from .._time import sleep, timeout
 from ..errors import ModelError, ModelTimeoutError
 from .chat.reply import ChatReply
@@ -20,7 +21,7 @@ from .chat.request import Structured, chat_body
 from .endpoint.address import EndpointAddress, shown_redirect
 from .endpoint.answer import EndpointAnswer
 from .endpoint.body import encode_body
-from .endpoint.errors import LogFilter, answered, endpoint_error, retry_after_s, snippet
+from .endpoint.errors import LogFilter, answered, endpoint_error, snippet
 from .endpoint.reply import EndpointReply, cut_off
 from .model import ModelEvent, ModelRequest
 from .responses.reply import ResponsesReply
