@@ -32,7 +32,7 @@ CHECKS = {
 }
 
 
-OBJECTS = {"STREAMS": "StreamObject"}
+OBJECTS = {"STREAMS": "StreamObject", "SHELVES": "Chat@live"}
 
 LIVE = {"entry.py": ROOT / "tests" / "workerd" / "live" / "entry.py"}
 
@@ -43,7 +43,7 @@ def open_rig(setting: str) -> Rig:
     """Make the rig of a setting, such as ``py314``, not started yet.
 
     ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker,
-    and ``live`` has the objects of ``live/``.
+    ``live`` has the objects of ``live/``, and ``objects`` is examples/worker-durable-object.
     """
     return Rig(
         parse_setting(setting),
@@ -52,5 +52,6 @@ def open_rig(setting: str) -> Rig:
             Worker("second", CHECKS, meter=True, objects=OBJECTS),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
             Worker("live", LIVE, objects=LIVE_OBJECTS),
+            Worker("objects", {"": ROOT / "examples" / "worker-durable-object" / "src"}, objects={"CHATS": "Chat"}),
         ],
     )

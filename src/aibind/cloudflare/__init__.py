@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from .durable_object import DurableObjectClient, wrap_durable_object
     from .kv import KVConversationStore
     from .object_router import ObjectRouter
+    from .object_stream_store import DurableObjectStreamStore
+    from .session_index import SessionIndex
     from .stream_object import DurableStreamObject
     from .workers_ai import WorkersAIModel
 
 __all__ = [
     "D1Client",
     "DurableObjectClient",
+    "DurableObjectStreamStore",
     "DurableStreamObject",
     "KVConversationStore",
     "ObjectRouter",
+    "SessionIndex",
     "WorkersAIModel",
     "wrap_d1",
     "wrap_durable_object",
@@ -36,6 +40,8 @@ __getattr__ = load_on_demand(
         "durable_object": "DurableObjectClient wrap_durable_object",
         "kv": "KVConversationStore",
         "object_router": "ObjectRouter",
+        "object_stream_store": "DurableObjectStreamStore",
+        "session_index": "SessionIndex",
         "stream_object": "DurableStreamObject",
         "workers_ai": "WorkersAIModel",
     },
