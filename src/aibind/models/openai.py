@@ -11,12 +11,13 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
+from .chat.prefill import Prefill, Prefilled, check_prefill
 from .chat.reply import ChatReply
 from .chat.request import Structured, chat_body
 from .endpoint.address import EndpointAddress
 from .endpoint.reply import EndpointReply
 from .model import ModelEvent, ModelRequest
-from .responses.background import BackgroundReader, cancel_response
+from .responses.background import BACKGROUND_FIELDS, BackgroundReader, cancel_response, check_background
 from .responses.reply import ResponsesReply
 from .responses.request import responses_body
 from .resuming import not_resumable
@@ -35,9 +36,6 @@ OpenAIApi: TypeAlias = Literal["chat_completions", "responses"]
 
 _PATHS: Mapping[OpenAIApi, str] = {"chat_completions": "/chat/completions", "responses": "/responses"}
 
-_BACKGROUND: Mapping[str, Any] = {"background": True, "store": True, "stream": True}
-"""The fields of a request for a background response; a response that is not stored cannot be read again."""
-
 
 class OpenAIModel:
     """The model ``model`` at the endpoint ``base_url``.
@@ -48,6 +46,9 @@ class OpenAIModel:
     - With ``background``, which needs ``responses``, the endpoint goes on with an answer while nobody is connected, and
       another process can go on reading it: see :class:`ResumableModel`. A connection that breaks is replaced by itself.
       The endpoint stores the answer. Nothing but :meth:`cancel` ends it before its time.
+    - With ``prefill``, another process goes on with an answer by sending its text as the last message. The rest is
+      sampled again. It is how the endpoint is told so: ``plain`` is the message alone, ``prefix`` and ``partial`` a key
+      of it, and ``continue_final_message`` that and ``add_generation_prompt`` in the body.
     - ``base_url`` is the address before ``/chat/completions`` or ``/responses``. A slash or that path at its end is
       accepted, and a query (Azure's ``api-version``) is kept. A loopback address is never sent through a proxy.
     - ``api_key`` is sent as a bearer token. It is not read from the environment, so that a key for one endpoint does
@@ -83,6 +84,7 @@ class OpenAIModel:
         *,
         api: OpenAIApi = "chat_completions",
         background: bool = False,
+        prefill: Prefill | None = None,
         base_url: str = "https://api.openai.com/v1",
         api_key: str | None = None,
         timeout_s: float | None = 300.0,
@@ -106,14 +108,13 @@ class OpenAIModel:
         self._model = model
         if api not in _PATHS:
             raise ValueError(f"api is {api!r}: give 'chat_completions' or 'responses'")
-        if background and api != "responses":
-            raise ValueError("background is for the Responses format: give api='responses' as well")
         self._api: OpenAIApi = api
+        check_prefill(prefill, api, background=background)
         self._background = background
+        self._prefill: Prefill | None = prefill
         self._structured: Structured = structured
         self._extra_body = dict(extra_body or {})
-        if background and (self._extra_body.keys() & _BACKGROUND.keys()):
-            raise ValueError("extra_body sets background, store or stream: leave them out, since background does")
+        check_background(api, self._extra_body, background=background, where="extra_body")
         self._backoff_s = backoff_s
         self._endpoint = EndpointAddress(base_url, _PATHS[api], api_key, headers or {})
         self._redact = self._endpoint.redact
@@ -133,8 +134,8 @@ class OpenAIModel:
 
     @property
     def resumable(self) -> bool:
-        """Whether another process can go on with an answer: with ``background``."""
-        return self._background
+        """Whether another process can go on with an answer: with ``background`` or ``prefill``."""
+        return self._background or self._prefill is not None
 
     @property
     def repeats_exactly(self) -> bool:
@@ -164,11 +165,40 @@ class OpenAIModel:
         endpoint stops, but for a background response.
         """
         body = self._body(request)
-        if self._background:
-            async with aclosing(self._reader(request, body).begin()) as events:
-                async for event in events:
-                    yield event
-            return
+        events = self._reader(request, body).begin() if self._background else self._ask(request, body)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+    async def resume(
+        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """Yield what comes after ``so_far``: the rest of a response in the background, or of a prefilled message.
+
+        With ``background``, ``reference`` is the response's id, and nothing is generated; a response that has ended
+        meanwhile is read to its end. With ``prefill`` the endpoint is asked to go on with the text.
+
+        Raises ModelError: with the code ``not_resumable`` without either or without a reference, for a response that
+        the endpoint does not have any more, and with ``prefill`` after a tool call, for structured output, for
+        reasoning without text, and where the endpoint refuses the message.
+        """
+        async with aclosing(self._rest(request, so_far, reference)) as events:
+            async for event in events:
+                yield event
+
+    def _rest(
+        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+    ) -> AsyncGenerator[ModelEvent, None]:
+        if self._prefill is not None:
+            prefilled = Prefilled(request, so_far, self._prefill)
+            return prefilled.rest(self._ask(request, prefilled.body(self._body(request))))
+        if not self._background:
+            raise not_resumable("this OpenAIModel was made without background and prefill")
+        if not reference:
+            raise not_resumable("the response's id was not stored, since it had not come")
+        return self._reader(request, {}).resume(reference, so_far)
+
+    async def _ask(self, request: ModelRequest, body: dict[str, Any]) -> AsyncGenerator[ModelEvent, None]:
         answer = await self._client.post(body)
         reply = self._reply(request)
         async with aclosing(answer), aclosing(answer.read(reply)) as events:
@@ -178,22 +208,6 @@ class OpenAIModel:
                 yield event
             if reply.failure is not None:
                 raise reply.failure
-
-    async def resume(
-        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
-    ) -> AsyncGenerator[ModelEvent, None]:
-        """Yield what comes after ``so_far`` in a background response, whose id is ``reference``; nothing is generated.
-
-        A response that has ended meanwhile is read to its end. Raises ModelError: with the code ``not_resumable``
-        without ``background`` or a reference, and for a response that the endpoint does not have any more.
-        """
-        if not self._background:
-            raise not_resumable("this OpenAIModel was made without background=True")
-        if not reference:
-            raise not_resumable("the response's id was not stored, since it had not come")
-        async with aclosing(self._reader(request, {}).resume(reference, so_far)) as events:
-            async for event in events:
-                yield event
 
     async def cancel(self, reference: str) -> None:
         """End the background response whose id is ``reference``, within 10 s. A failure is logged, and not raised."""
@@ -205,7 +219,7 @@ class OpenAIModel:
         await answer.aclose()
 
     def _reader(self, request: ModelRequest, body: dict[str, Any]) -> BackgroundReader:
-        requests = _BackgroundRequests(self._client, self._endpoint, {**body, **_BACKGROUND})
+        requests = _BackgroundRequests(self._client, self._endpoint, {**body, **BACKGROUND_FIELDS})
         return BackgroundReader(
             requests,
             lambda: ResponsesReply(self._redact, structured=request.json_schema is not None, background=True),
