@@ -53,8 +53,9 @@ PUBLIC = {
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
-        Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
+        BaseStreamStore Body ClaimableStreamStore DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive
+        MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim StreamEnd
+        StreamEvent StreamInfo StreamPage
         StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """
