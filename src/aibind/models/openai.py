@@ -7,34 +7,23 @@ vLLM, llama.cpp, Ollama, LM Studio and many more. It needs the extra ``http``.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
-from .chat.prefill import Prefill, Prefilled, check_prefill
-from .chat.reply import ChatReply
-from .chat.request import Structured, chat_body
+from .answering import PATHS_OF, EndpointAnswering, OpenAIApi
+from .chat.prefill import Prefill
+from .chat.request import Structured
 from .endpoint.address import EndpointAddress
-from .endpoint.reply import EndpointReply
 from .model import ModelEvent, ModelRequest
-from .responses.background import BACKGROUND_FIELDS, BackgroundReader, cancel_response, check_background
-from .responses.reply import ResponsesReply
-from .responses.request import responses_body
-from .resuming import not_resumable
 
 try:
     import httpx2
 except ImportError as error:
     raise ImportError('OpenAIModel needs httpx2: install it with pip install "aibind[http]"') from error
 
-from .endpoint_client import EndpointClient, HttpAnswer
+from .endpoint_client import EndpointClient
 
 __all__ = ["OpenAIApi", "OpenAIModel"]
-
-OpenAIApi: TypeAlias = Literal["chat_completions", "responses"]
-"""A format that endpoints speak: chat completions, which most do, or OpenAI's Responses."""
-
-_PATHS: Mapping[OpenAIApi, str] = {"chat_completions": "/chat/completions", "responses": "/responses"}
 
 
 class OpenAIModel:
@@ -96,28 +85,12 @@ class OpenAIModel:
         extra_body: Mapping[str, Any] | None = None,
         client: httpx2.AsyncClient | None = None,
     ) -> None:
-        if not model:
-            raise ValueError("model is empty: give the model's name as the endpoint knows it")
         for name, seconds in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"{name} is {seconds}: give a number of seconds above 0, or None for no limit")
         if max_retries < 0 or backoff_s < 0:
             raise ValueError(f"max_retries is {max_retries} and backoff_s {backoff_s}: give 0 or more")
-        if structured not in ("json_schema", "json_object"):
-            raise ValueError(f"structured is {structured!r}: give 'json_schema' or 'json_object'")
-        self._model = model
-        if api not in _PATHS:
-            raise ValueError(f"api is {api!r}: give 'chat_completions' or 'responses'")
-        self._api: OpenAIApi = api
-        check_prefill(prefill, api, background=background)
-        self._background = background
-        self._prefill: Prefill | None = prefill
-        self._structured: Structured = structured
-        self._extra_body = dict(extra_body or {})
-        check_background(api, self._extra_body, background=background, where="extra_body")
-        self._backoff_s = backoff_s
-        self._endpoint = EndpointAddress(base_url, _PATHS[api], api_key, headers or {})
-        self._redact = self._endpoint.redact
+        self._endpoint = EndpointAddress(base_url, PATHS_OF.get(api, ""), api_key, headers or {})
         self._client = EndpointClient(
             self._endpoint,
             timeout_s=timeout_s,
@@ -126,24 +99,37 @@ class OpenAIModel:
             backoff_s=backoff_s,
             client=client,
         )
+        self._answering = EndpointAnswering(
+            "OpenAIModel",
+            model,
+            self._client,
+            self._endpoint,
+            backoff_s,
+            api=api,
+            structured=structured,
+            fields=extra_body,
+            where="extra_body",
+            background=background,
+            prefill=prefill,
+        )
 
     @property
     def model_name(self) -> str:
         """The model that is asked."""
-        return self._model
+        return self._answering.model
 
     @property
     def resumable(self) -> bool:
         """Whether another process can go on with an answer: with ``background`` or ``prefill``."""
-        return self._background or self._prefill is not None
+        return self._answering.is_resumable
 
     @property
     def repeats_exactly(self) -> bool:
         """Whether the rest of an answer is what the first process would have read: with ``background``."""
-        return self._background
+        return self._answering.is_background
 
     def __repr__(self) -> str:
-        return f"OpenAIModel({self._model!r}, base_url={self._endpoint.shown!r})"
+        return f"OpenAIModel({self.model_name!r}, base_url={self._endpoint.shown!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,20 +143,16 @@ class OpenAIModel:
         """Close the connections and the replies that use them. A client that was given stays open."""
         await self._client.aclose()
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Answer ``request``: text as it comes, then whole tool calls, the reason to stop and the usage.
 
         With ``background`` a :class:`ReplyReference` comes first. Raises ModelError, or ModelTimeoutError after a
         silence of ``timeout_s``. Closing the iterator or cancelling the task closes the connection, so that the
         endpoint stops, but for a background response.
         """
-        body = self._body(request)
-        events = self._reader(request, body).begin() if self._background else self._ask(request, body)
-        async with aclosing(events):
-            async for event in events:
-                yield event
+        return self._answering.stream(request)
 
-    async def resume(
+    def resume(
         self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
     ) -> AsyncGenerator[ModelEvent, None]:
         """Yield what comes after ``so_far``: the rest of a response in the background, or of a prefilled message.
@@ -182,73 +164,8 @@ class OpenAIModel:
         the endpoint does not have any more, and with ``prefill`` after a tool call, for structured output, for
         reasoning without text, and where the endpoint refuses the message.
         """
-        async with aclosing(self._rest(request, so_far, reference)) as events:
-            async for event in events:
-                yield event
-
-    def _rest(
-        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
-    ) -> AsyncGenerator[ModelEvent, None]:
-        if self._prefill is not None:
-            prefilled = Prefilled(request, so_far, self._prefill)
-            return prefilled.rest(self._ask(request, prefilled.body(self._body(request))))
-        if not self._background:
-            raise not_resumable("this OpenAIModel was made without background and prefill")
-        if not reference:
-            raise not_resumable("the response's id was not stored, since it had not come")
-        return self._reader(request, {}).resume(reference, so_far)
-
-    async def _ask(self, request: ModelRequest, body: dict[str, Any]) -> AsyncGenerator[ModelEvent, None]:
-        answer = await self._client.post(body)
-        reply = self._reply(request)
-        async with aclosing(answer), aclosing(answer.read(reply)) as events:
-            async for event in events:
-                yield event
-            for event in reply.end():
-                yield event
-            if reply.failure is not None:
-                raise reply.failure
+        return self._answering.resume(request, so_far, reference)
 
     async def cancel(self, reference: str) -> None:
         """End the background response whose id is ``reference``, within 10 s. A failure is logged, and not raised."""
-        if self._background:
-            await cancel_response(lambda: self._cancel(reference), self._backoff_s)
-
-    async def _cancel(self, reference: str) -> None:
-        answer = await self._client.request("POST", self._endpoint.below(reference, "cancel"))
-        await answer.aclose()
-
-    def _reader(self, request: ModelRequest, body: dict[str, Any]) -> BackgroundReader:
-        requests = _BackgroundRequests(self._client, self._endpoint, {**body, **BACKGROUND_FIELDS})
-        return BackgroundReader(
-            requests,
-            lambda: ResponsesReply(self._redact, structured=request.json_schema is not None, background=True),
-            self._backoff_s,
-        )
-
-    def _body(self, request: ModelRequest) -> dict[str, Any]:
-        make = responses_body if self._api == "responses" else chat_body
-        body = make(self._model, request, self._structured) | dict(request.settings) | self._extra_body
-        return {key: value for key, value in body.items() if value is not None}
-
-    def _reply(self, request: ModelRequest) -> EndpointReply:
-        kind = ResponsesReply if self._api == "responses" else ChatReply
-        return kind(self._redact, structured=request.json_schema is not None)
-
-
-class _BackgroundRequests:
-    """The requests of one background response."""
-
-    def __init__(self, client: EndpointClient, endpoint: EndpointAddress, body: dict[str, Any]) -> None:
-        self._client = client
-        self._endpoint = endpoint
-        self._body = body
-
-    async def create(self) -> HttpAnswer:
-        return await self._client.post(self._body, once=True)
-
-    async def retrieve(self, response_id: str, after: int | None, *, streamed: bool) -> HttpAnswer:
-        query = {"stream": "true"} if streamed else {}
-        if streamed and after is not None:
-            query["starting_after"] = str(after)
-        return await self._client.request("GET", self._endpoint.below(response_id, **query))
+        await self._answering.cancel(reference)
