@@ -59,5 +59,5 @@ def _read_value(value: Any) -> SqliteValue:
 
 def _write_bytes(value: object) -> object:
     if isinstance(value, bytes | bytearray | memoryview):
-        return {"base64": base64.b64encode(value).decode()}
+        return {"base64": base64.b64encode(bytes(cast("bytes", value))).decode()}
     raise TypeError(f"A parameter is of type {type(value).__name__}")
