@@ -21,7 +21,7 @@ from aibind.models import (
     Usage,
 )
 from aibind.server import StreamHandler, Tool, create_chat_app
-from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteClient, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from tests.support.http import serve
 
 __all__ = ["PAID", "Scripted", "Server", "check_stored", "serving", "shown"]
@@ -116,6 +116,7 @@ class Server:
     url: str
     model: Scripted
     handler: StreamHandler
+    database: SqliteClient
 
     @property
     def api(self) -> str:
@@ -156,7 +157,7 @@ async def serving(**options: Any) -> AsyncIterator[Server]:
         )
         async with serve(create_chat_app(handler, options={"toolset": "all"}, **options)) as url:
             try:
-                yield Server(url, model, handler)
+                yield Server(url, model, handler, client)
             finally:
                 await handler.aclose()
 
