@@ -17,6 +17,7 @@ _MODULES = {
     "history": "history",
     "turns": "turns",
     "server": "server",
+    "formats": "formats",
     "search": "search",
     "import": "import_time",
 }

@@ -28,12 +28,11 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from .support.child import Child, python
-from .support.measure import interleave, rss_mb
+from .support.crowd_run import CrowdOptions, serve_crowd
+from .support.measure import interleave
 from .support.result import Benchmark, Figures, Result, Say
 
 KINDS = ("ours", "memory", "queues", "javascript")
-SETTLE_S = 60.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -64,39 +63,11 @@ def _measure(kind: str, options: argparse.Namespace, served_by: dict[str, str]) 
 
 
 async def _run_server(kind: str, path: Path, options: argparse.Namespace, served_by: dict[str, str]) -> Figures:
-    import psutil
-
-    tokens = max(1, round(options.seconds * options.rate))
-    async with Child(python("support.server_app", kind, path)) as server:
-        serving = await server.hear()
-        port = serving["port"]
+    crowd = CrowdOptions(options.followers, options.streams, options.rate, options.seconds)
+    async with serve_crowd(kind, path, crowd) as (figures, serving):
         served_by.update({name: serving[name] for name in ("loop", "http")})
-        process = psutil.Process(server.pid)
-        await asyncio.sleep(0.3)
-        before = rss_mb(server.pid)
-        limit_s = options.seconds + SETTLE_S
-        arguments = (port, options.streams, options.followers, tokens, options.rate, limit_s)
-        async with Child(python("support.crowd", *arguments)) as crowd:
-            await crowd.hear()
-            await asyncio.sleep(0.5)
-            idle = peak = rss_mb(server.pid)
-            cpu, began = sum(process.cpu_times()[:2]), time.perf_counter()
-            await crowd.tell("go")
-            hearing = asyncio.ensure_future(crowd.hear(limit_s + 60))
-            busy = 0.0
-            while not hearing.done():
-                await asyncio.wait([hearing], timeout=0.25)
-                peak = max(peak, rss_mb(server.pid))
-                if not busy and time.perf_counter() - began >= options.seconds:
-                    busy = (sum(process.cpu_times()[:2]) - cpu) / (time.perf_counter() - began)
-            figures: Figures = await hearing
-        figures |= {
-            "kb_per_follower": round((peak - before) * 1000 / options.followers, 1),
-            "idle_kb_per_follower": round((idle - before) * 1000 / options.followers, 1),
-            "server_cpu_percent": round(100 * busy, 1),
-        }
         if kind != "queues":  # it keeps nothing that could be resumed
-            figures["requests_per_second"] = await _requests(port, min(2.0, options.seconds))
+            figures["requests_per_second"] = await _requests(serving["port"], min(2.0, options.seconds))
         return figures
 
 

@@ -21,14 +21,14 @@ class CannotInstallError(Exception):
     """Raised when this machine lacks a program that is needed, or an installation fails."""
 
 
-def find_node() -> str:
-    """Return the path of Node. Raise CannotInstallError when there is none that is new enough."""
+def find_node(oldest: int = OLDEST_NODE) -> str:
+    """Return the path of Node. Raise CannotInstallError when there is none of the version ``oldest`` or newer."""
     found = shutil.which("node")
     if found is None:
-        raise CannotInstallError(f"Node is not installed: install Node {OLDEST_NODE} or newer")
+        raise CannotInstallError(f"Node is not installed: install Node {oldest} or newer")
     version = _version_of(found)
-    if int(version.partition(".")[0]) < OLDEST_NODE:
-        raise CannotInstallError(f"Node is {version}: install Node {OLDEST_NODE} or newer")
+    if int(version.partition(".")[0]) < oldest:
+        raise CannotInstallError(f"Node is {version}: install Node {oldest} or newer")
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.workerd.bundle import PYTHONS
+from testbed.workerd.setting import EVERY_SETTING
 from tests.docs.support import parse_python
 from tests.support.parallel import FIRST, unit_of
 
@@ -114,10 +114,12 @@ def test_circles_are_found(files: Mapping[str, str], circle: bool, tmp_path: Pat
 
 def test_what_begins_first_is_there() -> None:
     for unit in FIRST:
-        if unit.removeprefix("tests/workerd/") not in PYTHONS:
+        if unit.removeprefix("tests/workerd/") not in EVERY_SETTING:
             assert (ROOT / unit).exists(), f"{unit} is gone: take it out of tests/support/parallel.py"
             assert unit_of(f"{unit}::test") == unit
-    inside = "tests/workerd/test_inside.py::test_inside_workerd[py313-kv::check-raw]"
-    assert unit_of(inside) == unit_of("tests/workerd/test_lives.py::test_x[py313-entry]") == "tests/workerd/py313"
+    for setting in EVERY_SETTING:
+        inside = f"tests/workerd/test_inside.py::test_inside_workerd[{setting}-kv::check-raw]"
+        outside = f"tests/workerd/test_lives.py::test_x[{setting}-entry]"
+        assert unit_of(inside) == unit_of(outside) == f"tests/workerd/{setting}"
     assert unit_of("tests/workerd/test_lives.py::test_x[py314]") == "tests/workerd/py314"
     assert unit_of("tests/history/test_tree.py::test_x") == "tests/history/test_tree.py"

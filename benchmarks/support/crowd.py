@@ -1,8 +1,8 @@
 """Many followers in one process, as cheap as can be: bare sockets, and nothing is looked at before the end.
 
-``python -m benchmarks.support.crowd PORT STREAMS FOLLOWERS TOKENS RATE LIMIT_S`` begins the streams, follows them,
-prints ``"ready"``, and at a line on its standard input says ``POST /go`` and receives until all streams have ended, or
-the time is up. Then it prints the delays and how busy it was itself.
+``python -m benchmarks.support.crowd PORT STREAMS FOLLOWERS TOKENS RATE LIMIT_S [FORMAT]`` begins the streams, follows
+them in a wire format (our own by default), prints ``"ready"``, and at a line on its standard input says ``POST /go``
+and receives until all streams have ended, or the time is up. Then it prints the delays and how busy it was itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import sys
 import time
 
 from .clocked import ClockedText, now_us
+from .formats import FORMATS, OWN, Format
 from .measure import cpu_seconds, percentile
 from .serving import open_many_files
 
-END = b"event: done"
+END = b"0\r\n\r\n"
+"""The last chunk of an answer, whatever its format; no token ends in a 0 before a line break."""
 
 
 class Follower:
@@ -45,12 +47,12 @@ class Follower:
 
     @property
     def stream_id(self) -> str:
-        """The id of the stream."""
+        """The id of the stream, where the answer tells it."""
         for line in self.head.decode().splitlines():
             name, _, value = line.partition(":")
             if name.lower() == "x-stream-id":
                 return value.strip()
-        raise ConnectionError("The answer has no X-Stream-Id")
+        return ""  # of formats whose streams are found by their session
 
     def receive(self) -> None:
         """Take what is there."""
@@ -59,7 +61,8 @@ class Follower:
         except BlockingIOError:
             return
         self.pieces.append((now_us(), data))
-        if not data or END in data:
+        last = data if len(data) >= len(END) else self.pieces[-2][1][-len(END) :] + data
+        if not data or last.endswith(END):
             self.ended = True
 
     def delays(self) -> list[float]:
@@ -70,19 +73,18 @@ class Follower:
         return text.delays_ms
 
 
-def follow_all(port: int, streams: int, followers: int, tokens: int, rate: float) -> list[Follower]:
+def follow_all(port: int, streams: int, followers: int, tokens: int, rate: float, form: Format) -> list[Follower]:
     """Begin the streams, each with its first follower, and add the others."""
     crowd: list[Follower] = []
     ids: list[str] = []
     for number in range(streams):
-        body = json.dumps({"prompt": f"{tokens} {rate} {number / streams / rate}"})
-        head = "POST /__aibind__/stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        crowd.append(Follower(port, f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()))
+        prompt = f"{tokens} {rate} {number / streams / rate}"
+        crowd.append(Follower(port, form.begin(f"s{number}", prompt)))
         crowd[-1].read_head()
         ids.append(crowd[-1].stream_id)
     for number in range(streams, followers):
-        target = f"/__aibind__/stream/resume?id={ids[number % streams]}&after=0"
-        crowd.append(Follower(port, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()))
+        stream = number % streams
+        crowd.append(Follower(port, form.follow(f"s{stream}", ids[stream])))
         if number % 100 == 99:
             for follower in crowd:
                 if not follower.head:
@@ -114,8 +116,9 @@ def main() -> None:
     """Be the crowd."""
     port, streams, followers, tokens = map(int, sys.argv[1:5])
     rate, limit_s = map(float, sys.argv[5:7])
+    form = FORMATS[sys.argv[7] if len(sys.argv) > 7 else OWN]
     open_many_files()
-    crowd = follow_all(port, streams, followers, tokens, rate)
+    crowd = follow_all(port, streams, followers, tokens, rate, form)
     print(json.dumps("ready"), flush=True)
     sys.stdin.readline()
     go = socket.create_connection(("127.0.0.1", port))

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from testbed.workerd.bundle import PYTHONS
 from testbed.workerd.install import ROOT
 from testbed.workerd.rig import Rig, Worker
+from testbed.workerd.setting import parse_setting
 
 from .measure import delay_figures, median_figures
 from .result import Figures, Result, Say
 
 __all__ = ["follow_in_isolates", "import_in_isolate", "open_isolates", "prepare", "reply_in_isolate", "turn_in_isolate"]
 
-PYTHON = "py314"
+SETTING = "py314"
 MAX_ANSWER_S = 1200
 FILES = {
     "entry.py": ROOT / "benchmarks" / "support" / "isolate_entry.py",
@@ -41,7 +41,7 @@ FILES = {
 def open_isolates(say: Say) -> Iterator[Rig]:
     """Run workerd with two Workers, ``first`` and ``second``. Raise CannotInstallError where it cannot be had."""
     say("starting workerd")
-    rig = Rig(PYTHONS[PYTHON], [Worker(name, FILES, meter=True) for name in ("first", "second")])
+    rig = Rig(parse_setting(SETTING), [Worker(name, FILES, meter=True) for name in ("first", "second")])
     rig.start()
     try:
         yield rig

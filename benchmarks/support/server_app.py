@@ -4,7 +4,7 @@
 ``OFFSET`` seconds after ``POST /go``; ``GET /__aibind__/stream/resume?id=…`` follows one. ``ours`` is the handler and
 app of :mod:`aibind.server` as they are, on SQLite (``memory``: in memory). ``queues`` is what one writes without a
 library: a Starlette ``StreamingResponse`` and a queue for each follower, and nothing is stored. ``javascript``
-stores and polls as the JavaScript stores do.
+stores and polls as the JavaScript stores do. ``format:NAME`` is one of :mod:`benchmarks.support.format_apps`.
 """
 
 from __future__ import annotations
@@ -14,38 +14,11 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
-from .clocked import clocked_tokens
 from .serving import run_server, serve_app
-
-
-class Starter:
-    """Lets all models begin at once."""
-
-    def __init__(self) -> None:
-        self.begun = asyncio.Event()
-
-    async def tokens(self, prompt: str) -> AsyncIterator[str]:
-        """Be a model."""
-        count, rate, offset = prompt.split()
-        await self.begun.wait()
-        await asyncio.sleep(float(offset))
-        async for token in clocked_tokens(int(count), float(rate), due=True):
-            yield token
-
-    def wrap(self, app: Any) -> Any:
-        """Add ``/go`` to an app."""
-
-        async def with_go(scope: Any, receive: Any, send: Any) -> None:
-            if scope.get("path") != "/go":
-                await app(scope, receive, send)
-                return
-            self.begun.set()
-            await send({"type": "http.response.start", "status": 204, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-
-        return with_go
+from .starter import Starter
 
 
 async def make_ours(starter: Starter, path: str | None, stack: AsyncExitStack) -> Any:
@@ -154,6 +127,10 @@ async def main(kind: str, path: str) -> None:
     async with AsyncExitStack() as stack:
         if kind in {"ours", "memory"}:
             app = await make_ours(starter, path if kind == "ours" else None, stack)
+        elif kind.startswith("format:"):
+            from .format_apps import make_format_app
+
+            app = await make_format_app(kind.partition(":")[2], starter, Path(path), stack)
         elif kind == "queues":
             queues = Queues(starter)
             app = starlette_app(queues.start, queues.follow)

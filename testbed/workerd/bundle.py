@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from .install import HERE, ROOT, install_node_modules, install_worker_packages
+from .install import HERE, ROOT, install_worker_packages
+from .setting import Python
 
-__all__ = ["PYTHONS", "Python", "build_worker"]
-
-
-@dataclass(frozen=True, slots=True)
-class Python:
-    """One Python that Workers run, as its Pyodide from npm."""
-
-    name: str
-    version: str
-    platform: str
-    abi: str
-
-    @property
-    def label(self) -> str:
-        """The name of this Python for people: "Python 3.13"."""
-        return f"Python {self.version.rpartition('.')[0]}"
-
-    @property
-    def folder(self) -> Path:
-        """The folder of its Pyodide, installed."""
-        return install_node_modules() / f"pyodide-{self.name.removeprefix('py')}"
-
-    def describe(self) -> dict[str, str]:
-        """Return what the loader in the Worker must know."""
-        pyodide = json.loads((self.folder / "package.json").read_text())["version"]
-        return {"version": pyodide, "python": self.version, "platform": self.platform, "abi": self.abi}
+__all__ = ["build_worker"]
 
 
-PYTHONS = {
-    "py314": Python("py314", "3.14.2", "emscripten_5_0_3", "2026_0"),
-    "py313": Python("py313", "3.13.2", "emscripten_4_0_9", "2025_0"),
-    "py312": Python("py312", "3.12.1", "emscripten_3_1_58", "2024_0"),
-}
-
-
-def build_worker(name: str, python: Python, files: Mapping[str, Path], *, into: Path) -> Path:
+def build_worker(name: str, python: Python, files: Mapping[str, Path], classes: Collection[str], *, into: Path) -> Path:
     """Make the folder of a Worker and return it.
 
     ``files`` are the Worker's files or folders, by their place in its site packages; aibind and the packages that a
-    Worker vendors are there always.
+    Worker vendors are there always. ``classes`` are its Durable Objects.
     """
     folder = into / f"{python.name}-{name}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -65,6 +32,8 @@ def build_worker(name: str, python: Python, files: Mapping[str, Path], *, into: 
     else:  # a script, which leaves its one function in the global scope
         script = (python.folder / "pyodide.asm.js").read_text()
         (folder / "pyodide.asm.mjs").write_text(f"{script}\nexport default _createPyodideModule;\n")
+    exports = "".join(f'export const {name} = objectClass("{name}");\n' for name in sorted(classes))
+    (folder / "objects.mjs").write_text(f'import {{ objectClass }} from "./object.mjs";\n{exports}')
     with zipfile.ZipFile(folder / "site.zip", "w") as archive:
         _add(archive, "", install_worker_packages())
         _add(archive, "aibind", ROOT / "src" / "aibind")

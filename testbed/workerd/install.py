@@ -7,22 +7,51 @@ from __future__ import annotations
 
 import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from ..node import CannotInstallError, install_once, install_packages, run
+from ..node import CannotInstallError, find_node, install_once, install_packages, run
 from ..python import ROOT, install_command
 
-__all__ = ["HERE", "NODE_MODULES", "ROOT", "CannotInstallError", "install_node_modules", "install_worker_packages"]
+__all__ = [
+    "HERE",
+    "NEWEST_NEEDS",
+    "ROOT",
+    "CannotInstallError",
+    "install_node",
+    "install_node_modules",
+    "install_worker_packages",
+]
 
 HERE = Path(__file__).parent
 TOOLS = ROOT / ".tools" / "workerd"
-NODE_MODULES = HERE / "node_modules"
+NEWEST_NEEDS = 22
+"""The Node that the newest miniflare needs."""
+
+CONTENTS = {
+    HERE: "Pyodide, wrangler and the oldest workerd",
+    HERE / "newest": "the newest workerd",
+    HERE / "node": "a newer Node",
+}
 
 
-def install_node_modules() -> Path:
-    """Install workerd, miniflare, wrangler and Pyodide as the lock file says; return the folder."""
-    return install_packages(HERE, "workerd and Pyodide")
+def install_node_modules(folder: Path = HERE) -> Path:
+    """Install what a folder's lock file says, and return its node_modules.
+
+    The folders are this one, with Pyodide, wrangler and the oldest workerd, ``newest`` and ``node``.
+    """
+    return install_packages(folder, CONTENTS[folder])
+
+
+def install_node(oldest: int) -> str:
+    """Return the path of a Node that is new enough: this machine's, or one from npm, for Linux."""
+    try:
+        return find_node(oldest)
+    except CannotInstallError as error:
+        found = list(install_node_modules(HERE / "node").glob("node-*/bin/node"))
+        if not found:  # no package for this system
+            raise error from None
+        return str(found[0])
 
 
 def install_worker_packages() -> Path:
@@ -42,10 +71,16 @@ def install_worker_packages() -> Path:
 
 
 def main() -> None:
-    """Install both at once."""
+    """Install everything at once."""
     with ThreadPoolExecutor() as threads:
-        for installing in [threads.submit(install_node_modules), threads.submit(install_worker_packages)]:
-            installing.result()
+        installing: list[Future[object]] = [
+            threads.submit(install_node_modules),
+            threads.submit(install_node_modules, HERE / "newest"),
+            threads.submit(install_node, NEWEST_NEEDS),
+            threads.submit(install_worker_packages),
+        ]
+        for one in installing:
+            one.result()
 
 
 if __name__ == "__main__":

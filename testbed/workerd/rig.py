@@ -11,15 +11,15 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import httpx2
 
-from ..node import find_node
-from .bundle import Python, build_worker
-from .install import HERE, NODE_MODULES
+from .bundle import build_worker
+from .install import HERE, install_node, install_node_modules
+from .setting import Python, Setting
 
 __all__ = ["ANSWER_S", "Rig", "RigError", "Worker"]
 
@@ -39,12 +39,16 @@ class RigError(Exception):
 class Worker:
     """A Worker to run: its files by their place in its site packages, and whether its D1 binding counts.
 
-    The module ``entry`` among the files has the Worker's class. Workers with equal files share one folder.
+    The module ``entry`` among the files has the Worker's class, and those of its Durable Objects: ``objects`` has their
+    names, by those of their bindings. Workers with equal files and objects share one folder.
     """
 
     name: str
     files: Mapping[str, Path]
     meter: bool = False
+    objects: Mapping[str, str] = field(default_factory=dict)
+    date: str | None = None
+    """Its compatibility date, unless it is that of the rig's setting."""
 
 
 class Rig:
@@ -53,8 +57,8 @@ class Rig:
     An isolate starts its Python, which takes seconds, when it is first asked something.
     """
 
-    def __init__(self, python: Python, workers: Sequence[Worker]) -> None:
-        self.python = python
+    def __init__(self, setting: Setting, workers: Sequence[Worker]) -> None:
+        self.setting = setting
         self._workers = workers
         self._built: list[dict[str, Any]] = []
         self.data = Path(tempfile.mkdtemp(prefix="aibind-workerd-"))
@@ -63,23 +67,30 @@ class Rig:
         self._log: list[str] = []
         self.urls: Mapping[str, str] = {}
 
+    @property
+    def python(self) -> Python:
+        """The Python that the Workers run."""
+        return self.setting.python
+
     def start(self) -> None:
         """Start workerd, unless it runs."""
         if self._process is not None:
             return
+        release = self.setting.release
+        modules = install_node_modules(release.folder)
         self._built = self._built or self._build()
         options = self.data / "options.json"
-        options.write_text(json.dumps({"persist": str(self.data), "workers": self._built}))
+        options.write_text(json.dumps({"modules": str(modules), "persist": str(self.data), "workers": self._built}))
         self._answers = queue.Queue()
         self._process = subprocess.Popen(
-            [find_node(), str(HERE / "rig.mjs"), str(options)],
+            [install_node(release.oldest_node), str(HERE / "rig.mjs"), str(options)],
             cwd=HERE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # a process group, to be killed whole
-            env={**os.environ, "NODE_PATH": str(NODE_MODULES), "WRANGLER_SEND_METRICS": "false"},
+            env={**os.environ, "WRANGLER_SEND_METRICS": "false"},
         )
         for stream, take in ((self._process.stdout, self._answers.put), (self._process.stderr, self._log.append)):
             threading.Thread(target=_pump, args=(stream, take), daemon=True).start()
@@ -88,14 +99,23 @@ class Rig:
     def _build(self) -> list[dict[str, Any]]:
         """Make the Workers' folders, for this rig alone: another may run at the same time."""
         built: list[dict[str, Any]] = []
-        pyodide = self.python.describe()
-        folders: list[tuple[Mapping[str, Path], Path]] = []
+        folders: list[tuple[Mapping[str, Path], set[str], Path]] = []
         for worker in self._workers:
-            folder = next((folder for files, folder in folders if files == worker.files), None)
+            classes = set(worker.objects.values())
+            folder = next((folder for *of, folder in folders if of == [worker.files, classes]), None)
             if folder is None:
-                folder = build_worker(worker.name, self.python, worker.files, into=self.data / "build")
-                folders.append((worker.files, folder))
-            built.append({"name": worker.name, "build": str(folder), "meter": worker.meter, "pyodide": pyodide})
+                folder = build_worker(worker.name, self.python, worker.files, classes, into=self.data / "build")
+                folders.append((worker.files, classes, folder))
+            built.append(
+                {
+                    "name": worker.name,
+                    "build": str(folder),
+                    "meter": worker.meter,
+                    "objects": dict(worker.objects),
+                    "date": worker.date or self.setting.date,
+                    "pyodide": self.python.describe(),
+                }
+            )
         return built
 
     def stop(self) -> None:
@@ -135,6 +155,10 @@ class Rig:
         if "error" in answer:
             raise RigError(f"{answer['error']}\n{self.log()}")
         return answer
+
+    def evict(self, worker: str, class_name: str, name: str) -> None:
+        """Evict the Durable Object of a name, as a machine short of memory does. The oldest workerd cannot."""
+        self.command(evict=worker, **{"class": class_name}, object=name)
 
     def _answer(self) -> Any:
         try:

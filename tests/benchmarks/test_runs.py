@@ -55,6 +55,10 @@ EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
         {*DELAYS, "kb_per_follower", "requests_per_second", "memory"},
         {"javascript": {*DELAYS, "kb_per_follower"}, "queues": {*DELAYS, "kb_per_follower"}},
     ),
+    "formats": (
+        {*DELAYS, "kb_per_follower", "ai_sdk", "ag_ui", "json_lines", "plain_text", "durable_response"},
+        {},
+    ),
     "import": ({"seconds", "modules"}, {"asyncio": {"seconds", "modules"}}),
 }
 """The figures that must be there: of ours, and of each yardstick."""
@@ -64,7 +68,7 @@ CASES = [
     ("follow", ("--where", "file")),
     ("follow", ("--where", "isolate")),
 ]
-NEEDS = {"sqlite": ("aiosqlite",), "catch_up": ("psutil",), "server": ("psutil",)}
+NEEDS = {"sqlite": ("aiosqlite",), "catch_up": ("psutil",), "server": ("psutil",), "formats": ("psutil",)}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 """Which tests may run in one process after another, and which go first, when a run is shared by a few processes.
 
-``pytest -n 3`` hands out whole files, except that the tests inside workerd stay together by their Python: they share
+``pytest -n 3`` hands out whole files, except that the tests inside workerd stay together by their setting: they share
 one workerd. Units in ``FIRST`` take longest and begin early, so that no process is left with one of them at the
 end.
 """
@@ -19,8 +19,8 @@ FIRST = (
     "tests/workerd/py314",
     "tests/benchmarks/test_runs.py",
     "tests/test_structure.py",  # short: it waits behind the tests inside workerd
-    "tests/workerd/py313",
-    "tests/workerd/py312",
+    "tests/workerd/py313-2026-04-01",
+    "tests/workerd/py312-oldest",
     "tests/demo/test_browser.py",
     "tests/cloudflare/test_wrangler.py",
     "tests/demo/test_impatient.py",
@@ -29,14 +29,14 @@ FIRST = (
 )
 
 
-_PYTHON = re.compile(r"[\[-](py3\d+)[]-]")
+_SETTING = re.compile(r"[\[-](py3\d+(?:-oldest)?(?:-\d{4}-\d\d-\d\d)?)[]-]")
 
 
 def unit_of(nodeid: str) -> str:
-    """Return what a test is handed out with: its file, or inside workerd all tests of a Python."""
+    """Return what a test is handed out with: its file, or inside workerd all tests of a setting."""
     file = nodeid.partition("::")[0]
-    python = _PYTHON.search(nodeid) if file.startswith("tests/workerd/") else None
-    return f"tests/workerd/{python[1]}" if python else file
+    setting = _SETTING.search(nodeid) if file.startswith("tests/workerd/") else None
+    return f"tests/workerd/{setting[1]}" if setting else file
 
 
 def sort_items(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""One workerd for each Python, started when the first test needs it."""
+"""One workerd for each setting, started when the first test needs it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from testbed.node import CannotInstallError, find_node
-from testbed.workerd.bundle import PYTHONS
 from testbed.workerd.rig import Rig
+from testbed.workerd.setting import EVERY_SETTING
 
 from .workers import open_rig
 
-NEWEST = next(iter(PYTHONS))
+NEWEST = EVERY_SETTING[0]
+SHARE = ("py314", "py313-2026-04-01", "py312-oldest")
+"""Settings of a run without ``--every-combination``: each Python, both sides of 2026-10-01, both workerds."""
 BINDINGS = ("d1", "kv")
 """The modules of checks of the bindings themselves."""
 
@@ -29,7 +31,7 @@ LARGE = (
 
 @pytest.fixture(scope="session")
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
-    """Run workerd with the Python that the test is parametrised with; one at a time."""
+    """Run workerd with the setting that the test is parametrised with; one at a time."""
     try:
         find_node()
     except CannotInstallError as error:
@@ -45,7 +47,7 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 @pytest.fixture
 def prepared(rig: Rig, request: pytest.FixtureRequest) -> Rig:
     """Make sure that workerd runs, and that the tables are there and empty."""
-    request.node.user_properties.append(("inside workerd", f"{rig.python.label}, from outside"))
+    request.node.user_properties.append(("inside workerd", f"{rig.setting.label}, from outside"))
     rig.start()
     rig.ask("checks", "/empty")
     return rig
@@ -54,8 +56,10 @@ def prepared(rig: Rig, request: pytest.FixtureRequest) -> Rig:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "rig" in metafunc.fixturenames:
         every = metafunc.config.getoption("every_combination")
-        pythons = getattr(metafunc.module, "EVERY" if every else "RUNS_ON", tuple(PYTHONS))
-        metafunc.parametrize("rig", pythons, indirect=True, scope="session")
+        settings = getattr(metafunc.module, "EVERY", EVERY_SETTING)
+        if not every:
+            settings = getattr(metafunc.module, "RUNS_ON", SHARE)
+        metafunc.parametrize("rig", settings, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -64,8 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "rig" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(300))  # the first installs, and starts workerd and its Python
         if isinstance(item, pytest.Function) and item.originalname.startswith("test_inside_"):
-            python, name, kind = (str(item.callspec.params[of]) for of in ("rig", "name", "kind"))
-            if not is_in_short_run(python, name, kind):
+            setting, name, kind = (str(item.callspec.params[of]) for of in ("rig", "name", "kind"))
+            if not is_in_short_run(setting, name, kind):
                 dropped.append(item)
     if dropped and not config.getoption("every_combination"):
         config.hook.pytest_deselected(items=dropped)
@@ -73,12 +77,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-def is_in_short_run(python: str, name: str, kind: str) -> bool:
-    """Return whether a check runs on a Python with a kind of binding or storage without ``--every-combination``.
+def is_in_short_run(setting: str, name: str, kind: str) -> bool:
+    """Return whether a check runs in a setting with a kind of binding or storage without ``--every-combination``.
 
-    The newest Python runs all. On the others each check runs on what is raw, and on the SDK's bindings those of the
-    bindings themselves: what the SDK adds, and SQL to another table, is the same for all that stands on them.
+    The newest Python in the newest workerd runs all. In the others each check runs on what is raw, and on the SDK's
+    bindings those of the bindings themselves: what the SDK adds, and SQL to another table, is the same for all that
+    stands on them.
     """
     if name in LARGE:
-        return python == NEWEST and kind == "raw"
-    return python == NEWEST or kind in ("raw", "object raw") or (kind == "sdk" and name.partition("::")[0] in BINDINGS)
+        return setting == NEWEST and kind == "raw"
+    return setting == NEWEST or kind in ("raw", "object raw") or (kind == "sdk" and name.partition("::")[0] in BINDINGS)

@@ -14,7 +14,8 @@ from testbed.workerd.rig import Rig
 from .client import Reader, read_sse, stream_id_of, text_of
 from .streams import status_of, wait_for_end
 
-RUNS_ON = EVERY = ("py314", "py313")
+RUNS_ON = ("py314", "py313-2026-04-01")
+EVERY = ("py314", "py313", "py314-2026-04-01", "py313-2026-04-01", "py314-oldest")
 
 STREAM = "/__aibind__/stream"
 

@@ -34,7 +34,7 @@ def test_inside_workerd(rig: Rig, name: str, kind: str, request: pytest.FixtureR
 
 
 def run_inside(rig: Rig, path: str, name: str, kind: str, request: pytest.FixtureRequest) -> None:
-    request.node.user_properties.append(("inside workerd", f"{rig.python.label}, {KINDS[kind]}"))
+    request.node.user_properties.append(("inside workerd", f"{rig.setting.label}, {KINDS[kind]}"))
     rig.start()
     with rig.client("checks") as client:
         answer = client.post(path, json={"name": name, "kind": kind})
@@ -43,4 +43,4 @@ def run_inside(rig: Rig, path: str, name: str, kind: str, request: pytest.Fixtur
     if reason := answer.json()["skipped"]:
         pytest.skip(reason)
     if failure := answer.json()["failure"]:
-        pytest.fail(f"Inside workerd, {rig.python.label}, {KINDS[kind]}:\n{failure}", pytrace=False)
+        pytest.fail(f"Inside workerd, {rig.setting.label}, {KINDS[kind]}:\n{failure}", pytrace=False)

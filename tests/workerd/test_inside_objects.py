@@ -8,8 +8,9 @@ from testbed.workerd.rig import Rig
 
 from .inside.catalogue import names_in_objects
 from .test_inside import params, run_inside
+from .test_objects import EVERY, RUNS_ON
 
-RUNS_ON = ("py314", "py313")
+__all__ = ["EVERY", "RUNS_ON"]
 
 
 @pytest.mark.parametrize(("name", "kind"), list(params(names_in_objects())), ids=lambda value: value)

@@ -14,7 +14,7 @@ from .client import Reader, read_sse, text_of
 from .streams import status_of, wait_for_end, wait_for_text, wait_until_still, words
 
 RUNS_ON = ("py314",)
-EVERY = ("py314", "py313")  # with --every-combination
+EVERY = ("py314", "py313", "py313-2026-04-01", "py314-oldest")  # with --every-combination
 
 TOKENS = 60
 RATE = 20

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testbed.workerd.bundle import PYTHONS
 from testbed.workerd.rig import Rig, Worker
+from testbed.workerd.setting import parse_setting
 
 __all__ = ["open_rig"]
 
@@ -32,16 +32,19 @@ CHECKS = {
 }
 
 
-def open_rig(python: str) -> Rig:
-    """Make the rig of a Python, not started yet.
+OBJECTS = {"STREAMS": "StreamObject"}
+
+
+def open_rig(setting: str) -> Rig:
+    """Make the rig of a setting, such as ``py314``, not started yet.
 
     ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker.
     """
     return Rig(
-        PYTHONS[python],
+        parse_setting(setting),
         [
-            Worker("checks", CHECKS, meter=True),
-            Worker("second", CHECKS, meter=True),
+            Worker("checks", CHECKS, meter=True, objects=OBJECTS),
+            Worker("second", CHECKS, meter=True, objects=OBJECTS),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
         ],
     )

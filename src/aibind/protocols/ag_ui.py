@@ -78,7 +78,7 @@ class AgUiEncoder:
             writer.close()
             writer.events.append(self._last(batch.end, writer))
         data = b"".join([_encode(event) for event in writer.events])
-        return data, replace(self, _place=writer.place)
+        return data, replace(self, history=None, _place=writer.place)  # the opening is over
 
     @property
     def _run(self) -> dict[str, Any]:

@@ -11,3 +11,6 @@ globalThis.addEventListener = (type, listener) => {
     // nothing of that kind will ever happen here
   }
 };
+
+// Newer compatibility dates have a global process, and Pyodide would take workerd for Node.
+globalThis.process = undefined;
