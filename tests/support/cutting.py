@@ -73,6 +73,7 @@ class CuttingProxy:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # of a task that is cancelled before it starts, too
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
