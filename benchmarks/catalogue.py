@@ -18,6 +18,7 @@ _MODULES = {
     "turns": "turns",
     "server": "server",
     "formats": "formats",
+    "durable_response": "durable_response",
     "search": "search",
     "import": "import_time",
 }

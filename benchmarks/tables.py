@@ -193,6 +193,18 @@ SECTIONS = (
         ),
     ),
     Section(
+        "durable_response",
+        "Making a route durable",
+        "events",
+        (
+            ("ours", "`durable_response`, SQLite"),
+            ("ours.memory", "`durable_response`, in memory"),
+            ("ours.named", "named events of aibind, SQLite"),
+            ("yardsticks.passthrough", "`StreamingResponse`, nothing stored"),
+        ),
+        (("cpu_us_per_event", "CPU, µs an event"), ("added_us_per_event", "added, µs an event")),
+    ),
+    Section(
         "import",
         "Importing",
         "rounds",

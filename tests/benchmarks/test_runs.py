@@ -59,6 +59,10 @@ EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
         {*DELAYS, "kb_per_follower", "ai_sdk", "ag_ui", "json_lines", "plain_text", "durable_response"},
         {},
     ),
+    "durable_response": (
+        {"cpu_us_per_event", "added_us_per_event", "memory", "named"},
+        {"passthrough": {"cpu_us_per_event"}},
+    ),
     "import": ({"seconds", "modules"}, {"asyncio": {"seconds", "modules"}}),
 }
 """The figures that must be there: of ours, and of each yardstick."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextvars import Context
 from pathlib import Path
+from typing import TypeVarTuple
 
 import pytest
 
@@ -13,6 +16,8 @@ from aibind.sqlite import SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, Pace, StreamEnd, StreamEvent, StreamStore, StreamWriter, retrying
 from aibind.testing import Fault, Faults, FaultySqliteClient
 from testbed.virtual_time import in_virtual_time
+
+_Ts = TypeVarTuple("_Ts")
 
 
 async def stored(store: StreamStore, stream_id: str = "s") -> list[tuple[str, str]]:
@@ -256,3 +261,33 @@ async def test_a_slow_store_holds_a_fast_source_back(tmp_path: Path) -> None:
         await writer.end(StreamEnd("done"))
         page = await SqliteStreamStore(client).read_page("s")
         assert sum(len(chunk.event.data) for chunk in page.chunks) == 50_000
+
+
+def test_tokens_do_not_wake_a_writer_whose_time_has_not_come() -> None:
+    """To wake the writer's task and set its timer again takes longer than all else that is done for a token."""
+
+    class CountingLoop(asyncio.SelectorEventLoop):
+        timers = 0
+
+        def call_at(
+            self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+        ) -> asyncio.TimerHandle:
+            self.timers += 1
+            return super().call_at(when, callback, *args, context=context)
+
+    async def write() -> int:
+        writer = StreamWriter(MemoryStreamStore(), "s1", flush_interval_ms=60_000)
+        await writer.open()
+        await writer.write(StreamEvent("", "the first is flushed at once"))
+        assert await writer.wait_saved()
+        before = loop.timers
+        for number in range(200):
+            await writer.write(StreamEvent("" if number % 2 else "usage", "{}"))
+            await asyncio.sleep(0)
+        timers = loop.timers - before
+        await writer.end(StreamEnd("done"))
+        return timers
+
+    loop = CountingLoop()
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(write()) < 10

@@ -8,10 +8,10 @@ import codecs
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .._json import compact_json, is_object
+from .._json import compact_json, is_object, scan_json
 from ..streams.batch import EventBatch
 from ..streams.events import StreamEvent
 from ..streams.sse import PING, encode_message
@@ -23,6 +23,10 @@ _BODY_EVENT = "body"
 
 ID_PREFIX = "aibind:"
 """The beginning of our ids, which are added to messages without one."""
+
+_ID_PREFIX = ID_PREFIX.encode()
+
+_to_json = json.JSONEncoder().encode  # json.dumps() looks at its options each time, which takes longer than the rest
 
 # Compiled when first used: a Worker's start-up is billed.
 _BLANK_LINE = r"(?:\r\n|\n|\r(?!\n)){2}"
@@ -79,9 +83,9 @@ async def record(response: Recorded, pieces: AsyncIterator[str | bytes]) -> Asyn
                 yield _event(piece)
             continue
         for message in splitter.feed(piece):
-            yield StreamEvent(_BODY_EVENT, json.dumps(message))
+            yield StreamEvent(_BODY_EVENT, _to_json(message))
     if splitter is not None and (rest := splitter.flush()):
-        yield StreamEvent(_BODY_EVENT, json.dumps(rest))
+        yield StreamEvent(_BODY_EVENT, _to_json(rest))
 
 
 class _Splitter:
@@ -119,7 +123,7 @@ def _event(piece: str | bytes | bytearray | memoryview) -> StreamEvent:
             piece = data.decode()
         except UnicodeDecodeError:
             return StreamEvent(_BODY_EVENT, compact_json({"base64": base64.b64encode(data).decode()}))
-    return StreamEvent(_BODY_EVENT, json.dumps(piece))
+    return StreamEvent(_BODY_EVENT, _to_json(piece))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +135,12 @@ class RecordedEncoder:
     """
 
     response: Recorded
+    _is_sse: bool = field(init=False, repr=False, compare=False)  # asked for each event
 
     opening: ClassVar[bytes] = b""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_is_sse", self.response.is_sse)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -142,13 +150,13 @@ class RecordedEncoder:
     @property
     def replays(self) -> bool:
         """Whether the body is anything but server-sent events."""
-        return not self.response.is_sse
+        return not self._is_sse
 
     def __call__(self, batch: EventBatch, /) -> tuple[bytes, RecordedEncoder]:
         """Return the bytes of the batch; a comment for an idle batch of server-sent events."""
         body = [(id, _bytes_of(event)) for id, event in batch.events if event.event == _BODY_EVENT]
-        if not self.response.is_sse:
-            return b"".join(data for _, data in body), self
+        if not self._is_sse:
+            return b"".join([data for _, data in body]), self
         if batch.is_idle:
             return PING, self
         messages = [_with_id(data, id) for id, data in body]
@@ -166,6 +174,8 @@ def source_id(event: StreamEvent) -> str | None:
 
 
 def _with_id(message: bytes, id: int) -> bytes:
+    if message.startswith(b"data:") and not (b"\nid" in message or b"\r" in message):  # as most are
+        return b"id: %b%d\n%b" % (_ID_PREFIX, id, message)
     mark = codecs.BOM_UTF8 if message.startswith(codecs.BOM_UTF8) else b""
     message = message.removeprefix(mark)
     text = message.decode("utf-8", "replace")
@@ -175,8 +185,8 @@ def _with_id(message: bytes, id: int) -> bytes:
 
 def _bytes_of(event: StreamEvent) -> bytes:
     try:
-        stored: Any = json.loads(event.data)
-    except ValueError:
+        stored, _ = scan_json(event.data, 0)
+    except (ValueError, StopIteration):
         return b""
     if isinstance(stored, str):
         return stored.encode("utf-8", "replace")

@@ -42,8 +42,7 @@ class EventBatch:
         ``encode`` must be pure, and the same object for all of them. An encoder with state passes a callable that is
         equal for equal states, such as a frozen dataclass with ``__call__``.
         """
-        try:
-            found: _T = self.shared[encode]
-        except KeyError:
+        found: _T | None = self.shared.get(encode)
+        if found is None:
             found = self.shared[encode] = encode(self)
         return found

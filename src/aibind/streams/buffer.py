@@ -197,6 +197,9 @@ class StreamBuffer:
         The batch is None when there is nothing to read yet, and carries the end when it reaches it. Call this only for
         a position that the buffer :meth:`reaches`.
         """
+        seq, offset = position
+        if offset == len(self._open) and seq == self.next_seq and not self._is_particular and self.end is None:
+            return None, position  # a follower that has everything, which each looks for after each token
         found = self._batches.get(position)
         if found is None:
             if len(self._batches) >= MAX_SHARED:
@@ -240,6 +243,11 @@ class StreamBuffer:
         else:
             events.append((last_id, event))
         return EventBatch(tuple(events), last_id), reached  # with an open chunk there is no end yet
+
+    @property
+    def _is_particular(self) -> bool:
+        """Whether the end of what followers see is not that of the open chunk."""
+        return self._shows_stored or bool(self._pack.events)
 
     def _wake(self) -> None:
         self._batches.clear()

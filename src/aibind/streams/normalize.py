@@ -13,6 +13,10 @@ __all__ = ["EventNormalizer", "TextNormalizer", "normalized"]
 _UNFIT = re.compile("[\r\ud800-\udfff]")
 
 
+def _is_unfit(text: str) -> bool:
+    return "\r" in text if text.isascii() else _UNFIT.search(text) is not None
+
+
 class TextNormalizer:
     r"""Normalises the pieces of one text, in order, wherever they were cut.
 
@@ -27,9 +31,7 @@ class TextNormalizer:
 
     def clean(self, text: str) -> str:
         """Return the normalised piece, which is empty when it held nothing but half of something."""
-        if not (self._surrogates.held or self._after_cr) and (
-            "\r" not in text if text.isascii() else not _UNFIT.search(text)
-        ):
+        if not (self._surrogates.held or self._after_cr or _is_unfit(text)):
             return text
         if not text:
             return text
@@ -56,6 +58,8 @@ class EventNormalizer:
         """Return the normalised event, or None for a piece without content. Raises ValueError for a bad event name."""
         if not event.grows:
             check_event_name(event.event)
+            if not _is_unfit(event.data):
+                return event
             whole = TextNormalizer()
             return StreamEvent(event.event, whole.clean(event.data) + whole.flush())
         normalizer = self._normalizers.get(event.event)

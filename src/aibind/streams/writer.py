@@ -94,6 +94,7 @@ class StreamWriter:
         self._question_id = question_id
         self._max_unsaved = max_unsaved_chars
         self._work = asyncio.Event()  # set when there is something to write, or at the end
+        self._wakes_at = float("-inf")  # when the task will look for work by itself, while it waits
         self._flushed = asyncio.Event()
         self._opened = asyncio.Event()
         self._end: StreamEnd | None = None  # as asked for
@@ -189,7 +190,8 @@ class StreamWriter:
             return
         if not event.grows:
             self._schedule.note_event(asyncio.get_running_loop().time())
-        self._work.set()
+        if self._schedule.flush_due(self.buffer.unsaved_chars) < self._wakes_at:  # to wake it takes as long as a token
+            self._work.set()
         while self.halted is None and self.buffer.unsaved_chars > self._max_unsaved:
             self._flushed.clear()
             await self._flushed.wait()
@@ -295,8 +297,12 @@ class StreamWriter:
             if due <= now:
                 return
             self._work.clear()
-            if not await wait_for_event(self._work, due - now):
-                return
+            self._wakes_at = due
+            try:
+                if not await wait_for_event(self._work, due - now):
+                    return
+            finally:
+                self._wakes_at = float("-inf")
 
     def _next_due(self, asked: float, now: float) -> float:
         if self._may_flush():
