@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -13,76 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aibind.models import CustomEvent, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, ToolResult, Usage
 from aibind.protocols import AgUiEncoder
-from aibind.server import StreamHandler, Tool, create_agent_app
-from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.server import StreamHandler, create_agent_app
 from aibind.streams import EventBatch, StreamEnd, StreamEvent
-from tests.support.http import serve
 
-from .driver import Driver, running_driver
-
-
-class Script:
-    """Says words, or what a request's text asks for; keeps the requests."""
-
-    def __init__(self) -> None:
-        self.asked: list[ModelRequest] = []
-
-    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        self.asked.append(request)
-        last = request.messages[-1]
-        if last["role"] == "tool":
-            yield TextDelta(f"Refunded: {last['content']}")
-        elif last["content"] == "refund":
-            yield ToolCall("call_1", "refund", '{"euros": 20}')
-        elif last["content"] == "think":
-            yield ReasoningDelta("Let me see. ")
-            yield TextDelta("A clock: ")
-            yield ToolCall("c1", "clock", '{"zone": "Mars"}')
-            yield ToolResult("c1", "clock", '{"time": "12:00"}')
-            yield CustomEvent("progress", {"percent": 100})
-            yield TextDelta("noon")
-            yield Usage(7, 9)
-        elif last["content"] == "fail":
-            yield TextDelta("half")
-            raise ZeroDivisionError
-        else:
-            for number in range(2000 if last["content"] == "long" else 40):
-                await asyncio.sleep(0.01)
-                yield TextDelta(f"word{number} ")
-
-
-WORDS = "".join(f"word{number} " for number in range(40))
-
-
-async def refund(euros: int) -> str:
-    return f"{euros} euros"
-
-
-@asynccontextmanager
-async def served(model: Script) -> AsyncIterator[tuple[str, Driver]]:
-    async with wrap_sqlite3(":memory:") as client:
-        await migrate(client)
-        schema = {"type": "object", "properties": {"euros": {"type": "integer"}}}
-        handler = StreamHandler(
-            model=model,
-            resumable=True,
-            store=SqliteStreamStore(client),
-            conversations=SqliteMessageStore(client),
-            toolsets={"desk": [Tool("refund", "Refunds", refund, schema, needs_approval=True)]},
-        )
-        app = create_agent_app(handler, options={"toolset": "desk"})
-        async with handler.running(grace_s=0), serve(app) as url, running_driver("agent.mjs") as driver:
-            yield f"{url}/agent", driver
-
-
-def user(id: str, content: Any) -> dict[str, Any]:
-    return {"id": id, "role": "user", "content": content}
-
-
-def text_in(events: list[dict[str, Any]]) -> str:
-    return "".join(event["delta"] for event in events if event["type"] == "TEXT_MESSAGE_CONTENT")
+from .agent_server import WORDS, Script, served, text_in, user
 
 
 async def test_runs_keep_the_conversation() -> None:
@@ -193,6 +126,91 @@ async def test_a_call_that_waits_is_an_interrupt_and_resumes(entry: dict[str, An
         assert [message["toolCallId"] for message in snapshot if message["role"] == "tool"] == ["call_1"]
 
 
+async def test_connecting_repeats_what_a_thread_waits_for() -> None:
+    async with served(Script()) as (url, driver):
+        body = {"threadId": "t", "runId": "r1", "messages": [user("u1", "refund")]}
+        asked = await driver.run("read", url=url, body=body)
+        again = await driver.run("read", url=f"{url}/connect", body={"threadId": "t"})
+        assert again["error"] is None
+        assert again["events"][-1]["outcome"] == asked["events"][-1]["outcome"]
+        assert [event["type"] for event in again["events"]] == ["RUN_STARTED", "MESSAGES_SNAPSHOT", "RUN_FINISHED"]
+        await driver.run("read", url=url, body={**body, "runId": "r2", "messages": [user("u2", "think")]})
+        later = await driver.run("read", url=f"{url}/connect", body={"threadId": "t"})
+        assert "outcome" not in later["events"][-1]
+
+
+PICK = {"name": "pick_date", "description": "Lets the user pick a date", "parameters": {"type": "object"}}
+VERSION = {"protocolVersion": "1.0"}
+
+
+def tool(call_id: str, content: str, **more: Any) -> dict[str, Any]:
+    return {"id": f"result of {call_id}", "role": "tool", "toolCallId": call_id, "content": content, **more}
+
+
+async def test_a_tool_of_the_page_ends_the_run_and_its_result_goes_on() -> None:
+    model = Script()
+    async with served(model) as (url, driver):
+        await driver.run("create", name="a", url=url, threadId="t")
+        first = await driver.run("run", name="a", message=user("u1", "pick"), tools=[PICK])
+        assert first["error"] is None
+        assert first["events"][-1]["outcome"] == {"type": "success", "pendingToolCallIds": ["p1"]}
+        there = await driver.run("read", url=f"{url}/connect", body={"threadId": "t", **VERSION})
+        assert there["events"][-1]["outcome"] == {"type": "success", "pendingToolCallIds": ["p1"]}
+        older = await driver.run("read", url=f"{url}/connect", body={"threadId": "t"})
+        assert "outcome" not in older["events"][-1]
+        second = await driver.run("run", name="a", message=tool("p1", "the 3rd"))
+        assert second["error"] is None
+        assert [message["role"] for message in second["messages"]] == [
+            "user",
+            "assistant",
+            "assistant",
+            "tool",
+            "assistant",
+        ]
+        assert text_in(second["events"]) == 'Refunded: "the 3rd"'
+        assert [len(request.tools) for request in model.asked] == [2, 2]
+        body = {"threadId": "t", "runId": "r3", "messages": [user("u1", "pick"), tool("p1", "the 3rd")]}
+        again = await driver.run("read", url=url, body=body)
+        assert text_in(again["events"]) == 'Refunded: "the 3rd"'
+        assert len(model.asked) == 2
+        body["messages"] = [user("u1", "pick"), tool("p1", "", error="The page was closed")]
+        other = await driver.run("read", url=url, body=body)
+        assert "has another answer already" in other["error"]
+
+
+async def test_results_and_approvals_may_come_one_by_one() -> None:
+    async with served(Script()) as (url, driver):
+        body = {"threadId": "t", "runId": "r1", "messages": [user("u1", "both")], "tools": [PICK], **VERSION}
+        asked = await driver.run("read", url=url, body=body)
+        (interrupt,) = asked["events"][-1]["outcome"]["interrupts"]
+        messages = [user("u1", "both"), tool("p1", '{"day":3}')]
+        part = await driver.run("read", url=url, body={**body, "runId": "r2", "messages": messages})
+        assert part["error"] is None
+        assert part["events"][-1]["outcome"] == {"type": "interrupt", "interrupts": [interrupt]}
+        assert [event["type"] for event in part["events"]] == ["RUN_STARTED", "RUN_FINISHED"]
+        answer = {**body, "runId": "r3", "resume": [{"interruptId": "call_1", "status": "resolved"}]}
+        whole = await driver.run("read", url=url, body=answer)
+        assert [event["content"] for event in whole["events"] if event["type"] == "TOOL_CALL_RESULT"] == [
+            '{"day":3}',
+            "20 euros",
+        ]
+
+
+async def test_a_client_from_before_1_0_is_not_told_of_the_cancelled_outcome() -> None:
+    async with served(Script()) as (url, driver), httpx2.AsyncClient() as client:
+        for version in ({}, VERSION):
+            body = {"threadId": "t", "runId": f"r {version}", "messages": [user(f"u {version}", "long")], **version}
+            running = asyncio.ensure_future(driver.run("read", url=url, body=body))
+            while not running.done():
+                await asyncio.sleep(0.1)
+                await client.post(f"{url}/stop/t")
+            events = (await running)["events"]
+            assert (events[-1]["type"], events[-1].get("outcome", {}).get("type")) == (
+                "RUN_FINISHED",
+                "cancelled" if version else None,
+            )
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({}, "threadId"),
     ({"threadId": "t"}, "runId"),
@@ -203,6 +221,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"threadId": "t", "runId": "r", "messages": [user("u", [{"type": "video"}])]}, "part"),
     ({"threadId": "t", "runId": "r", "resume": [{"status": "resolved"}]}, "interruptId"),
     ({"threadId": "t", "runId": "r", "resume": [{"interruptId": "x", "status": "resolved"}]}, "waits"),
+    ({"threadId": "t", "runId": "r", "messages": [{"role": "tool", "toolCallId": "x", "content": "y"}]}, "waits"),
+    ({"threadId": "t", "runId": "r", "messages": [user("u", "x")], "tools": [{"name": "a b"}]}, "tools"),
 ]
 
 
@@ -210,7 +230,7 @@ async def test_what_is_refused() -> None:
     async with served(Script()) as (url, _), httpx2.AsyncClient() as client:
         for body, word in REFUSED:
             answer = await client.post(url, json=body)
-            assert answer.status_code in (400, 404), body
+            assert answer.status_code in (400, 404, 409), body
             assert word in answer.json()["error"], (body, answer.text)
         for path in ("", "/unknown", "/stop"):
             assert (await client.get(f"{url}{path}")).status_code == 404

@@ -155,7 +155,18 @@ VALUES = [
     *('{"type":"array","items":{"$ref":"#"}}', '{"anyOf":[{"$ref":"#"},{"type":"string"}]}', '"user x"', "2", "[1,2]"),
 ]
 NAMES = {
-    "stream": ("prompt", "sessionId", "system", "model", "edit", "regenerate", "attachments", "requestId", "onBusy"),
+    "stream": (
+        "prompt",
+        "sessionId",
+        "system",
+        "model",
+        "edit",
+        "regenerate",
+        "attachments",
+        "requestId",
+        "onBusy",
+        "tools",
+    ),
     "structured": ("prompt", "schema", "system", "model", "requestId", "sessionId"),
     "chat": ("messages", "sessionId", "maxSteps", "toolset", "attachments", "model", "requestId"),
     "title": ("messages", "model"),

@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from aibind.models import ModelEvent, ModelRequest, OpenAIModel, TextDelta
-from aibind.server import StreamHandler, create_app, create_chat_app
+from aibind.server import StreamHandler, create_agent_app, create_app, create_chat_app
 from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from tests.support.tools import TOOLSETS
 
@@ -69,6 +69,7 @@ async def main() -> None:
     parser.add_argument("--messages", type=bool, default=False)
     parser.add_argument("--endpoint")
     parser.add_argument("--chat-app", type=bool, default=False)
+    parser.add_argument("--agent-app", type=bool, default=False)
     options = parser.parse_args()
     async with wrap_sqlite3(options.database, busy_timeout_ms=options.busy_timeout_ms) as client:
         await migrate(client)
@@ -85,7 +86,8 @@ async def main() -> None:
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         print(listener.getsockname()[1], flush=True)
-        app = create_chat_app(handler) if options.chat_app else create_app(handler)
+        front_end = create_chat_app if options.chat_app else create_agent_app if options.agent_app else create_app
+        app = front_end(handler)
         config = uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         sweeping = asyncio.ensure_future(sweep(streams, options.sweep_s)) if options.sweep_s else None
         await uvicorn.Server(config).serve(sockets=[listener])

@@ -11,6 +11,7 @@ from ..streams.batch import EventBatch
 from ..streams.events import StreamEvent
 from ..streams.sse import PING
 from ..streams.store import StreamEnd
+from .ui_parts import is_run_by_page
 from .values import json_bytes, value_of
 
 __all__ = ["AgUiEncoder"]
@@ -26,7 +27,7 @@ class _Place:
 
     ``kind`` is that of the message that is open (empty: none is), ``number`` counts messages. ``growing`` are the calls
     whose arguments grow, and ``begun`` all calls. ``waiting`` are the interrupts so far and ``usage`` the tokens, as
-    JSON.
+    JSON; ``left`` are the calls that the page is to run.
     """
 
     kind: str = ""
@@ -34,6 +35,7 @@ class _Place:
     growing: tuple[str, ...] = ()
     begun: frozenset[str] = frozenset()
     waiting: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     usage: str = ""
 
 
@@ -42,14 +44,18 @@ class AgUiEncoder:
     """AG-UI's events of one run, which is a reply.
 
     ``reply_id`` is the stream's id: the ids of messages begin with it, so that a replay has the same. ``history`` are
-    the messages before the run, as a JSON list, for a page that has none. Calls that wait for a user are the run's
-    interrupts, and events of the application are custom events.
+    the messages before the run, as a JSON list, for a page that has none, and ``known`` the ids of calls that the page
+    has, with what it answered them. Calls that wait for a user are the run's interrupts, and events of the application
+    are custom events. A client from ``before_1_0`` does not know the outcome ``cancelled``, nor that calls may be
+    pending after a success: it is told neither.
     """
 
     thread_id: str
     run_id: str
     reply_id: str
     history: str | None = None
+    known: frozenset[str] = frozenset()
+    before_1_0: bool = False
     _place: _Place = field(default=_Place(), repr=False)
 
     replays: ClassVar[bool] = True
@@ -71,7 +77,7 @@ class AgUiEncoder:
         """Return the events of a batch; a comment for an idle one."""
         if batch.is_idle:
             return PING, self
-        writer = _Writer(self._place, self.reply_id)
+        writer = _Writer(self._place, self.reply_id, self.known)
         for _, event in batch.events:
             writer.add(event)
         if batch.end is not None:
@@ -91,8 +97,10 @@ class AgUiEncoder:
         interrupts = writer.interrupts
         if interrupts:
             last["outcome"] = {"type": "interrupt", "interrupts": interrupts}
-        elif end.state == "stopped":
+        elif end.state == "stopped" and not self.before_1_0:
             last["outcome"] = {"type": "cancelled"}
+        elif writer.left and not self.before_1_0:
+            last["outcome"] = {"type": "success", "pendingToolCallIds": writer.left}
         usage = writer.usage
         return {**last, "usage": [usage]} if usage else last
 
@@ -100,9 +108,11 @@ class AgUiEncoder:
 class _Writer:
     """Writes the events of AG-UI that some events of a stream become."""
 
-    def __init__(self, place: _Place, reply_id: str) -> None:
+    def __init__(self, place: _Place, reply_id: str, known: frozenset[str]) -> None:
         self.events: list[dict[str, Any]] = []
+        self.left = list(place.left)
         self._reply_id = reply_id
+        self._known = known
         self._kind = place.kind
         self._number = place.number
         self._growing = list(place.growing)
@@ -119,6 +129,7 @@ class _Writer:
             tuple(self._growing),
             frozenset(self._begun),
             tuple(self._waiting),
+            tuple(self.left),
             self._usage,
         )
 
@@ -204,6 +215,8 @@ class _Writer:
         self._write("TOOL_CALL_END", toolCallId=call_id)
 
     def _add_result(self, call_id: str, value: Mapping[str, Any]) -> None:
+        if call_id in self._known:
+            return
         self.close()
         self._number += 1
         result = value.get("result")
@@ -211,8 +224,11 @@ class _Writer:
         self._write("TOOL_CALL_RESULT", messageId=self._message_id, toolCallId=call_id, content=content, role="tool")
 
     def _add_request(self, call_id: str, value: Mapping[str, Any]) -> None:
-        if call_id not in self._begun:
+        if call_id not in self._begun and call_id not in self._known:
             self._add_call(call_id, value)
+        if is_run_by_page(value):
+            self.left.append(call_id)
+            return
         interrupt = {
             "id": call_id,
             "reason": "tool_approval",

@@ -1,27 +1,34 @@
-"""The endpoints that AG-UI's clients call: run, and connect and stop, which the protocol leaves to its servers."""
+"""The endpoints of agents: run, and connect and stop, which AG-UI leaves to its servers and CopilotKit names."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-from .._json import compact_json, is_list
+from .._json import compact_json
 from ..errors import RequestError
 from ..history import ChatHistory, TreeNode
 from ..protocols.ag_ui import AgUiEncoder
 from ..protocols.encoder import encoded
 from ..streams.batch import EventBatch
+from ..streams.events import StreamEvent
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamEnd
-from .access import Access, Action, owner_of
-from .agent_requests import RunRequest, thread_of
+from .access import Access, Action, Authorize, owner_of
+from .agent_calls import AgentCall, find_call, stopped_run
+from .agent_history import agent_messages, page_calls
+from .agent_info import agents_info
+from .agent_requests import RunRequest, request_id_of
 from .claims import claim_of
 from .contents import texts_of
 from .entrance import Enter, not_found
-from .exchanges import is_approval, nodes_of
+from .exchanges import nodes_of
 from .front_end import FrontEnd
-from .requests import check_id
+from .handler import StreamHandler
+from .json_body import parse_json
+from .pending import PendingCall
 from .responses import json_response
 from .session_replies import SessionReplies
 from .session_routes import ReadBody
@@ -30,7 +37,30 @@ __all__ = ["AgentEndpoints"]
 
 
 class AgentEndpoints(FrontEnd):
-    """The endpoints of AG-UI below a path. The options are those of :func:`create_agent_app`."""
+    """The endpoints of agents below a path. The options are those of :func:`create_agent_app`."""
+
+    def __init__(
+        self,
+        handler: StreamHandler,
+        *,
+        prefix: str,
+        options: Mapping[str, Any],
+        agents: Mapping[str, Mapping[str, Any]],
+        authorize: Authorize | None,
+        allowed_hosts: Iterable[str],
+        allowed_origins: Iterable[str],
+    ) -> None:
+        super().__init__(
+            handler,
+            prefix=prefix,
+            options=options,
+            authorize=authorize,
+            allowed_hosts=allowed_hosts,
+            allowed_origins=allowed_origins,
+        )
+        if not agents:
+            raise ValueError("agents is empty: name at least one agent")
+        self._agents = {agent_id: dict(own) for agent_id, own in agents.items()}
 
     async def _answer(
         self,
@@ -41,63 +71,136 @@ class AgentEndpoints(FrontEnd):
         read_json: ReadBody,
         enter: Enter,
     ) -> HttpResponse[Body]:
-        del query, headers
+        del query
         names = [unquote(segment) for segment in segments]
-        match (method, *names):
-            case ("POST",) | ("POST", "") | ("POST", "run"):
-                return await self._run(read_json, enter)
-            case ("POST", "connect"):
-                thread_id, access = await self._read(read_json, enter, thread_of, lambda found: ("attach", found))
-                return await self._connect(thread_id, self._replies(access))
-            case ("POST", "stop", thread_id):
-                check_id("threadId", thread_id)
-                await self._replies(await enter("stop", thread_id)).stop(thread_id)
-                return json_response({"ok": True})
-            case _:
-                return not_found()
+        if (method, names) == ("GET", ["info"]):
+            await enter("list", None)
+            return json_response(agents_info(self._agents))
+        if method != "POST":
+            return not_found()
+        if names in ([], [""]):
+            return await self._serve(*await self._read(read_json, enter, AgentCall.parse_any, _purpose))
+        found = find_call(names)
+        if found is None:
+            return not_found()
+        kind, agent_id, thread_id = found
+        if kind == "stop":
+            access = await enter("stop", thread_id)
+            run_id = await _run_to_stop(headers, read_json)
+            return await self._serve(AgentCall("stop", agent_id, thread_id, run_id=run_id), access)
+        parse = partial(AgentCall.parse, agent_id=agent_id, kind=kind)
+        return await self._serve(*await self._read(read_json, enter, parse, _purpose))
 
-    async def _run(self, read_json: ReadBody, enter: Enter) -> HttpResponse[Body]:
-        asked, access = await self._read(read_json, enter, RunRequest.parse, _purpose)
+    async def _serve(self, call: AgentCall, access: Access | None) -> HttpResponse[Body]:
         replies = self._replies(access)
-        stream_id = await (self._resume(asked, replies) if asked.approvals else self._begin(asked, replies, access))
-        return await replies.follow(stream_id, AgUiEncoder(asked.thread_id, asked.run_id, stream_id))
+        if call.kind == "info":
+            return json_response(agents_info(self._agents))
+        own = self._options_of(call.agent_id)
+        if call.run is not None:
+            return await self._run(call.run, own, replies, access)
+        if call.kind == "connect":
+            return await self._connect(call, replies)
+        await self._stop(call, replies, owner_of(access))
+        return json_response({"ok": True})
 
-    async def _begin(self, asked: RunRequest, replies: SessionReplies, access: Access | None) -> str:
-        body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.thread_id}
+    def _options_of(self, agent_id: str | None) -> Mapping[str, Any]:
+        if agent_id is None:
+            return next(iter(self._agents.values()))
+        if agent_id not in self._agents:
+            raise RequestError(f'There is no agent "{agent_id}" here: use one of {", ".join(self._agents)}', 404)
+        return self._agents[agent_id]
+
+    # --- running ---
+
+    async def _run(
+        self, asked: RunRequest, own: Mapping[str, Any], replies: SessionReplies, access: Access | None
+    ) -> HttpResponse[Body]:
+        if not asked.goes_on:
+            begun = await self._begin(asked, own, replies, access)
+            encoder = AgUiEncoder(asked.thread_id, asked.run_id, begun, before_1_0=asked.before_1_0)
+            return await replies.follow(begun, encoder)
+        results = await self._results_for(asked, replies)
+        stream_id = await replies.answer(asked.thread_id, {**results, **asked.approvals})
+        known = frozenset(results)
+        if stream_id is None:
+            return await self._wait_on(asked, known, replies)
+        encoder = AgUiEncoder(asked.thread_id, asked.run_id, stream_id, known=known, before_1_0=asked.before_1_0)
+        return await replies.follow(stream_id, encoder)
+
+    async def _begin(
+        self, asked: RunRequest, own: Mapping[str, Any], replies: SessionReplies, access: Access | None
+    ) -> str:
+        body: dict[str, Any] = {**asked.options, **self._options, **own, "sessionId": asked.thread_id}
+        if asked.tools:
+            body["tools"] = list(asked.tools)
+        if asked.system:
+            body["system"] = "\n\n".join(filter(None, [body.get("system"), asked.system]))
+        new = {"prompt": asked.prompt, "attachments": list(asked.attachments), "messageId": asked.message_id}
         question = await replies.look_for(asked.thread_id, lambda chat: _question_in(chat, asked.message_id))
         if question is None:
-            new = {"prompt": asked.prompt, "attachments": list(asked.attachments), "messageId": asked.message_id}
             return await replies.begin({**body, **new}, request_id=asked.request_id)
         claim = claim_of("stream", body, asked.request_id, owner=owner_of(access))
         if claim is not None and question.metadata.get("streamId") == claim.stream_id:
             return claim.stream_id  # the run that asked it first, once more
+        if "\n".join(texts_of(question.message.get("content"))) != asked.prompt:
+            return await replies.begin({**body, **new, "edit": question.id}, request_id=asked.request_id)
         return await replies.begin({**body, "regenerate": question.id}, request_id=asked.request_id)
 
-    async def _resume(self, asked: RunRequest, replies: SessionReplies) -> str:
-        stream_id = await replies.answer(asked.thread_id, asked.approvals)
-        if stream_id is None:
-            raise RequestError("The run waits for more answers: resume it with all of them at once", 409)
-        return stream_id
+    async def _results_for(self, asked: RunRequest, replies: SessionReplies) -> Mapping[str, Any]:
+        """Return the results of calls that the page was asked to run: the client sends all that it knows."""
+        if not asked.results:
+            return {}
+        called = await replies.look_for(asked.thread_id, lambda chat: page_calls(chat, asked.results.keys()))
+        if not called and not asked.approvals:
+            raise RequestError("No call of this thread waits for these results: connect to it again", 409)
+        return {call_id: result for call_id, result in asked.results.items() if call_id in (called or ())}
 
-    async def _connect(self, thread_id: str, replies: SessionReplies) -> HttpResponse[Body]:
-        """Return the messages of a thread, and the run that is under way in it."""
+    async def _wait_on(self, asked: RunRequest, known: frozenset[str], replies: SessionReplies) -> HttpResponse[Body]:
+        """Return the run of answers that were not all: it waits with the rest."""
+        waiting = await _waiting_calls(asked.thread_id, replies)
+        if not waiting:
+            raise RequestError("These calls were answered before, and their run has expired: connect again", 409)
+        known |= {call.id for call in waiting}
+        encoder = AgUiEncoder(asked.thread_id, asked.run_id, asked.run_id, known=known, before_1_0=asked.before_1_0)
+        return HttpResponse(200, encoder.headers, encoded(_only(waiting), encoder))
+
+    # --- threads ---
+
+    async def _connect(self, call: AgentCall, replies: SessionReplies) -> HttpResponse[Body]:
+        """Return the messages of a thread, and the run that is under way in it, or what it waits for."""
+        thread_id = call.thread_id
         stream_id = await replies.live_stream(thread_id)
         chat = await replies.load_whole(thread_id, live=stream_id)
-        history = compact_json(_messages(chat, without=stream_id))
+        history = compact_json(agent_messages(chat, without=stream_id))
         if stream_id is not None:
+            encoder = AgUiEncoder(thread_id, stream_id, stream_id, history, before_1_0=call.before_1_0)
             try:
-                return await replies.follow(stream_id, AgUiEncoder(thread_id, stream_id, stream_id, history))
+                return await replies.follow(stream_id, encoder)
             except RequestError as error:
                 if error.status != 404:
                     raise
-        encoder = AgUiEncoder(thread_id, thread_id, thread_id, history)
-        return HttpResponse(200, encoder.headers, encoded(_nothing_new(), encoder))
+        waiting = await _waiting_calls(thread_id, replies)
+        known = frozenset(call.id for call in waiting)
+        encoder = AgUiEncoder(thread_id, thread_id, thread_id, history, known, call.before_1_0)
+        return HttpResponse(200, encoder.headers, encoded(_only(waiting), encoder))
+
+    async def _stop(self, call: AgentCall, replies: SessionReplies, owner: str | None) -> None:
+        if call.run_id is not None:
+            claim = claim_of("stream", {}, request_id_of(call.thread_id, call.run_id), owner=owner)
+            if claim is not None and await replies.is_kept(claim.stream_id):
+                await replies.stop_stream(claim.stream_id)  # and no other, should it have ended
+                return
+        await replies.stop(call.thread_id)
 
 
-def _purpose(asked: RunRequest | None) -> tuple[Action, str | None]:
-    if asked is None:
-        return "stream", None
-    return "approve" if asked.approvals else "stream", asked.thread_id
+def _purpose(call: AgentCall | None) -> tuple[Action, str | None]:
+    return ("stream", None) if call is None else call.purpose
+
+
+async def _run_to_stop(headers: Mapping[str, str], read_json: ReadBody) -> str | None:
+    """Return the run that is to be stopped, which a body may name."""
+    data = await read_json() if "content-type" in headers else b""
+    return stopped_run(await parse_json(data)) if data else None
 
 
 def _question_in(chat: ChatHistory, message_id: str) -> TreeNode | None:
@@ -107,28 +210,12 @@ def _question_in(chat: ChatHistory, message_id: str) -> TreeNode | None:
     return None
 
 
-def _messages(chat: ChatHistory, *, without: str | None) -> list[dict[str, Any]]:
-    """Return the messages of the current path as AG-UI has them, but for the answer of one stream."""
-    found: list[dict[str, Any]] = []
-    for node in nodes_of(chat):
-        message, own_id = node.message, node.metadata.get("messageId")
-        role = message.get("role")
-        if role not in ("user", "assistant", "system", "tool") or is_approval(message):
-            continue
-        if without is not None and role != "user" and node.metadata.get("streamId") == without:
-            continue
-        shown: dict[str, Any] = {"id": own_id if isinstance(own_id, str) else node.id, "role": role}
-        shown["content"] = "\n".join(texts_of(message.get("content")))
-        if role == "tool":
-            shown["toolCallId"] = str(message.get("tool_call_id", ""))
-        calls = message.get("tool_calls")
-        if role == "assistant" and is_list(calls) and calls:
-            shown["toolCalls"] = calls
-            if not shown["content"]:
-                del shown["content"]
-        found.append(shown)
-    return found
+async def _waiting_calls(thread_id: str, replies: SessionReplies) -> list[PendingCall]:
+    pending = await replies.pending(thread_id)
+    return [] if pending is None else [call for call in pending.open if call.answer is None]
 
 
-async def _nothing_new() -> AsyncGenerator[EventBatch]:
-    yield EventBatch((), 0, StreamEnd("done"))
+async def _only(waiting: list[PendingCall]) -> AsyncGenerator[EventBatch]:
+    """Yield a run that has nothing but calls which wait."""
+    events = [StreamEvent("approval_request", compact_json(call.to_json())) for call in waiting]
+    yield EventBatch(tuple(enumerate(events, 1)), len(events), StreamEnd("done"))

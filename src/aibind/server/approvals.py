@@ -16,6 +16,7 @@ from .asking import Asking
 from .continuing import AnswersTakenError, ContinuingTurn
 from .generation import Generation
 from .json_body import parse_json
+from .page_tools import parse_page_tools, with_page_tools
 from .pending import PendingCalls
 from .replies import DurableReplies
 from .requests import MAX_STEPS
@@ -105,7 +106,8 @@ class Approvals:
         self, session_id: str, asked: Mapping[str, Any], turn: ContinuingTurn, access: Access | None
     ) -> HttpResponse[Body]:
         model_key, system, toolset = (_text(asked.get(name)) for name in ("model", "system", "toolset"))
-        model, tools = self._asking.pick(model_key), self._tools_of(toolset)
+        model = self._asking.pick(model_key)
+        tools = with_page_tools(self._tools_of(toolset), parse_page_tools(asked.get("tools")))
         request = self._asking.request(turn.messages, access, model_key, session_id, system=system)
         schema, steps = asked.get("schema"), asked.get("maxSteps")
         if is_object(schema):

@@ -37,6 +37,7 @@ __all__ = [
     "pending_stream",
     "place_question",
     "question_of",
+    "requests_in",
     "waits",
 ]
 
@@ -218,6 +219,13 @@ def is_approval(message: Message) -> bool:
 def answers_in(message: Message) -> list[Mapping[str, Any]]:
     """Return a user's answers that a message holds."""
     return [answer for answer in message["approvals"] if is_object(answer)]
+
+
+def requests_in(node: TreeNode) -> list[dict[str, Any]]:
+    """Return the requests that an answer waits, or waited, with."""
+    asked = node.metadata.get("approvals")
+    requests = asked.get("requests") if is_object(asked) else None
+    return [request for request in requests if is_object(request)] if is_list(requests) else []
 
 
 def answered_calls(node: TreeNode) -> list[AnsweredCall]:

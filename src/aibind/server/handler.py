@@ -32,6 +32,7 @@ from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
 from .limits import Limits
 from .load import Load
 from .models import Models
+from .page_tools import with_page_tools
 from .recovery import Recovery
 from .replies import DurableReplies
 from .reply_events import ReplyEvent
@@ -407,7 +408,7 @@ class StreamHandler:
         on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
         self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
-        tools = self._tools(asked.toolset)
+        tools = with_page_tools(self._tools(asked.toolset), asked.tools)
         session: Session | None = None
         if asked.session_id and self._sessions is not None:
             session = self._sessions.find(asked.session_id, owner_of(access))

@@ -57,6 +57,11 @@ class Limits:
             text = body.get(name)
             if isinstance(text, str):
                 _check("message_chars", self.message_chars, len(text), f"{name} has {{}} characters")
+        tools = body.get("tools")
+        if is_list(tools):
+            described = (tool.get("description") for tool in tools if is_object(tool))
+            length = sum(len(text) for text in described if isinstance(text, str))
+            _check("message_chars", self.message_chars, length, "tools has descriptions of {} characters")
         messages = body.get("messages")
         if is_list(messages):
             _check("messages", self.messages, len(messages), "The request has {} messages")

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from .access import Action
 from .busy import OnBusy
 from .claims import MAX_REQUEST_ID_CHARS
+from .page_tools import MAX_PAGE_TOOLS
 from .requests import MAX_SESSION_BYTES, MAX_STEPS
 from .session_requests import MAX_LIMIT
 from .session_titles import MAX_TITLE_CHARS
@@ -137,6 +138,12 @@ _TURN: dict[str, Schema] = {
     "messageId": {"type": "string", "description": "the page's own id for the question, which is kept in its metadata"},
     "onBusy": {"type": "string", "enum": list(get_args(OnBusy)), "description": "if the session has a reply under way"},
     **_WITH_TOOLS,
+    "tools": {
+        "type": "array",
+        "maxItems": MAX_PAGE_TOOLS,
+        "items": _object(("name",), name=_TEXT, description=_TEXT, parameters={"type": "object"}),
+        "description": "tools that the page runs",
+    },
 }
 
 _APPROVAL: Schema = {

@@ -10,6 +10,8 @@ from .._json import is_list, is_object
 from ..errors import RequestError
 from ..models.model import Message
 from .attachments import Attachment, are_large, parse_attachments
+from .page_tools import parse_page_tools
+from .tools import Tool
 
 __all__ = [
     "ChatBody",
@@ -44,7 +46,8 @@ class StreamBody:
 
     ``edit`` (the id of a user's message) makes the prompt an alternative to that message; ``regenerate`` (the id of
     any message of an answer, or of an unanswered message) asks for another answer, without a prompt. Both need a
-    ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most.
+    ``sessionId``. ``toolset`` names the tools that the model may call, in ``max_steps`` rounds at most, and ``tools``
+    are those that the page runs.
     With ``attachments`` the prompt may be empty. ``message_id`` is the page's own id for the question, which is kept.
     """
 
@@ -59,6 +62,7 @@ class StreamBody:
     max_steps: int
     attachments: Sequence[Attachment]
     message_id: str | None = None
+    tools: Sequence[Tool] = ()
 
     def question(self, *, by_reference: bool = False) -> Message:
         """Return the user's message: the prompt, and the attachments or the references to them."""
@@ -71,7 +75,9 @@ class StreamBody:
     def to_go_on(self, *, structured: bool) -> dict[str, Any]:
         """Return what a process needs to go on with the turn after calls that wait for a user, as a JSON value."""
         names = {"model": self.model, "system": self.system, "toolset": self.toolset}
-        given = {name: value for name, value in names.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in names.items() if value is not None}
+        if self.tools:
+            given["tools"] = [tool.declaration for tool in self.tools]
         return {**given, "maxSteps": self.max_steps, **({"schema": dict(self.schema)} if structured else {})}
 
     @classmethod
@@ -95,6 +101,7 @@ class StreamBody:
             max_steps=_max_steps(fields),
             attachments=attachments,
             message_id=_message_id(fields),
+            tools=parse_page_tools(fields.get("tools")),
         )
         if (parsed.edit or parsed.regenerate) and not parsed.session_id:
             raise RequestError("edit and regenerate need a sessionId")
@@ -240,7 +247,7 @@ def _optional(fields: dict[str, Any], name: str) -> str | None:
 
 
 def _max_steps(fields: dict[str, Any]) -> int:
-    value = fields.get("maxSteps", 1 if "toolset" not in fields else 5)
+    value = fields.get("maxSteps", 5 if "toolset" in fields or fields.get("tools") else 1)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_STEPS:
         raise RequestError(f"maxSteps must be a whole number from 1 to {MAX_STEPS}")
     return value

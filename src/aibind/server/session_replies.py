@@ -15,6 +15,7 @@ from .access import Access, owner_of, session_key
 from .claims import claim_of
 from .exchanges import nodes_of
 from .live_streams import live_streams
+from .pending import PendingCalls
 from .replies import DurableReplies
 from .sessions import ALL_MESSAGES, Session, Sessions
 
@@ -110,6 +111,11 @@ class SessionReplies:
         if live is None and nodes and nodes[-1].message.get("role") in ("user", "tool"):
             return (await self._session(session_id).recover(ALL_MESSAGES)).chat
         return chat
+
+    async def pending(self, session_id: str) -> PendingCalls | None:
+        """Return the calls that the current path of a session waits with; None when there are none."""
+        _, pending = await self._session(session_id).find_pending()
+        return pending if pending is not None and not pending.is_going_on else None
 
     async def look_for(self, session_id: str, find: Callable[[ChatHistory], _T | None]) -> _T | None:
         """Return what ``find`` finds among the last messages of a session, or else on all of its current path."""

@@ -14,7 +14,7 @@ from ..history.node import Message, TreeNode
 from ..protocols.ui_view import ui_parts
 from ..streams.events import StreamEvent
 from ..streams.store import StreamEnd
-from .exchanges import answers_in, is_approval, nodes_of
+from .exchanges import answers_in, is_approval, nodes_of, requests_in
 
 __all__ = ["UiMessage", "ui_messages"]
 
@@ -119,13 +119,6 @@ def _events_of(message: Message) -> Iterator[StreamEvent]:
         asked: Mapping[str, Any] = function if is_object(function) else {}
         known = {"id": call.get("id"), "name": asked.get("name", "")}
         yield StreamEvent("tool_call", compact_json({**known, "args": _value(asked.get("arguments"))}))
-
-
-def requests_in(node: TreeNode) -> list[dict[str, Any]]:
-    """Return the requests that an answer waits, or waited, with."""
-    asked = node.metadata.get("approvals")
-    requests = asked.get("requests") if is_object(asked) else None
-    return [request for request in requests if is_object(request)] if is_list(requests) else []
 
 
 def _answers_in(node: TreeNode) -> list[Mapping[str, Any]]:
