@@ -37,7 +37,8 @@ PUBLIC = {
         PydanticAIConversationStore PydanticAIModel from_pydantic_ai to_pydantic_ai""",
     "aibind.models": """
         Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
-        ModelFunction ModelRequest OpenAIModel ReasoningDelta TextDelta ToolCall ToolCallDelta ToolResult Usage""",
+        ModelFunction ModelRequest OpenAIModel ReasoningDelta ReplyReference ResumableModel TextDelta ToolCall
+        ToolCallDelta ToolResult Usage can_resume skip_repeated""",
     "aibind.models.chat": "ChatReply Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
@@ -52,8 +53,9 @@ PUBLIC = {
         SqliteMessageStore SqliteResult SqliteRow SqliteStreamStore SqliteValue Statement TableNames migrate migrations
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
-        BaseStreamStore Body DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive MemoryStreamStore
-        Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamEnd StreamEvent StreamInfo StreamPage
+        BaseStreamStore Body ClaimableStreamStore DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive
+        MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim StreamEnd
+        StreamEvent StreamInfo StreamPage
         StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
         encode_message follow poll_pages""",
     "aibind.testing": """

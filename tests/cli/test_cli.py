@@ -84,6 +84,7 @@ def test_schema_with_other_names_and_as_migrations() -> None:
         "0005_files.sql",
         "0006_stream_requests.sql",
         "0007_stream_questions.sql",
+        "0008_stream_claims.sql",
     ]
 
 

@@ -101,6 +101,7 @@ def _check_tables(wrangler: Wrangler) -> None:
     assert wrangler.rows("SELECT * FROM aibind_stream_status") == [
         {"id": "s", "state": "active", "error": None, "total_chunks": 0, "expires_at": 1}
         | {"session_id": None, "owner": None, "created_at": None, "request": None, "question_id": None}
+        | {"takeovers": 0, "reference": None, "continuation": None}
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from aibind.models import Finish, Model, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
@@ -38,13 +38,31 @@ def the_event(event: ModelEvent | str) -> ModelEvent:
 
 async def collect_until_error(model: Model, request: ModelRequest = HELLO) -> tuple[list[ModelEvent], Exception]:
     """Collect the events before an error, and the error."""
+    return await read_until_error(model.stream(request))
+
+
+async def read_until_error(answer: AsyncIterator[ModelEvent | str]) -> tuple[list[ModelEvent], Exception]:
+    """Collect the events of an answer before an error, and the error."""
     events: list[ModelEvent] = []
     try:
-        async for event in model.stream(request):
+        async for event in answer:
             events.append(the_event(event))  # noqa: PERF401 - what came before the error is wanted too
     except Exception as error:
         return events, error
     raise AssertionError(f"no error after {events}")
+
+
+def joined(events: Sequence[ModelEvent]) -> list[ModelEvent]:
+    """Join neighbouring text, as it is stored."""
+    found: list[ModelEvent] = []
+    for event in events:
+        last = found[-1] if found else None
+        if isinstance(event, TextDelta | ReasoningDelta) and type(last) is type(event):
+            assert isinstance(last, TextDelta | ReasoningDelta)
+            found[-1] = type(event)(last.text + event.text)
+        else:
+            found.append(event)
+    return found
 
 
 def text_of(events: Iterable[ModelEvent]) -> str:

@@ -162,7 +162,7 @@ async def test_a_refusal_is_text() -> None:
 async def test_an_endpoint_that_says_no_more_after_its_reason_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("aibind.models.openai._MAX_TAIL_S", 0.05)
+    monkeypatch.setattr("aibind.models.endpoint_client._MAX_TAIL_S", 0.05)
     async with asyncio.timeout(PATIENCE_S):
         assert await answer(Reply(texts("a"), stall_after=3), timeout_s=60) == [TextDelta("a")]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
 from aibind.conversations import MemoryConversationStore
-from aibind.errors import RequestError
+from aibind.errors import ModelError, RequestError
 from aibind.models import (
     CustomEvent,
     EchoModel,
@@ -22,15 +23,18 @@ from aibind.models import (
     ModelFunction,
     ModelRequest,
     ReasoningDelta,
+    ReplyReference,
     TextDelta,
     ToolCall,
     ToolCallDelta,
     ToolResult,
     Usage,
+    can_resume,
 )
 from aibind.models.chat import chat_body
 from aibind.server import Access, Endpoints, HttpResponse, StreamHandler, Tool
 from aibind.server.answers import Answer
+from aibind.server.models import Models, ask_model, resume_model
 from aibind.streams import SseParser, StreamEvent
 from tests.support.models import PATIENCE_S, ScriptedModel
 
@@ -487,3 +491,90 @@ async def test_what_a_model_answers_with_is_closed_when_it_yields_something_wron
 
     await events_of(await StreamHandler(model=Model()).stream({"prompt": "x"}))
     assert closed.is_set()
+
+
+# --- going on with an answer ---
+
+
+class Recorder:
+    """A resumable model, which remembers what it was asked to go on with, and to cancel."""
+
+    resumable = True
+
+    def __init__(self, name: str, *, repeats_exactly: bool = True) -> None:
+        self.name = name
+        self.repeats_exactly = repeats_exactly
+        self.cancelled: list[str] = []
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent | str]:
+        yield ReplyReference(f"{self.name}-1")
+        yield "begun"
+
+    async def resume(
+        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+    ) -> AsyncIterator[ModelEvent | str]:
+        yield f"{self.name} after {len(so_far)} of {reference}"
+
+    async def cancel(self, reference: str) -> None:
+        self.cancelled.append(reference)
+
+
+async def test_a_reference_is_not_sent_to_readers() -> None:
+    for tools in ({}, {"chat": [Tool("f", "d", None)]}):
+        handler = StreamHandler(model=Recorder("a"), toolsets=tools, resumable=True)
+        reply = await handler.chat({"messages": MESSAGES})
+        assert await events_of(reply) == [("", "begun"), ("done", "")]
+
+
+async def test_a_chosen_model_goes_on_and_is_cancelled() -> None:
+    small, large = Recorder("small"), Recorder("large")
+    models = Models(None, {"small": small, "large": large}, lambda request: str(request.context))
+    model = models.pick(None)
+    assert can_resume(model)
+    assert model.repeats_exactly
+    request = replace(HELLO, context="large")
+    so_far = [event async for event in ask_model(model, request)]
+    assert so_far == [ReplyReference("large-1"), TextDelta("begun")]
+    await model.cancel("large-1")
+    assert (small.cancelled, large.cancelled) == ([], ["large-1"])
+    rest = [event async for event in resume_model(model, request, so_far[1:], "large-7")]
+    assert rest == [TextDelta("large after 1 of large-7")]
+    await model.cancel("large-7")
+    assert large.cancelled == ["large-1", "large-7"]
+    await model.cancel("unknown")
+
+
+async def test_a_chosen_model_that_cannot_go_on() -> None:
+    inexact = Recorder("b", repeats_exactly=False)
+    for chosen in (echo, ScriptedModel("x"), inexact):
+        model = Models(None, {"a": Recorder("a")}, lambda _, chosen=chosen: chosen).pick(None)  # type: ignore[misc]
+        with pytest.raises(ModelError) as raised:
+            [event async for event in resume_model(model, HELLO, [], None)]
+        assert raised.value.code == "not_resumable"
+    model = Models(None, {"b": inexact}, lambda _: "b").pick(None)
+    assert can_resume(model)
+    assert not model.repeats_exactly
+    assert [event async for event in resume_model(model, HELLO, [], None)] == [TextDelta("b after 0 of None")]
+
+
+def test_which_chosen_models_can_go_on() -> None:
+    assert can_resume(Models(None, {"a": echo, "b": EchoModel()}, lambda _: "a").pick(None))
+    assert not can_resume(Models(None, {"a": echo}, lambda _: "a").pick(None))
+    assert can_resume(Models(None, None, lambda _: echo).pick(None))  # which may return another one
+
+
+async def test_a_model_that_cannot_go_on_says_so() -> None:
+    model = Models(echo, None).pick(None)
+    assert not can_resume(model)
+    with pytest.raises(ModelError, match="its model cannot go on") as raised:
+        [event async for event in resume_model(model, HELLO, [], None)]
+    assert raised.value.code == "not_resumable"
+
+
+async def test_what_resume_answers_with_is_checked() -> None:
+    class Wrong(Recorder):
+        async def resume(self, request: ModelRequest, so_far: Any, reference: Any) -> Any:  # type: ignore[override]
+            return "x"
+
+    with pytest.raises(TypeError, match=r"Wrong.resume returned coroutine, not an async iterator"):
+        [event async for event in resume_model(Wrong("w"), HELLO, [], None)]

@@ -50,8 +50,12 @@ NAMES = [
     "0005_files",
     "0006_stream_requests",
     "0007_stream_questions",
+    "0008_stream_claims",
 ]
-ADDED_COLUMNS = ["session_id", "owner", "created_at", "request", "question_id"]
+ADDED_COLUMNS = [
+    *("session_id", "owner", "created_at", "request", "question_id"),
+    *("takeovers", "reference", "continuation"),
+]
 MINE = {
     "chunks_table": "my_chunks",
     "status_table": "my_status",
@@ -79,9 +83,8 @@ def test_the_columns_are_those_of_javascript() -> None:
         added = [column for column in columns if column[0] in ADDED_COLUMNS] if table == TABLES[1] else []
         assert [column for column in columns if column not in added] == shape(theirs, table)
         # Rows of JavaScript have none of them.
-        assert [column[2:] for column in added] == (
-            [(False, None, 0)] * len(ADDED_COLUMNS) if table == TABLES[1] else []
-        )
+        empty = dict.fromkeys(ADDED_COLUMNS, (False, None, 0)) | {"takeovers": (True, "0", 0)}
+        assert {column[0]: column[2:] for column in added} == (empty if table == TABLES[1] else {})
     ours.close()
     theirs.close()
 
@@ -112,8 +115,8 @@ def test_a_chunk_costs_one_row() -> None:
 def test_migrations_are_numbered_and_split() -> None:
     found = migrations()
     assert [step.name for step in found] == NAMES
-    assert [step.number for step in found] == [1, 2, 3, 4, 5, 6, 7]
-    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3, 1, 1]
+    assert [step.number for step in found] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [len(step.statements) for step in found] == [2, 1, 4, 4, 3, 1, 1, 3]
     assert found[0].tables == ("aibind_stream_chunks", "aibind_stream_status")
     assert found[1].tables == ("aibind_conversations",)
     assert found[3].tables == ("aibind_stream_status",)
@@ -148,7 +151,7 @@ def test_the_schema_is_applied_once_also_on_javascripts_tables() -> None:
     assert connection.execute("SELECT sql FROM sqlite_master").fetchall() == made
     assert connection.execute("SELECT * FROM aibind_conversations").fetchall() == [("s", "{}", 1)]
     assert connection.execute("SELECT * FROM aibind_stream_status").fetchall() == [
-        ("s", "active", None, 0, 1, None, None, None, None, None)
+        ("s", "active", None, 0, 1, None, None, None, None, None, 0, None, None)
     ]
     connection.close()
 
@@ -242,6 +245,7 @@ async def test_migrate(any_client: SqliteDatabase) -> None:
         ("0005_files", "aibind_files aibind_message_files"),
         ("0006_stream_requests", "aibind_stream_status"),
         ("0007_stream_questions", "aibind_stream_status"),
+        ("0008_stream_claims", "aibind_stream_status"),
     ]
     assert all(isinstance(row["applied_at"], int) and row["applied_at"] > 1_700_000_000_000 for row in rows)
 
@@ -261,9 +265,7 @@ async def test_migrate_javascripts_tables(client: SqliteDatabase, outsider: sqli
     assert await migrate(client) == NAMES
     assert await migrate(client) == []
     assert (await client.execute("SELECT seq FROM aibind_stream_chunks")).rows == [{"seq": 1}]
-    assert (
-        await client.execute("SELECT session_id, owner, created_at, request, question_id FROM aibind_stream_status")
-    ).rows == []
+    assert (await client.execute(f"SELECT {', '.join(ADDED_COLUMNS)} FROM aibind_stream_status")).rows == []
 
 
 def apply_script(connection: sqlite3.Connection, statements: int) -> None:
@@ -274,7 +276,7 @@ def apply_script(connection: sqlite3.Connection, statements: int) -> None:
     connection.commit()
 
 
-@pytest.mark.parametrize("statements", range(2, 15))
+@pytest.mark.parametrize("statements", range(2, 18))
 async def test_migrate_what_another_tool_has_applied(
     client: SqliteDatabase, outsider: sqlite3.Connection, statements: int
 ) -> None:

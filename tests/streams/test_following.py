@@ -24,9 +24,9 @@ from aibind.streams import (
     encode_chunk,
     follow,
 )
-from aibind.streams.following import NOT_KEPT
 from aibind.streams.position import Position
 from aibind.streams.sse_body import encode_batch
+from aibind.streams.store import NOT_KEPT
 from aibind.testing import Faults, FaultySqliteClient
 from tests.support.sources import Source, tokens
 

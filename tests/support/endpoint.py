@@ -126,11 +126,11 @@ class Endpoint:
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.create_task(self._serve(_Peer(reader, writer, self.connections)))
+        task = asyncio.create_task(self._serve(Peer(reader, writer, self.connections)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, peer: _Peer) -> None:
+    async def _serve(self, peer: Peer) -> None:
         try:
             while (exchange := await peer.read_request()) is not None:
                 self.exchanges.append(exchange)
@@ -145,7 +145,7 @@ class Endpoint:
         finally:
             await peer.close()
 
-    async def _answer(self, peer: _Peer, exchange: Exchange, reply: Reply) -> bool:
+    async def _answer(self, peer: Peer, exchange: Exchange, reply: Reply) -> bool:
         """Answer one request, watching whether the client stays; say whether the connection goes on."""
         writing = asyncio.create_task(self._write(peer, exchange, reply))
         watching = asyncio.create_task(peer.wait_for_client())
@@ -161,7 +161,7 @@ class Endpoint:
                 task.cancel()
             await asyncio.gather(writing, watching, return_exceptions=True)
 
-    async def _write(self, peer: _Peer, exchange: Exchange, reply: Reply) -> bool:
+    async def _write(self, peer: Peer, exchange: Exchange, reply: Reply) -> bool:
         if reply.hang_up:
             return False
         if reply.silent:
@@ -175,7 +175,7 @@ class Endpoint:
         frames = reply.frames()
         if reply.split is not None:
             pieces = iter(reply.split(b"".join(frames[: reply.cut_after])))
-            while batch := [_chunk(piece) if chunked else piece for piece in islice(pieces, 500)]:
+            while batch := [chunk(piece) if chunked else piece for piece in islice(pieces, 500)]:
                 await peer.write(b"".join(batch))
             frames = [] if reply.cut_after is None else frames
         for number, frame in enumerate(frames):
@@ -186,7 +186,7 @@ class Endpoint:
             if reply.delay_s:
                 await asyncio.sleep(reply.delay_s)
             if reply.split is None:
-                await peer.write(_chunk(frame) if chunked else frame)
+                await peer.write(chunk(frame) if chunked else frame)
             exchange.sent += 1
         if reply.cut_after is not None:
             return False
@@ -197,7 +197,9 @@ class Endpoint:
         return chunked
 
 
-class _Peer:
+class Peer:
+    """One connection, of which requests are read and answers are written."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         self._reader = reader
         self._writer = writer
@@ -233,7 +235,8 @@ class _Peer:
             await self._writer.wait_closed()
 
 
-def _chunk(data: bytes) -> bytes:
+def chunk(data: bytes) -> bytes:
+    """Make a chunk of a chunked body; none of nothing, which would end it."""
     return f"{len(data):x}\r\n".encode() + data + b"\r\n" if data else b""
 
 

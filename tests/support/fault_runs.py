@@ -169,16 +169,28 @@ class AcknowledgedStore(SqliteStreamStore):
         self.acknowledged: dict[str, dict[int, str]] = {}
 
     async def append_many(
-        self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
+        self,
+        stream_id: str,
+        chunks: Sequence[str],
+        *,
+        first_seq: int | None = None,
+        renew: bool = False,
+        epoch: int | None = None,
     ) -> list[int]:
-        seqs = await super().append_many(stream_id, chunks, first_seq=first_seq, renew=renew)
+        seqs = await super().append_many(stream_id, chunks, first_seq=first_seq, renew=renew, epoch=epoch)
         self.acknowledged.setdefault(stream_id, {}).update(zip(seqs, chunks, strict=True))
         return seqs
 
     async def finish(
-        self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
+        self,
+        stream_id: str,
+        end: StreamEnd,
+        *,
+        chunks: Sequence[str] = (),
+        first_seq: int | None = None,
+        epoch: int | None = None,
     ) -> StreamEnd:
-        actual = await super().finish(stream_id, end, chunks=chunks, first_seq=first_seq)
+        actual = await super().finish(stream_id, end, chunks=chunks, first_seq=first_seq, epoch=epoch)
         if first_seq is not None and actual is end:  # else it had ended before
             self.acknowledged.setdefault(stream_id, {}).update(enumerate(chunks, first_seq))
         return actual

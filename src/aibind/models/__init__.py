@@ -24,12 +24,14 @@ from .model import (
     ModelFunction,
     ModelRequest,
     ReasoningDelta,
+    ReplyReference,
     TextDelta,
     ToolCall,
     ToolCallDelta,
     ToolResult,
     Usage,
 )
+from .resuming import ResumableModel, can_resume, skip_repeated
 
 if TYPE_CHECKING:
     from .openai import OpenAIModel
@@ -49,11 +51,15 @@ __all__ = [
     "ModelRequest",
     "OpenAIModel",
     "ReasoningDelta",
+    "ReplyReference",
+    "ResumableModel",
     "TextDelta",
     "ToolCall",
     "ToolCallDelta",
     "ToolResult",
     "Usage",
+    "can_resume",
+    "skip_repeated",
 ]
 
 publish(__name__, __all__)

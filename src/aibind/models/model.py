@@ -22,6 +22,7 @@ __all__ = [
     "ModelFunction",
     "ModelRequest",
     "ReasoningDelta",
+    "ReplyReference",
     "TextDelta",
     "ToolCall",
     "ToolCallDelta",
@@ -179,6 +180,17 @@ class Usage:
     model: str | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ReplyReference:
+    """The name by which a provider knows an answer, such as the id of a response.
+
+    It is stored with the stream as soon as it is yielded, and not sent to readers. With it another process can go on
+    with the answer: see :class:`ResumableModel`. The last one of an answer counts.
+    """
+
+    value: str
+
+
 ModelEvent: TypeAlias = (
     TextDelta
     | ReasoningDelta
@@ -188,6 +200,7 @@ ModelEvent: TypeAlias = (
     | ToolResult
     | CustomEvent
     | MessageData
+    | ReplyReference
     | Finish
     | Usage
 )

@@ -17,6 +17,7 @@ from ..models.model import (
     Finish,
     MessageData,
     ReasoningDelta,
+    ReplyReference,
     TextDelta,
     ToolCall,
     ToolCallDelta,
@@ -153,6 +154,8 @@ class Generation:
     def _named(self, event: ReplyEvent) -> StreamEvent | None:
         if isinstance(event, ReasoningDelta):
             return StreamEvent("reasoning", event.text)
+        if isinstance(event, ReplyReference):  # for other processes, not for readers
+            return None
         if isinstance(event, ToolCall):
             return StreamEvent(
                 "tool_call",

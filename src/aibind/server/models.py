@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
 from .._closing import close_iterator
@@ -21,14 +22,16 @@ from ..models.model import (
     ModelFunction,
     ModelRequest,
     ReasoningDelta,
+    ReplyReference,
     TextDelta,
     ToolCall,
     ToolCallDelta,
     ToolResult,
     Usage,
 )
+from ..models.resuming import can_resume, not_resumable
 
-__all__ = ["Models", "ask_model"]
+__all__ = ["Models", "ask_model", "resume_model"]
 
 _EXPECTED = (
     "give an object with stream(request), such as EchoModel(), or a function that returns an async iterator, "
@@ -37,8 +40,11 @@ _EXPECTED = (
 
 _EVENTS = (
     *(TextDelta, ReasoningDelta, ToolCallDelta, ToolCall, ApprovalRequest),
-    *(ToolResult, CustomEvent, MessageData, Finish, Usage),
+    *(ToolResult, CustomEvent, MessageData, ReplyReference, Finish, Usage),
 )
+_MAX_REFERENCES = 10_000
+"""The number of answers whose model is remembered, for cancelling them."""
+
 _EVENT_NAMES = ", ".join(kind.__name__ for kind in _EVENTS[:-1]) + f" or {_EVENTS[-1].__name__}"
 
 
@@ -105,43 +111,110 @@ class _ChosenModel:
     def __init__(self, by_key: Mapping[str, Model], choose: ChooseModel) -> None:
         self._by_key = by_key
         self._choose = choose
+        self._by_reference: OrderedDict[str, Model] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<model of {getattr(self._choose, '__qualname__', type(self._choose).__name__)}>"
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a model that can go on with an answer may be chosen; without keys any model may be."""
+        return not self._by_key or any(map(can_resume, self._by_key.values()))
+
+    @property
+    def repeats_exactly(self) -> bool:
+        """Whether every resumable model repeats an answer exactly. Others that are chosen are not resumed then."""
+        return all(model.repeats_exactly for model in self._by_key.values() if can_resume(model))
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
         """Ask the model that is chosen for ``request``."""
-        chosen: object = self._choose(request)
-        if inspect.isawaitable(chosen):
-            chosen = await chosen
-        if isinstance(chosen, str):
-            if chosen not in self._by_key:
-                raise ModelError(f'Unknown model key: "{chosen}"')
-            model = self._by_key[chosen]
-        else:
-            model = _to_model("The result of choose_model", chosen)
+        model = await self.choose(request)
         events = ask_model(model, request)
         try:
             async for event in events:
+                if isinstance(event, ReplyReference):
+                    self._remember(event.value, model)
                 yield event
         finally:
             await close_iterator(events)
 
+    async def resume(
+        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+    ) -> AsyncGenerator[ModelEvent]:
+        """Go on with an answer, by the model that is chosen for ``request``."""
+        model = await self.choose(request)
+        if not can_resume(model):
+            raise not_resumable("the model that choose_model returned cannot go on with an answer")
+        if self.repeats_exactly and not model.repeats_exactly:  # its readers may know more than is stored
+            raise not_resumable("the model that choose_model returned would go on with other words; name it in models")
+        if reference is not None:
+            self._remember(reference, model)
+        events = resume_model(model, request, so_far, reference)
+        try:
+            async for event in events:
+                if isinstance(event, ReplyReference):
+                    self._remember(event.value, model)
+                yield event
+        finally:
+            await close_iterator(events)
 
-async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
+    async def cancel(self, reference: str) -> None:
+        """End an answer that this process has begun or continued, by the model that was chosen for it."""
+        model = self._by_reference.get(reference)
+        if can_resume(model):
+            await model.cancel(reference)
+
+    async def choose(self, request: ModelRequest) -> Model:
+        """Return the model that is chosen for ``request``."""
+        chosen: object = self._choose(request)
+        if inspect.isawaitable(chosen):
+            chosen = await chosen
+        if not isinstance(chosen, str):
+            return _to_model("The result of choose_model", chosen)
+        if chosen not in self._by_key:
+            raise ModelError(f'Unknown model key: "{chosen}"')
+        return self._by_key[chosen]
+
+    def _remember(self, reference: str, model: Model) -> None:
+        self._by_reference[reference] = model
+        while len(self._by_reference) > _MAX_REFERENCES:
+            self._by_reference.popitem(last=False)
+
+
+def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
     """Yield a model's events, with each string that it yields as a TextDelta, and close its answer at the end.
 
     Raises TypeError, which names the type, when the model does not answer with an async iterator of events or strings.
     """
-    answer: object = model.stream(request)
+    return _read(lambda: model.stream(request), _name_of(model))
+
+
+def resume_model(
+    model: Model, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+) -> AsyncGenerator[ModelEvent]:
+    """Yield what comes after ``so_far`` in a model's answer, as :func:`ask_model` does.
+
+    Raises ModelError with the code ``not_resumable`` when the model cannot go on with it.
+    """
+
+    def answer() -> object:
+        if not can_resume(model):
+            raise not_resumable("its model cannot go on with an answer")
+        return model.resume(request, so_far, reference)
+
+    return _read(answer, f"{type(model).__name__}.resume")
+
+
+async def _read(begin: Callable[[], object], name: str) -> AsyncGenerator[ModelEvent]:
+    answer = begin()
     if not isinstance(answer, AsyncIterable):
         if inspect.iscoroutine(answer):
             answer.close()  # else Python warns that it was never awaited
         raise TypeError(
-            f"{_name_of(model)} returned {type(answer).__name__}, not an async iterator: "
+            f"{name} returned {type(answer).__name__}, not an async iterator: "
             "write it as an async generator, which is async def with yield"
         )
-    events: AsyncIterable[object] = aiter(answer)
+    events = aiter(cast("AsyncIterable[object]", answer))
     try:
         async for event in events:
             if isinstance(event, str):
@@ -149,7 +222,7 @@ async def ask_model(model: Model, request: ModelRequest) -> AsyncGenerator[Model
             elif isinstance(event, _EVENTS):
                 yield event
             else:
-                raise TypeError(f"{_name_of(model)} yielded {type(event).__qualname__}: yield str, {_EVENT_NAMES}")
+                raise TypeError(f"{name} yielded {type(event).__qualname__}: yield str, {_EVENT_NAMES}")
     finally:
         await close_iterator(events)
 

@@ -19,6 +19,7 @@ from ..models.model import (
     Model,
     ModelEvent,
     ModelRequest,
+    ReplyReference,
     ToolCall,
     ToolCallDelta,
     ToolResult,
@@ -225,7 +226,7 @@ def _round_of(request: ModelRequest) -> Round:
 
 def _take(rounds: list[Round], event: ModelEvent) -> None:
     """Add what a model says to its last round, or begin another one after the results of calls that it ran itself."""
-    if isinstance(event, ToolCallDelta | ApprovalRequest | CustomEvent | Finish | Usage):
+    if isinstance(event, ToolCallDelta | ApprovalRequest | CustomEvent | ReplyReference | Finish | Usage):
         return
     if isinstance(event, ToolResult):
         place_result(rounds, event)

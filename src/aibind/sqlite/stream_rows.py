@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 from .._time import earliest_ms
+from ..streams.claims import StreamClaim
 from ..streams.store import StreamInfo, StreamState, StreamStatus
 from .client import SqliteResult, SqliteRow
 
-__all__ = ["infos_of", "is_expired", "status_of"]
+__all__ = ["claim_of", "infos_of", "is_expired", "status_of"]
 
 
 def status_of(row: SqliteRow, *, stored: int) -> StreamStatus:
@@ -28,6 +29,21 @@ def status_of(row: SqliteRow, *, stored: int) -> StreamStatus:
         cast("str | None", row.get("request")),
         row["state"] == "active" and bool(row.get("stop_requested", cast("int", row["total_chunks"]) < 0)),
         cast("str | None", row.get("question_id")),
+        cast("int", row.get("takeovers", 0)),
+        cast("str | None", row.get("reference")),
+    )
+
+
+def claim_of(row: SqliteRow) -> StreamClaim:
+    """Read the row of a stream that was claimed."""
+    return StreamClaim(
+        cast("int", row["takeovers"]),
+        cast("int", row["expires_at"]),
+        cast("str", row["continuation"]),
+        cast("str | None", row["reference"]),
+        cast("str | None", row["session_id"]),
+        cast("str | None", row["owner"]),
+        cast("str | None", row["question_id"]),
     )
 
 

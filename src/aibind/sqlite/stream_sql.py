@@ -17,8 +17,14 @@ MAX_PAGE_CHUNKS = 500
 MAX_SWEPT_STREAMS = 500
 """Streams that one statement removes, so that it stays within a database's time limit."""
 
-EXTRA_COLUMNS = ("session_id", "owner", "created_at", "request", "question_id")
+EXTRA_COLUMNS = (
+    *("session_id", "owner", "created_at", "request", "question_id"),
+    *("takeovers", "reference", "continuation"),
+)
 """The columns of the status table that the JavaScript packages do not have, in the order of the migrations."""
+
+_FOR_CLAIMS = frozenset({"takeovers", "reference", "continuation"})
+"""Those of them that are read when a stream is claimed, and not with its state: a continuation may be long."""
 
 STOP_REQUESTED = -1
 """The count of chunks of an active stream whose producer was asked to stop; it is counted when the stream ends."""
@@ -43,32 +49,44 @@ class StreamSql:
         self, chunks_table: str, status_table: str, *, counted: bool = False, extra: Sequence[str] = EXTRA_COLUMNS
     ) -> None:
         self.extended = bool(extra)
+        self.can_claim = "continuation" in extra
         self._extra = extra
         self._options = chunks_table, status_table, counted
-        extra_names = "".join(f", {name}" for name in extra)
-        extra_of_s = "".join(f", s.{name}" for name in extra)
+        read = [name for name in extra if name not in _FOR_CLAIMS]
+        extra_names = "".join(f", {name}" for name in read)
+        extra_of_s = "".join(f", s.{name}" for name in read)
         # In a session the time grows with each stream, also between processes: the order of turns depends on it.
         created_at = (
             f"max(?, coalesce((SELECT max(created_at) + 1 FROM {quote_identifier(status_table)}"
             " WHERE session_id = ? AND state = 'active'), 0))"
         )
-        extra_values = "".join(f", {created_at if name == 'created_at' else '?'}" for name in extra)
+        created = [*read, *(("continuation",) if "continuation" in extra else ())]
+        self._created = created
+        created_names = "".join(f", {name}" for name in created)
+        created_values = "".join(f", {created_at if name == 'created_at' else '?'}" for name in created)
         chunks, status = quote_identifier(chunks_table), quote_identifier(status_table)
         # The count of an active stream of ours is 0, or STOP_REQUESTED: no statement and no column more.
-        is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active' AND total_chunks >= ?)"
+        is_active = f"EXISTS (SELECT 1 FROM {status} WHERE id = ? AND state = 'active' AND total_chunks >= ?{{}})"
         next_seq = f"(SELECT coalesce(max(seq), 0) + 1 FROM {chunks} WHERE id = ?)"
         insert = f"INSERT INTO {chunks} (id, seq, data) SELECT ?,"
         stored = f"coalesce((SELECT max(seq) FROM {chunks} WHERE id = s.id), 0)"
         self._create = (
-            f"INSERT INTO {status} (id, state, error, total_chunks, expires_at{extra_names})"
-            f" VALUES (?, 'active', NULL, 0, ?{extra_values})"
+            f"INSERT INTO {status} (id, state, error, total_chunks, expires_at{created_names})"
+            f" VALUES (?, 'active', NULL, 0, ?{created_values})"
         )
         stored_at = "" if counted else " RETURNING seq"
         self._append_at = f"{insert} ? + key, value FROM json_each(?) WHERE {is_active}{stored_at}"
         self._append = f"{insert} {next_seq} + key, value FROM json_each(?) WHERE {is_active} RETURNING seq"
         self._append_one_at = f"{insert} ?, ? WHERE {is_active}{stored_at}"
         self._append_one = f"{insert} {next_seq}, ? WHERE {is_active} RETURNING seq"
-        self._renew = f"UPDATE {status} SET expires_at = ? WHERE id = ? AND state = 'active' RETURNING id"
+        self._renew = f"UPDATE {status} SET expires_at = ? WHERE id = ? AND state = 'active'{{}} RETURNING id"
+        self._refer = f"UPDATE {status} SET reference = ? WHERE id = ? AND state = 'active'{{}} RETURNING id"
+        self._claim = (
+            # Another lease in any case: it is what only one of several claims still finds.
+            f"UPDATE {status} SET expires_at = max(?, expires_at + 1), takeovers = takeovers + 1"
+            f" WHERE id = ? AND state = 'active' AND total_chunks = 0 AND expires_at = ? AND takeovers < ?"
+            f" AND continuation IS NOT NULL RETURNING expires_at, takeovers, reference, continuation{extra_names}"
+        )
         self._request_stop = (
             f"UPDATE {status} SET total_chunks = {STOP_REQUESTED}"
             f" WHERE id = ? AND state = 'active' AND total_chunks <= 0 AND expires_at > ? RETURNING id"
@@ -88,7 +106,7 @@ class StreamSql:
         self._finish = (
             f"UPDATE {status} SET state = ?, error = ?, expires_at = ?,"
             f" total_chunks = coalesce((SELECT max(seq) FROM {chunks} WHERE id = ?), 0)"
-            f" WHERE id = ? AND state = 'active' RETURNING id"
+            f" WHERE id = ? AND state = 'active'{{}} RETURNING id"
         )
         self._keep = (
             f"UPDATE {status} AS s SET expires_at = ?, total_chunks = {stored}"
@@ -102,9 +120,14 @@ class StreamSql:
         select_status = (
             f"SELECT s.id, s.state, s.error, s.expires_at{extra_of_s},"
             f" CASE WHEN s.state = 'active' OR s.total_chunks < 0 THEN {stored} ELSE s.total_chunks END"
-            f" AS total_chunks, s.total_chunks < 0 AS stop_requested FROM {status} s"
+            f" AS total_chunks, s.total_chunks < 0 AS stop_requested{', s.takeovers, s.reference' * self.can_claim}"
+            f" FROM {status} s"
         )
         self._status = f"{select_status} WHERE s.id = ?"
+        self._orphans = (
+            f"{select_status} WHERE s.state = 'active' AND s.total_chunks = 0 AND s.expires_at <= ?"
+            f" AND s.continuation IS NOT NULL ORDER BY s.created_at, s.id LIMIT {MAX_SWEPT_STREAMS}"
+        )
         self._lost = (
             f"{select_status} WHERE s.session_id {{}} AND ((s.state = 'active' AND s.total_chunks <= 0"
             f" AND s.expires_at <= ?) OR (s.state <> 'active' AND s.total_chunks < 0)) ORDER BY s.created_at, s.id"
@@ -171,6 +194,7 @@ class StreamSql:
         created_at: int | None = None,
         request: str | None = None,
         question_id: str | None = None,
+        continuation: str | None = None,
     ) -> Statement:
         """Insert a stream. A constraint fails when the id is taken."""
         values: dict[str, tuple[SqliteValue, ...]] = {
@@ -179,8 +203,9 @@ class StreamSql:
             "created_at": (created_at, session_id),
             "request": (request,),
             "question_id": (question_id,),
+            "continuation": (continuation,),
         }
-        return Statement(self._create, (stream_id, expires_at, *(v for name in self._extra for v in values[name])))
+        return Statement(self._create, (stream_id, expires_at, *(v for name in self._created for v in values[name])))
 
     def remove_one(self, stream_id: str, now: int) -> list[Statement]:
         """Delete a stream if it has ended and expired."""
@@ -197,15 +222,22 @@ class StreamSql:
         return [Statement(sql, args) for sql in self._discard]
 
     def append(
-        self, stream_id: str, chunks: Sequence[str], first_seq: int | None, *, ending: bool = False
+        self,
+        stream_id: str,
+        chunks: Sequence[str],
+        first_seq: int | None,
+        *,
+        ending: bool = False,
+        epoch: int | None = None,
     ) -> list[Statement]:
         """Insert chunks if the stream is active, returning the rows. A constraint fails when a seq is taken.
 
         Unless they come with the end (``ending``), none is inserted once the producer has been asked to stop.
         One parameter carries many chunks as a JSON array; a single chunk is passed as it is. A chunk that contains NUL
-        is always passed singly, since SQLite's JSON ends a string there.
+        is always passed singly, since SQLite's JSON ends a string there. ``epoch`` is as in :meth:`renew`.
         """
         statements: list[Statement] = []
+        fence, epochs = self._fence(epoch)
         for run in _runs(chunks):
             place: tuple[SqliteValue, ...] = (stream_id,) if first_seq is None else (first_seq,)
             if len(run) == 1:
@@ -214,18 +246,42 @@ class StreamSql:
             else:
                 sql = self._append if first_seq is None else self._append_at
                 value = json.dumps(run, ensure_ascii=False)
-            statements.append(Statement(sql, (stream_id, *place, value, stream_id, STOP_REQUESTED if ending else 0)))
+            args = stream_id, *place, value, stream_id, STOP_REQUESTED if ending else 0, *epochs
+            statements.append(Statement(sql.format(fence), args))
             if first_seq is not None:
                 first_seq += len(run)
         return statements
 
-    def renew(self, stream_id: str, expires_at: int) -> Statement:
-        """Restart the lease of an active stream, returning its row."""
-        return Statement(self._renew, (expires_at, stream_id))
+    def renew(self, stream_id: str, expires_at: int, epoch: int | None = None) -> Statement:
+        """Restart the lease of an active stream, returning its row.
 
-    def finish(self, stream_id: str, state: TerminalState, error: str | None, expires_at: int) -> Statement:
-        """End an active stream, returning its row."""
-        return Statement(self._finish, (state, error, expires_at, stream_id, stream_id))
+        With ``epoch`` only if the stream has been claimed that often, where the table counts it.
+        """
+        fence, epochs = self._fence(epoch)
+        return Statement(self._renew.format(fence), (expires_at, stream_id, *epochs))
+
+    def refer(self, stream_id: str, reference: str, epoch: int) -> Statement:
+        """Store what the provider knows an active stream's answer by, returning its row."""
+        fence, epochs = self._fence(epoch)
+        return Statement(self._refer.format(fence), (reference, stream_id, *epochs))
+
+    def claim(self, stream_id: str, lease: int, expires_at: int, max_takeovers: int) -> Statement:
+        """Make the caller the producer of a stream that still has ``lease``, returning its row."""
+        return Statement(self._claim, (expires_at, stream_id, lease, max_takeovers))
+
+    def select_orphans(self, now: int) -> Statement:
+        """Select the active streams whose lease has run out and that can be gone on with, oldest first."""
+        return Statement(self._orphans, (now,))
+
+    def finish(
+        self, stream_id: str, state: TerminalState, error: str | None, expires_at: int, epoch: int | None = None
+    ) -> Statement:
+        """End an active stream, returning its row. ``epoch`` is as in :meth:`renew`."""
+        fence, epochs = self._fence(epoch)
+        return Statement(self._finish.format(fence), (state, error, expires_at, stream_id, stream_id, *epochs))
+
+    def _fence(self, epoch: int | None) -> tuple[str, tuple[int, ...]]:
+        return (" AND takeovers = ?", (epoch,)) if epoch is not None and self.can_claim else ("", ())
 
     def request_stop(self, stream_id: str, now: int) -> Statement:
         """Note that the producer of a live stream is to end it, returning its row. JavaScript producers do not look."""

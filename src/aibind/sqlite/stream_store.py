@@ -17,12 +17,13 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..streams.base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
+from ..streams.claims import StreamClaim
 from ..streams.polling import PagePoller
 from ..streams.store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
-from .client import SqliteClient, Statement, WatchableSqliteClient
+from .client import SqliteClient, SqliteRow, Statement, WatchableSqliteClient
 from .stream_cleanup import StreamCleanup
 from .stream_poller import StreamPoller
-from .stream_rows import infos_of, is_expired, status_of
+from .stream_rows import claim_of, infos_of, is_expired, status_of
 from .stream_sql import MAX_PAGE_CHUNKS, StreamSql
 from .stream_tables import StreamTables
 
@@ -96,6 +97,7 @@ class SqliteStreamStore(BaseStreamStore):
         owner: str | None = None,
         request: str | None = None,
         question_id: str | None = None,
+        continuation: str | None = None,
     ) -> None:
         """Begin a stream: one statement, and where the id is taken a batch, in case its stream has expired."""
         now = now_ms()
@@ -110,6 +112,7 @@ class SqliteStreamStore(BaseStreamStore):
                 created_at=now,
                 request=request,
                 question_id=question_id,
+                continuation=continuation,
             )
 
         try:
@@ -122,12 +125,18 @@ class SqliteStreamStore(BaseStreamStore):
         self._leases[stream_id] = expires_at
 
     async def append_many(
-        self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
+        self,
+        stream_id: str,
+        chunks: Sequence[str],
+        *,
+        first_seq: int | None = None,
+        renew: bool = False,
+        epoch: int | None = None,
     ) -> list[int]:
         """Store chunks and return their seqs: one statement, with ``renew`` a batch of two."""
-        statements = self._tables.sql.append(stream_id, chunks, first_seq)
+        statements = self._tables.sql.append(stream_id, chunks, first_seq, epoch=epoch)
         if renew:
-            statements.append(self._renewal(stream_id))
+            statements.append(self._renewal(stream_id, epoch))
         try:
             results = await self._tables.run(statements)
         except SqliteConstraintError as error:
@@ -142,25 +151,70 @@ class SqliteStreamStore(BaseStreamStore):
         else:
             seqs = sorted(cast("int", row["seq"]) for result in results for row in result.rows)
         if len(seqs) < len(chunks):
-            await self._refuse(stream_id)
+            await self._refuse(stream_id, epoch, first_seq)
         self.wake_readers(stream_id)
         return seqs
 
-    async def renew(self, stream_id: str) -> bool:
+    async def renew(self, stream_id: str, *, epoch: int | None = None) -> bool:
         """Restart the producer's lease: one statement."""
-        if (await self._tables.execute(self._renewal(stream_id))).rows:
+        if (await self._tables.execute(self._renewal(stream_id, epoch))).rows:
             return True
-        if await self._get_end(stream_id) is None:
+        status = await self._get_end(stream_id)
+        if status is None:
             raise StreamNotFoundError(stream_id)
+        self._check_fence(stream_id, status, epoch)
         return False
 
+    async def set_reference(self, stream_id: str, reference: str, *, epoch: int) -> None:
+        """Store what the model's provider knows the answer of an active stream by: one statement."""
+        if self._tables.sql.can_claim:
+            found = await self._tables.execute_extended(lambda sql: sql.refer(stream_id, reference, epoch))
+            if not found.rows:
+                await self._refuse(stream_id, epoch)
+
+    async def claim(self, stream_id: str, *, lease: int, max_takeovers: int) -> StreamClaim | None:
+        """Become the producer of a stream whose producer is lost: one statement. None on tables without the columns."""
+        expires_at = now_ms() + self._lease_ms
+        self._leases[stream_id] = expires_at  # before the write, whose answer may be lost
+        rows: Sequence[SqliteRow] = ()
+        try:
+            result = await self._tables.try_extended(
+                lambda sql: sql.claim(stream_id, lease, expires_at, max_takeovers) if sql.can_claim else sql.status("")
+            )
+            rows = () if result is None or not self._tables.sql.can_claim else result.rows
+        finally:
+            if not rows:
+                self._leases.pop(stream_id, None)
+        if not rows:
+            return None
+        if _observing.observer is not None:
+            _observing.observer.note_takeover()
+        return claim_of(rows[0])
+
+    async def orphans(self, *, before: int | None = None) -> Sequence[StreamInfo]:
+        """Return the active streams that can be claimed, and whose lease has run out ``before``: one statement.
+
+        It reads the whole status table.
+        """
+        now = now_ms() if before is None else before
+        result = await self._tables.try_extended(
+            lambda sql: sql.select_orphans(now) if sql.can_claim else sql.status("")
+        )
+        return infos_of(result) if self._tables.sql.can_claim else ()
+
     async def finish(
-        self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
+        self,
+        stream_id: str,
+        end: StreamEnd,
+        *,
+        chunks: Sequence[str] = (),
+        first_seq: int | None = None,
+        epoch: int | None = None,
     ) -> StreamEnd:
         """Store the last chunks and the end, and return how the stream really ended: one batch, or one statement."""
-        ending = self._tables.sql.finish(stream_id, end.state, end.error, latest_ms() + self._ttl_ms)
+        ending = self._tables.sql.finish(stream_id, end.state, end.error, latest_ms() + self._ttl_ms, epoch)
         try:
-            appending = self._tables.sql.append(stream_id, chunks, first_seq, ending=True)
+            appending = self._tables.sql.append(stream_id, chunks, first_seq, ending=True, epoch=epoch)
             last = (await self._tables.run([*appending, ending]))[-1]
         except SqliteConstraintError as error:
             raise StreamConflictError(stream_id, first_seq or 0) from error
@@ -168,6 +222,8 @@ class SqliteStreamStore(BaseStreamStore):
             self._has_ended(stream_id)
             return end
         status = await self._get_end(stream_id)
+        if status is not None:
+            self._check_fence(stream_id, status, epoch)
         if status is None or status.end is None:  # active again: removed, and created by another producer
             raise StreamNotFoundError(stream_id)
         return status.end
@@ -211,11 +267,11 @@ class SqliteStreamStore(BaseStreamStore):
         """Let a lost stream expire, since its answer is stored: one statement."""
         await self._tables.execute(self._tables.sql.settle(stream_id, latest_ms() + self._ttl_ms))
 
-    def _renewal(self, stream_id: str) -> Statement:
+    def _renewal(self, stream_id: str, epoch: int | None) -> Statement:
         expires_at = now_ms() + self._lease_ms
         if stream_id in self._leases:
             self._leases[stream_id] = expires_at  # before the write, whose answer may be lost
-        return self._tables.sql.renew(stream_id, expires_at)
+        return self._tables.sql.renew(stream_id, expires_at, epoch)
 
     def _has_ended(self, stream_id: str) -> None:
         self._leases.pop(stream_id, None)
@@ -244,11 +300,20 @@ class SqliteStreamStore(BaseStreamStore):
         self._has_ended(stream_id)
         return found
 
-    async def _refuse(self, stream_id: str) -> None:
+    async def _refuse(self, stream_id: str, epoch: int | None, first_seq: int | None = None) -> None:
         status = await self._get_end(stream_id)
         if status is None:
             raise StreamNotFoundError(stream_id)
+        self._check_fence(stream_id, status, epoch, first_seq)
         raise StreamNotActiveError(stream_id, "stopping" if status.stop_requested else status.state)
+
+    def _check_fence(
+        self, stream_id: str, status: StreamStatus, epoch: int | None, first_seq: int | None = None
+    ) -> None:
+        """Raise StreamConflictError when a stream that refused a write is another producer's."""
+        if status.is_active and epoch is not None and self._tables.sql.can_claim and status.takeovers != epoch:
+            self._has_ended(stream_id)
+            raise StreamConflictError(stream_id, first_seq or 0)
 
     # --- reading ---
 

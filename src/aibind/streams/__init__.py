@@ -5,7 +5,8 @@ from __future__ import annotations
 from .._public import publish
 from .base import BaseStreamStore
 from .batch import EventBatch
-from .durable import DurableStream, EndHook, EventHook, KeepAlive, PrepareHook, follow
+from .claims import ClaimableStreamStore, StreamClaim
+from .durable import DurableStream, EndHook, EventHook, KeepAlive, MoveHook, PrepareHook, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
 from .memory import MemoryStreamStore
 from .polling import PagePoller, poll_pages
@@ -28,6 +29,7 @@ from .writer import StreamWriter
 __all__ = [
     "BaseStreamStore",
     "Body",
+    "ClaimableStreamStore",
     "DurableStream",
     "EndHook",
     "EventBatch",
@@ -35,12 +37,14 @@ __all__ = [
     "HttpResponse",
     "KeepAlive",
     "MemoryStreamStore",
+    "MoveHook",
     "Pace",
     "PagePoller",
     "PrepareHook",
     "SseMessage",
     "SseParser",
     "StreamChunk",
+    "StreamClaim",
     "StreamEnd",
     "StreamEvent",
     "StreamInfo",

@@ -6,10 +6,10 @@ import asyncio
 
 from .batch import EventBatch
 from .events import PACK_NAME, StreamEvent, encode_chunk
-from .packs import MAX_PACKED_CHARS, OpenPack, events_after
+from .packs import MAX_PACKED_CHARS, OpenPack, events_after, length_of
 from .parts import SHORT_CHARS, split_event
 from .position import Position
-from .store import StreamEnd
+from .store import NOT_KEPT, StreamEnd
 
 __all__ = ["BATCH_CHARS", "MAX_CHUNK_CHARS", "StreamBuffer"]
 
@@ -39,21 +39,35 @@ class StreamBuffer:
     small events that crowd, text among them, are one chunk: until the writer takes a single event again. A follower is
     a :class:`Position` and nothing more: all that lies between it and the end is handed out at once, so a slow follower
     gets fewer, larger batches. With ``store_first`` each event is a chunk by itself, which followers see once it is
-    stored. With ``whole_chunks`` they see any chunk once it is stored, as one event.
+    stored. With ``whole_chunks`` they see any chunk once it is stored, as one event; with ``shows_stored`` too, as its
+    parts. Of a stream that another producer may take over, ids are ``anchored``: each counts from a chunk that is
+    stored, so that it is that of the same character however the events after it are cut into chunks again. A stream
+    that was taken over goes on from the chunk after ``saved_seq``.
     """
 
-    def __init__(self, *, store_first: bool = False, packs: bool = False, whole_chunks: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        store_first: bool = False,
+        packs: bool = False,
+        whole_chunks: bool = False,
+        shows_stored: bool = False,
+        anchored: bool = False,
+        saved_seq: int = 0,
+    ) -> None:
         self.store_first = store_first
         self.whole_chunks = whole_chunks
-        self._shows_stored = store_first or whole_chunks
+        self._shows_stored = store_first or whole_chunks or shows_stored
+        self._is_anchored = anchored and not self._shows_stored
         self._max_chars = WHOLE_CHUNK_CHARS if whole_chunks else MAX_CHUNK_CHARS
         self._packs = packs and not store_first
         self._pack = OpenPack()
         self._crowd = 0  # chunks that were begun since the writer took a single event
         self.end: StreamEnd | None = None
-        self.saved_seq = 0
+        self.has_moved = False
+        self.saved_seq = saved_seq
         self._chunks: list[StreamEvent] = []  # closed; the first has seq _first
-        self._first = 1
+        self._first = saved_seq + 1
         self._window = 0  # characters in the saved chunks
         self._unsaved = 0  # characters in the others
         self._open = ""
@@ -95,6 +109,11 @@ class StreamBuffer:
         """Note that the stream has ended. Text that was delivered but could not be stored stays readable here."""
         self.close_chunk()
         self.end = end
+        self._wake()
+
+    def move(self) -> None:
+        """Note that another producer goes on with the stream: its followers read on in the store."""
+        self.has_moved = True
         self._wake()
 
     # --- the writer's side ---
@@ -207,13 +226,31 @@ class StreamBuffer:
             found = self._batches[position] = self._build(position)
         return found
 
+    def anchored(self, position: Position) -> Position:
+        """Return a position as one that counts from the first chunk that is not stored."""
+        anchor = self.saved_seq + 1
+        if position.seq <= anchor:
+            return position
+        unsaved = self._chunks[anchor - self._first : position.seq - self._first]
+        return Position(anchor, position.offset + sum(map(length_of, unsaved)))
+
     def _build(self, position: Position) -> tuple[EventBatch | None, Position]:
+        batch, reached = self._cut(position)
+        if not self._is_anchored or batch is None or reached.seq <= self.saved_seq + 1:
+            return batch, reached
+        events = tuple((self.anchored(Position.after(id_)).id, event) for id_, event in batch.events)
+        return EventBatch(events, self.anchored(reached).id, batch.end), reached
+
+    def _cut(self, position: Position) -> tuple[EventBatch | None, Position]:
         seq, offset = position
         events: list[tuple[int, StreamEvent]] = []
         size = 0
         visible = self.saved_seq if self._shows_stored else self.next_seq - 1
         while seq <= visible and size < BATCH_CHARS:
             event = self._chunks[seq - self._first]
+            if offset and (passed := length_of(event)) <= offset:
+                seq, offset = seq + 1, offset - passed
+                continue
             if event.event == PACK_NAME or (offset and not event.grows):
                 events += events_after(seq, event, offset)
                 size += len(event.data)
@@ -231,6 +268,8 @@ class StreamBuffer:
         if seq <= visible or offset >= (len(self._pack) or len(self._open)) or self._shows_stored:
             reached = Position(seq, offset)
             end = self.end if seq > visible else None
+            if end is not None and offset and end.state != "error":
+                end = StreamEnd("error", NOT_KEPT)
             return EventBatch(tuple(events), reached.id, end) if events or end is not None else None, reached
         if self._pack.events:
             reached = Position(seq, len(self._pack))

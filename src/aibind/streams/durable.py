@@ -15,8 +15,9 @@ from .._logging import log_fields
 from .._retry import retry
 from ..errors import StreamExistsError, TransientError
 from .batch import EventBatch
+from .claims import StreamClaim
 from .events import StreamEvent
-from .following import NOT_KEPT, check_kept, follow_buffer, follow_store
+from .following import check_kept, follow_buffer, follow_store
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
@@ -25,10 +26,10 @@ from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
 from .sse_body import announced, encoder_of
 from .stopping import stop_elsewhere
-from .store import StreamEnd, StreamStore
+from .store import NOT_KEPT, StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
 
-__all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "PrepareHook", "follow"]
+__all__ = ["DurableStream", "EndHook", "EventHook", "KeepAlive", "MoveHook", "PrepareHook", "follow"]
 
 KeepAlive: TypeAlias = Callable[[Awaitable[None]], object]
 """Called with the producer's task, so that the runtime keeps it running after its request."""
@@ -40,6 +41,9 @@ lease before the end is delivered, and then for ten minutes after it."""
 
 PrepareHook: TypeAlias = Callable[[], Awaitable[None]]
 """Called and awaited once, when the stream exists and before its source is started."""
+
+MoveHook: TypeAlias = Callable[[], object]
+"""Called when another process has gone on with a stream, and the end is that process's to store."""
 
 EventHook: TypeAlias = Callable[[StreamEvent], object]
 """Called with each event as readers will receive it, before it is delivered."""
@@ -70,6 +74,7 @@ class DurableStream:
         self._pumping = True
         self._cut: StreamEnd | None = None  # how the stream is to end, when it was cut short
         self._abandoned = False
+        self._on_moved: MoveHook | None = None
         self._ended = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -86,14 +91,17 @@ class DurableStream:
         owner: str | None = None,
         request: str | None = None,
         question_id: str | None = None,
+        continuation: str | None = None,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
         whole_chunks: bool = False,
+        shows_stored: bool = False,
         heartbeat_ms: float = HEARTBEAT_MS,
         keep_alive: KeepAlive | None = None,
         prepare: PrepareHook | None = None,
         on_event: EventHook | None = None,
         on_end: EndHook | None = None,
+        on_moved: MoveHook | None = None,
     ) -> DurableStream:
         """Pipe ``source`` into a new stream, and return as soon as the stream exists in the store.
 
@@ -115,6 +123,10 @@ class DurableStream:
         is stored, in chunks of at most 4 Ki characters, and each id is that of a stored chunk, so that a server with
         the JavaScript packages can resume it. A reader of :meth:`response` that receives nothing for ``heartbeat_ms``
         gets a comment.
+        ``continuation`` is what another process needs to go on with the stream when this one is lost: see
+        :meth:`ClaimableStreamStore.claim` and :meth:`go_on`. When one has, the source is closed, followers here read on
+        in the store, and ``on_moved`` is called in place of ``on_end``. With ``shows_stored`` readers see events once
+        they are stored, for a source that would not be gone on with to the character.
 
         Raises TypeError when ``source`` cannot be iterated, ValueError for options that do not go together,
         StreamExistsError for an id that is taken, and the store's errors; then nothing was started.
@@ -128,22 +140,69 @@ class DurableStream:
             owner=owner,
             request=request,
             question_id=question_id,
+            continuation=continuation,
             flush_interval_ms=flush_interval_ms,
             pack_events=pack_events,
             whole_chunks=whole_chunks,
+            shows_stored=shows_stored,
         )
         stream = cls(store, stream_id, writer, heartbeat_ms, owner)
+        stream._on_moved = on_moved
         if prepare is None:
             await stream._open_and_start(events, on_event, on_end)
         else:
             await stream._open_then_start(prepare, events, on_event, on_end)
-        producer = stream._producer
+        stream._register(keep_alive)
+        return stream
+
+    @classmethod
+    async def go_on(
+        cls,
+        store: StreamStore,
+        source: AsyncIterable[StreamEvent | str],
+        *,
+        stream_id: str,
+        claim: StreamClaim,
+        saved_seq: int,
+        flush_interval_ms: float | None = None,
+        pack_events: bool | None = None,
+        whole_chunks: bool = False,
+        shows_stored: bool = False,
+        heartbeat_ms: float = HEARTBEAT_MS,
+        keep_alive: KeepAlive | None = None,
+        on_event: EventHook | None = None,
+        on_end: EndHook | None = None,
+        on_moved: MoveHook | None = None,
+    ) -> DurableStream:
+        """Pipe ``source`` into a stream of a lost producer that this process has claimed.
+
+        ``source`` yields what comes after the ``saved_seq`` chunks that the stream had when it was claimed. The options
+        are those of :meth:`create`.
+        """
+        events = iterate(source)
+        writer = StreamWriter(
+            store,
+            stream_id,
+            claim=claim,
+            saved_seq=saved_seq,
+            flush_interval_ms=flush_interval_ms,
+            pack_events=pack_events,
+            whole_chunks=whole_chunks,
+            shows_stored=shows_stored,
+        )
+        stream = cls(store, stream_id, writer, heartbeat_ms, claim.owner)
+        stream._on_moved = on_moved
+        await stream._open_and_start(events, on_event, on_end)
+        stream._register(keep_alive)
+        return stream
+
+    def _register(self, keep_alive: KeepAlive | None) -> None:
+        producer = self._producer
         assert producer is not None
-        if not producer.done() and store.shares_wakeups:
-            _producers.setdefault(store, {})[stream_id] = stream
+        if not producer.done() and self._store.shares_wakeups:
+            _producers.setdefault(self._store, {})[self.id] = self
         if keep_alive is not None:
             keep_alive(producer)
-        return stream
 
     def follow(self, after: int = 0, *, idle_s: float | None = None) -> AsyncGenerator[EventBatch]:
         """Follow the stream as events, from the one after the id ``after`` (0: from the beginning).
@@ -184,6 +243,10 @@ class DurableStream:
         self._writer.hurry()
         self._cut_short(StreamEnd("error", message))
         await self.wait_closed()
+
+    async def set_reference(self, reference: str) -> None:
+        """Store what the model's provider knows the answer by, for a process that goes on with the stream."""
+        await self._writer.set_reference(reference)
 
     async def wait_stored(self) -> bool:
         """Wait until the store has every event so far; return False when it will not take them any more."""
@@ -307,13 +370,17 @@ class DurableStream:
                 self._pumping = False
                 await close_iterator(events)
             end = await self._writer.end(self._writer.halted or end)
+            if self._writer.has_moved:
+                self._move()
+                return
             is_heard = on_end is None or await self._run_hook(on_end, end, self._store.lease_ms / 1000)
             self._tell(end)
             _producers.get(self._store, {}).pop(self.id, None)  # from here on its store tells what it is
             if on_end is not None and not is_heard:  # what it stores must not be lost to a long outage
                 await self._run_hook(on_end, end, OUTAGE_S)
         finally:
-            if self._writer.buffer.end is None:  # cancelled, and not for the first time
+            buffer = self._writer.buffer
+            if buffer.end is None and not buffer.has_moved:  # cancelled, and not for the first time
                 self._writer.abandon()
                 self._writer.buffer.finish(StreamEnd("error", SHUT_DOWN))
             self._ended.set()
@@ -359,6 +426,13 @@ class DurableStream:
         assert task is not None
         task.uncancel()  # the cancellation was ours, and has done its work
         return end
+
+    def _move(self) -> None:
+        """Leave the stream to the producer that has claimed it."""
+        _producers.get(self._store, {}).pop(self.id, None)
+        self._writer.buffer.move()
+        if self._on_moved is not None:
+            self._on_moved()
 
     def _tell(self, end: StreamEnd) -> None:
         """Finish the buffer, so that followers learn how the stream really ended."""

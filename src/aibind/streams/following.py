@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,15 +21,12 @@ from ..errors import AibindError, ProducerLostError, StreamNotFoundError
 from .batch import EventBatch
 from .buffer import BATCH_CHARS, StreamBuffer
 from .events import PACK_NAME, StreamEvent
-from .packs import events_after
+from .packs import events_after, length_of
 from .parts import SHORT_CHARS, split_event
 from .position import Position
-from .store import StreamEnd, StreamPage, StreamStore
+from .store import NOT_KEPT, StreamEnd, StreamPage, StreamStore
 
-__all__ = ["NOT_KEPT", "check_kept", "follow_buffer", "follow_store"]
-
-NOT_KEPT = "The reply was ended elsewhere, and its last words are not kept"
-"""The error that readers see who were given more of a reply than its store has."""
+__all__ = ["check_kept", "follow_buffer", "follow_store"]
 
 _T = TypeVar("_T")
 
@@ -60,7 +58,14 @@ async def follow_buffer(
                 for stored in _batches_of(page, position, whole_chunks=buffer.whole_chunks):
                     if encoded := _encode(encode, stored):
                         yield encoded
-                position = Position(page.chunks[-1].seq + 1)
+                position = _advance(position, page)
+            if buffer.has_moved:
+                first = await store.read_page(stream_id, buffer.anchored(position).seq - 1)
+                rest = follow_store(store, stream_id, buffer.anchored(position), first, encode, idle_s)
+                async with aclosing(rest):
+                    async for encoded in rest:
+                        yield encoded
+                return
             batch, position = buffer.read(position)
             if batch is not None:
                 if observer is not None:
@@ -111,8 +116,7 @@ async def follow_store(
     if first.is_last:
         return
     observer = _observing.observer
-    if first.chunks:
-        position = Position(first.chunks[-1].seq + 1)
+    position = _advance(position, first)
     has_read = bool(first.chunks)
     pages = store.read_pages(stream_id, position.seq - 1)
     idle = _IdleTimer(idle_s)
@@ -138,7 +142,7 @@ async def follow_store(
                 return
             if page.chunks:
                 has_read = True
-                position = Position(page.chunks[-1].seq + 1)
+                position = _advance(position, page)
     except AibindError as error:
         end = _failure(error, stream_id)
     finally:
@@ -200,9 +204,23 @@ def _failure(error: AibindError, stream_id: str) -> StreamEnd:
     return StreamEnd("error", "Stream read failed")
 
 
+def _advance(position: Position, page: StreamPage) -> Position:
+    """Return the position after a page that was read from ``position``."""
+    if not page.chunks:
+        return position
+    left = position.offset
+    for chunk in page.chunks:
+        if not left:
+            break
+        left = max(0, left - length_of(chunk.event))
+    return Position(page.chunks[-1].seq + 1, left)
+
+
 def _batches_of(page: StreamPage, position: Position, *, whole_chunks: bool) -> Iterator[EventBatch]:
     """Return the events of a page in batches of about 64 Ki characters; the last one carries the end, if known."""
     end = page.status.end if page.is_last else None
+    if end is not None and end.state != "error" and page.chunks and _advance(position, page).offset:
+        end = StreamEnd("error", NOT_KEPT)
     events: list[tuple[int, StreamEvent]] = []
     reached, size = position.id, 0
     for chunk in page.chunks:
@@ -211,6 +229,9 @@ def _batches_of(page: StreamPage, position: Position, *, whole_chunks: bool) -> 
             events, size = [], 0
         event = chunk.event
         reached, offset = chunk.seq, 0
+        if chunk.seq == position.seq and position.offset and (passed := length_of(event)) <= position.offset:
+            position = Position(chunk.seq + 1, position.offset - passed)
+            continue
         if event.event == PACK_NAME or (chunk.seq == position.seq and position.offset and not event.grows):
             packed = events_after(chunk.seq, event, position.offset if chunk.seq == position.seq else 0)
             if whole_chunks:  # another server packs: a reader who is cut off in a pack receives it again
@@ -221,8 +242,6 @@ def _batches_of(page: StreamPage, position: Position, *, whole_chunks: bool) -> 
         if chunk.seq == position.seq and position.offset and event.grows:
             offset = position.offset
             event = StreamEvent(event.event, event.data[offset:])
-            if not event.data:
-                continue
         chars = len(event.data)
         if chars > SHORT_CHARS and not whole_chunks:
             events += split_event(event, chunk.seq, Position(chunk.seq, offset))

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from .. import _observing
 from .._time import now_ms, sleep
 from ..errors import StreamConflictError, StreamExistsError, StreamNotActiveError, StreamNotFoundError
 from .base import BaseStreamStore, check_after_seq, check_limit, check_milliseconds
+from .claims import StreamClaim
 from .leases import MAX_WAIT_MS
 from .store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
 
 __all__ = ["MemoryStreamStore"]
 
 MAX_PAGE_CHUNKS = 1000
+
+MAX_ORPHANS = 500
 
 
 @dataclass(slots=True)
@@ -28,6 +32,9 @@ class _Stream:
     end: StreamEnd | None = None
     stop_requested: bool = False
     is_waiting: bool = False  # for its answer to be stored
+    continuation: str | None = None
+    reference: str | None = None
+    takeovers: int = 0
     chunks: list[str] = field(default_factory=list[str])
 
     @property
@@ -44,11 +51,21 @@ class _Stream:
             self.request,
             end is None and self.stop_requested,
             self.question_id,
+            self.takeovers,
+            self.reference,
         )
 
     @property
     def is_expired(self) -> bool:
         return self.end is not None and self.expires_at <= now_ms()
+
+    @property
+    def can_be_claimed(self) -> bool:
+        return self.end is None and not self.stop_requested and self.continuation is not None
+
+    def check_fence(self, stream_id: str, epoch: int | None, first_seq: int | None = None) -> None:
+        if epoch not in (None, self.takeovers):
+            raise StreamConflictError(stream_id, first_seq or 0)
 
 
 class MemoryStreamStore(BaseStreamStore):
@@ -75,6 +92,7 @@ class MemoryStreamStore(BaseStreamStore):
         owner: str | None = None,
         request: str | None = None,
         question_id: str | None = None,
+        continuation: str | None = None,
     ) -> None:
         """Begin a stream."""
         there = self._streams.get(stream_id)
@@ -83,15 +101,24 @@ class MemoryStreamStore(BaseStreamStore):
                 raise StreamExistsError(stream_id)
             del self._streams[stream_id]  # replacing it would keep its place in the order of creation
         now = now_ms()
-        self._streams[stream_id] = _Stream(now + self._lease_ms, session_id, owner, now, request, question_id)
+        self._streams[stream_id] = _Stream(
+            now + self._lease_ms, session_id, owner, now, request, question_id, continuation=continuation
+        )
 
     async def append_many(
-        self, stream_id: str, chunks: Sequence[str], *, first_seq: int | None = None, renew: bool = False
+        self,
+        stream_id: str,
+        chunks: Sequence[str],
+        *,
+        first_seq: int | None = None,
+        renew: bool = False,
+        epoch: int | None = None,
     ) -> list[int]:
         """Store chunks at the end and return their seqs."""
         stream = self._get(stream_id)
         if stream.end is not None:
             raise StreamNotActiveError(stream_id, stream.end.state)
+        stream.check_fence(stream_id, epoch, first_seq)
         if stream.stop_requested and chunks:
             raise StreamNotActiveError(stream_id, "stopping")
         seqs = self._append(stream_id, stream, chunks, first_seq)
@@ -110,12 +137,19 @@ class MemoryStreamStore(BaseStreamStore):
         return StreamPage(stream.status, chunks, has_more=after_seq + len(page) < len(stream.chunks))
 
     async def finish(
-        self, stream_id: str, end: StreamEnd, *, chunks: Sequence[str] = (), first_seq: int | None = None
+        self,
+        stream_id: str,
+        end: StreamEnd,
+        *,
+        chunks: Sequence[str] = (),
+        first_seq: int | None = None,
+        epoch: int | None = None,
     ) -> StreamEnd:
         """Store the last chunks and the end, and return how the stream really ended."""
         stream = self._get(stream_id)
         if stream.end is not None:
             return stream.end
+        stream.check_fence(stream_id, epoch, first_seq)
         self._append(stream_id, stream, chunks, first_seq)
         stream.end = end
         stream.expires_at = now_ms() + self._ttl_ms
@@ -139,6 +173,54 @@ class MemoryStreamStore(BaseStreamStore):
             stream.is_waiting = True
             stream.expires_at = now_ms() + max(self._ttl_ms, MAX_WAIT_MS)
         return end
+
+    async def renew(self, stream_id: str, *, epoch: int | None = None) -> bool:
+        """Restart the producer's lease; return False when the stream has ended."""
+        stream = self._get(stream_id)
+        if stream.end is not None:
+            return False
+        stream.check_fence(stream_id, epoch)
+        stream.expires_at = now_ms() + self._lease_ms
+        return True
+
+    async def set_reference(self, stream_id: str, reference: str, *, epoch: int) -> None:
+        """Store what the model's provider knows the answer of an active stream by."""
+        stream = self._get(stream_id)
+        if stream.end is not None:
+            raise StreamNotActiveError(stream_id, stream.end.state)
+        stream.check_fence(stream_id, epoch)
+        stream.reference = reference
+
+    async def claim(self, stream_id: str, *, lease: int, max_takeovers: int) -> StreamClaim | None:
+        """Become the producer of a stream whose producer is lost; None when that is not possible."""
+        stream = self._streams.get(stream_id)
+        if stream is None or not stream.can_be_claimed or stream.continuation is None:
+            return None
+        if stream.expires_at != lease or stream.takeovers >= max_takeovers:
+            return None
+        stream.takeovers += 1
+        stream.expires_at = max(now_ms() + self._lease_ms, lease + 1)
+        if _observing.observer is not None:
+            _observing.observer.note_takeover()
+        return StreamClaim(
+            stream.takeovers,
+            stream.expires_at,
+            stream.continuation,
+            stream.reference,
+            stream.session_id,
+            stream.owner,
+            stream.question_id,
+        )
+
+    async def orphans(self, *, before: int | None = None) -> Sequence[StreamInfo]:
+        """Return the active streams that can be claimed, and whose lease has run out ``before``, oldest first."""
+        now = now_ms() if before is None else before
+        found = (
+            StreamInfo(stream_id, stream.status)
+            for stream_id, stream in self._streams.items()
+            if stream.can_be_claimed and stream.expires_at <= now
+        )
+        return list(islice(found, MAX_ORPHANS))
 
     async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:
         """Return the streams of a session (None: of all) whose producer is lost, oldest first."""

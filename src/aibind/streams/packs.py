@@ -15,7 +15,7 @@ from .events import PACK_NAME, StreamEvent
 from .parts import split_event
 from .position import Position
 
-__all__ = ["MAX_PACKED_CHARS", "OpenPack", "events_after", "events_in"]
+__all__ = ["MAX_PACKED_CHARS", "OpenPack", "events_after", "events_in", "length_of"]
 
 MAX_PACKED_CHARS = 4 * 1024
 """Characters of an event's data above which it is a chunk by itself."""
@@ -78,6 +78,11 @@ def events_in(chunk: StreamEvent) -> list[StreamEvent]:
             return [chunk]
         events.append(StreamEvent(*pair))
     return events
+
+
+def length_of(chunk: StreamEvent) -> int:
+    """Return the position at the end of a chunk."""
+    return len(chunk.data) if chunk.grows else sum(map(_length, events_in(chunk)))
 
 
 def events_after(seq: int, chunk: StreamEvent, offset: int) -> list[tuple[int, StreamEvent]]:

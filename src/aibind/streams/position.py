@@ -2,6 +2,9 @@
 
 The id of a whole chunk is its seq. A live reader may be inside a chunk that is still growing: the id of a part is
 ``seq * 10**9 + characters so far``. Both stay below 2**53, because the JavaScript client parses ids as integers.
+
+An offset may go past the end of its chunk, into those that follow: a reader has the id of a position in what was not
+stored yet, and a producer that took over has stored the same events in other chunks.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .._retry import retry
 from ..errors import StreamConflictError, StreamExistsError, TransientError
+from .claims import ClaimableStreamStore
 from .store import StreamEnd, StreamStatus, StreamStore
 
 __all__ = ["OUTAGE_S", "RetryingStream"]
@@ -22,26 +23,42 @@ class RetryingStream:
     """One stream in its store, for its producer.
 
     An operation that fails with TransientError is retried for ten minutes, but not past ``deadline``. What a failed
-    attempt did store is recognised by reading it back. Raises the other errors of the store.
+    attempt did store is recognised by reading it back. Raises the other errors of the store. ``epoch`` is that of the
+    producer, of a stream that can be claimed.
     """
 
-    def __init__(self, store: StreamStore, stream_id: str) -> None:
+    def __init__(self, store: StreamStore, stream_id: str, epoch: int | None = None) -> None:
         self.deadline: float | None = None  # of the last attempt, in seconds by the clock of the event loop
         self._store = store
         self._id = stream_id
+        self._epoch = epoch
+        # Given only where it matters: a store without claims knows nothing of them.
+        self._fence: dict[str, Any] = {} if epoch is None else {"epoch": epoch}
 
     async def create(
-        self, *, session_id: str | None, owner: str | None, request: str | None, question_id: str | None
+        self,
+        *,
+        session_id: str | None,
+        owner: str | None,
+        request: str | None,
+        question_id: str | None,
+        continuation: str | None,
     ) -> None:
         """Create the stream, retrying for as long as a lease. Raises StreamExistsError when the id is taken."""
         attempts = 0
+        claimable: dict[str, Any] = {} if continuation is None else {"continuation": continuation}
 
         async def create() -> None:
             nonlocal attempts
             attempts += 1
             try:
                 await self._store.create(
-                    self._id, session_id=session_id, owner=owner, request=request, question_id=question_id
+                    self._id,
+                    session_id=session_id,
+                    owner=owner,
+                    request=request,
+                    question_id=question_id,
+                    **claimable,
                 )
             except StreamExistsError:
                 if attempts == 1 or not await self._is_of(request):
@@ -64,7 +81,7 @@ class RetryingStream:
             renew = must_renew(now)
             renewed_at = now if renew else None
             try:
-                await self._store.append_many(self._id, chunks, first_seq=first_seq, renew=renew)
+                await self._store.append_many(self._id, chunks, first_seq=first_seq, renew=renew, **self._fence)
             except StreamConflictError:
                 if attempts == 1 or await self._count_stored(chunks, first_seq) < len(chunks):
                     raise
@@ -74,7 +91,13 @@ class RetryingStream:
 
     async def renew(self) -> bool:
         """Restart the lease; return False when the stream has ended."""
-        return await self._retry(lambda: self._store.renew(self._id))
+        return await self._retry(lambda: self._store.renew(self._id, **self._fence))
+
+    async def set_reference(self, reference: str) -> None:
+        """Store what the model's provider knows the answer by."""
+        store, epoch = self._store, self._epoch
+        if epoch is not None and isinstance(store, ClaimableStreamStore):
+            await self._retry(lambda: store.set_reference(self._id, reference, epoch=epoch))
 
     async def get_status(self) -> StreamStatus | None:
         """Return the current state of the stream."""
@@ -86,13 +109,13 @@ class RetryingStream:
         async def finish() -> StreamEnd:
             nonlocal chunks, first_seq
             try:
-                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
+                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq, **self._fence)
             except StreamConflictError:
                 count = await self._count_stored(chunks, first_seq)
                 if not count:
                     raise
                 chunks, first_seq = chunks[count:], first_seq + count
-                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq)
+                return await self._store.finish(self._id, end, chunks=chunks, first_seq=first_seq, **self._fence)
 
         actual = await self._retry(finish)
         if actual is end or not chunks:

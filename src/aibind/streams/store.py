@@ -55,7 +55,8 @@ class StreamStatus:
     once the stream has ended, it is the end of its time to live. ``session_id`` and ``owner`` are those that it was
     created with, and ``created_at`` is when, in milliseconds since the epoch. ``request`` is a mark of the request that
     it answers, and ``question_id`` the message that it answers. Each is None where it is not known. ``stop_requested``
-    is whether the producer of an active stream has been asked to end it.
+    is whether the producer of an active stream has been asked to end it. ``takeovers`` is how often the stream has been
+    claimed, and ``reference`` what the model's provider knows the answer by; ``get_status`` alone tells these two.
     """
 
     state: StreamState
@@ -68,6 +69,8 @@ class StreamStatus:
     request: str | None = None
     stop_requested: bool = False
     question_id: str | None = None
+    takeovers: int = 0
+    reference: str | None = None
 
     @property
     def is_active(self) -> bool:
@@ -78,6 +81,10 @@ class StreamStatus:
     def end(self) -> StreamEnd | None:
         """How the stream ended, or None while it is active."""
         return None if self.state == "active" else StreamEnd(self.state, self.error)
+
+
+NOT_KEPT = "The reply was ended elsewhere, and its last words are not kept"
+"""The error that readers see who were given more of a reply than its store has."""
 
 
 @dataclass(frozen=True, slots=True)

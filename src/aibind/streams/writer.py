@@ -17,6 +17,7 @@ from ..errors import (
     TransientError,
 )
 from .buffer import StreamBuffer
+from .claims import StreamClaim
 from .events import StreamEvent
 from .retrying import RetryingStream
 from .schedule import LOCAL_IDLE_S, REMOTE_IDLE_S, WriteSchedule
@@ -49,6 +50,11 @@ class StreamWriter:
     written. When another process asks for the stream to be stopped, ``on_halt`` is called too, and ``end`` stores the
     rest. ``session_id``, ``owner``, ``request`` and ``question_id`` are recorded with the stream.
 
+    A stream with a ``continuation`` can be claimed by another process when this one is lost: ``has_moved`` is then
+    True, and what is left to write is dropped. ``claim`` is that of a stream that this process has claimed, with
+    ``saved_seq`` chunks. With ``shows_stored`` followers see events once they are stored, since another process would
+    write others in their place.
+
     Raises ValueError when ``flush_interval_ms`` is negative, and for ``pack_events`` with ``whole_chunks``.
     """
 
@@ -61,9 +67,13 @@ class StreamWriter:
         owner: str | None = None,
         request: str | None = None,
         question_id: str | None = None,
+        continuation: str | None = None,
+        claim: StreamClaim | None = None,
+        saved_seq: int = 0,
         flush_interval_ms: float | None = None,
         pack_events: bool | None = None,
         whole_chunks: bool = False,
+        shows_stored: bool = False,
         max_unsaved_chars: int = 1_000_000,
     ) -> None:
         pace = store.flush_pace
@@ -75,11 +85,23 @@ class StreamWriter:
             pack_events = store.flush_pace.max_interval_ms > 0 and not whole_chunks
         if pack_events and whole_chunks:
             raise ValueError("pack_events and whole_chunks exclude each other: JavaScript servers know no packs")
-        self.buffer = StreamBuffer(store_first=pace.interval_ms == 0, packs=pack_events, whole_chunks=whole_chunks)
+        epoch = claim.epoch if claim is not None else 0 if continuation is not None else None
+        self.buffer = StreamBuffer(
+            store_first=pace.interval_ms == 0,
+            packs=pack_events,
+            whole_chunks=whole_chunks,
+            shows_stored=shows_stored,
+            anchored=epoch is not None,
+            saved_seq=saved_seq,
+        )
         self.halted: StreamEnd | None = None
+        self.has_moved = False
         self.on_halt: Callable[[], object] | None = None
         self._store = store
-        self._stored = RetryingStream(store, stream_id)
+        self._stored = RetryingStream(store, stream_id, epoch)
+        self._epoch = epoch
+        self._is_claimed = claim is not None
+        self._continuation = continuation
         self._schedule = WriteSchedule(
             pace,
             lease_s=store.lease_ms / 1000,
@@ -110,9 +132,14 @@ class StreamWriter:
     async def open(self) -> None:
         """Create the stream in its store. Raises StreamExistsError when the id is taken."""
         self._schedule.begin(asyncio.get_running_loop().time())
-        await self._stored.create(
-            session_id=self._session_id, owner=self._owner, request=self._request, question_id=self._question_id
-        )
+        if not self._is_claimed:
+            await self._stored.create(
+                session_id=self._session_id,
+                owner=self._owner,
+                request=self._request,
+                question_id=self._question_id,
+                continuation=self._continuation,
+            )
         self._task = asyncio.create_task(self._guard(self._run), name=f"aibind writer of {self._id}")
         self._opened.set()
 
@@ -196,6 +223,13 @@ class StreamWriter:
             self._flushed.clear()
             await self._flushed.wait()
 
+    async def set_reference(self, reference: str) -> None:
+        """Store what the model's provider knows the answer by, before more of the answer is written."""
+        if not self.is_open:
+            await self.wait_open()
+        if self.halted is None and self._epoch is not None:
+            await self._guard(lambda: self._stored.set_reference(reference))
+
     async def end(self, end: StreamEnd) -> StreamEnd:
         """Store what is left and the end, in one transaction, and return how the stream really ended.
 
@@ -250,6 +284,7 @@ class StreamWriter:
             self._halt(StreamEnd("error", "The stream was removed while it was being written"))
         except StreamConflictError:
             self._note_lost_lease("conflict")
+            self.has_moved = self._epoch is not None
             self._halt(StreamEnd("error", "Another producer writes to this stream"))
         except Exception:  # any other error, or followers would wait without end
             logger.exception(
@@ -299,8 +334,7 @@ class StreamWriter:
             self._work.clear()
             self._wakes_at = due
             try:
-                if not await wait_for_event(self._work, due - now):
-                    return
+                await wait_for_event(self._work, due - now)  # then look again: a flush may be due later than a check
             finally:
                 self._wakes_at = float("-inf")
 
@@ -346,6 +380,8 @@ class StreamWriter:
         status = await self._stored.get_status()
         if status is None or not status.is_active:
             raise StreamNotActiveError(self._id, "ended")
+        if self._epoch is not None and status.takeovers > self._epoch:
+            raise StreamConflictError(self._id, 0)
         if status.stop_requested:
             self._stop_requested = True
             self._flushed.set()
@@ -367,7 +403,9 @@ class StreamWriter:
         """Halt with the end that the stream was given elsewhere."""
         try:
             status = await self._stored.get_status()
-            if status is not None and self.buffer.has_unsaved:
+            if status is not None and self._epoch is not None and status.takeovers > self._epoch:
+                self.has_moved = True
+            elif status is not None and self.buffer.has_unsaved:
                 chunks = self.buffer.unsaved_chunks()
                 self.buffer.mark_saved(await self._stored.last_stored(chunks, self.buffer.saved_seq + 1))
         except Exception:  # the stream has ended in any case

@@ -13,7 +13,7 @@ from ..errors import (
     StreamNotFoundError,
 )
 from ..streams.store import StreamEnd
-from . import stream_lives, stream_reading, stream_sessions
+from . import stream_claims, stream_lives, stream_reading, stream_sessions
 from .checks import Check, CheckList, gather_items, raises
 from .stream_harness import StreamStoreHarness
 
@@ -22,7 +22,7 @@ __all__ = ["StreamStoreHarness", "stream_store_checks"]
 
 def stream_store_checks() -> tuple[Check[StreamStoreHarness], ...]:
     """Return the checks that every stream store must pass."""
-    modules = (stream_reading, stream_lives, stream_sessions)
+    modules = (stream_reading, stream_lives, stream_sessions, stream_claims)
     return (*check.checks(), *(found for module in modules for found in module.check.checks()))
 
 

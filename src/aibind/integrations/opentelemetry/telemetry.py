@@ -13,7 +13,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer, set_span_in_
 
 from ..._closing import close_iterator
 from ...errors import AibindError, ModelError
-from ...models.model import CustomEvent, Finish, ModelEvent, ModelRequest, Usage
+from ...models.model import CustomEvent, Finish, ModelEvent, ModelRequest, ReplyReference, Usage
 from .content import OutputParts, input_messages, output_messages, system_instructions
 from .metrics import Metrics
 
@@ -127,7 +127,7 @@ class _Reply:
 
     def add(self, event: ModelEvent) -> None:
         """Note an event of the answer."""
-        if not self._has_begun and not isinstance(event, Usage | Finish | CustomEvent):
+        if not self._has_begun and not isinstance(event, Usage | Finish | CustomEvent | ReplyReference):
             self._has_begun = True
             seconds = time.perf_counter() - self._began
             self._span.set_attribute("gen_ai.response.time_to_first_chunk", seconds)

@@ -6,12 +6,25 @@ import json
 import math
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from itertools import islice
 from typing import Any
 
 from ..._json import is_list, is_object
+from ..._time import sleep
 from ...errors import ModelError
-from ..model import Finish, Message, ModelEvent, ModelRequest, ReasoningDelta, TextDelta, ToolCall, Usage
+from ..model import (
+    Finish,
+    Message,
+    ModelEvent,
+    ModelRequest,
+    ReasoningDelta,
+    ReplyReference,
+    TextDelta,
+    ToolCall,
+    Usage,
+)
+from ..resuming import Repetition, not_resumable
 from .json import example_value
 from .reply import HELP, Talk, compose, continuation, short_reply, summary_of, thoughts, title_of, words_of
 from .tokens import Dice, TokenClock, split_tokens
@@ -68,28 +81,87 @@ class EchoModel:
     def __repr__(self) -> str:
         return f"EchoModel(tokens_per_second={self._tokens_per_second:g}, vary={self._vary})"
 
+    @property
+    def resumable(self) -> bool:
+        """Whether another process can go on with an answer, which is always so."""
+        return True
+
+    @property
+    def repeats_exactly(self) -> bool:
+        """Whether the rest of an answer is the same to the character, which is always so."""
+        return True
+
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Answer ``request``, one event per token, with the reason to stop and the usage last."""
+        """Answer ``request``, one event per token, with the reason to stop and the usage last.
+
+        With ``vary`` a :class:`ReplyReference` comes first, by which the answer can be told again.
+        """
         call, self._calls = self._calls, self._calls + 1
+        if self._vary:
+            yield ReplyReference(str(call))
+        async with aclosing(self._answer(request, call)) as events:
+            async for event in events:
+                yield event
+
+    async def resume(
+        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+    ) -> AsyncGenerator[ModelEvent, None]:
+        """Yield what comes after ``so_far``, from any character, at the model's pace.
+
+        Raises ModelError with the code ``not_resumable`` for an answer that ``request`` does not get, and with ``vary``
+        without the answer's reference.
+        """
+        if self._vary and not (reference and reference.isdecimal()):
+            raise not_resumable("a model that varies tells its answer again by its reference alone")
+        call = int(reference) if self._vary and reference else 0
+        async with aclosing(self._answer(request, call, Repetition(so_far))) as events:
+            async for event in events:
+                yield event
+
+    async def cancel(self, reference: str) -> None:
+        """Do nothing: there is no answer beside what is read."""
+
+    async def _answer(
+        self, request: ModelRequest, call: int, repetition: Repetition | None = None
+    ) -> AsyncGenerator[ModelEvent, None]:
         dice = Dice(_seed(request, call if self._vary else 0))
         pace = TokenClock(self._tokens_per_second)
         written = 0
         reason = "stop"
         for part in _plan(request, dice):
             if isinstance(part, TextDelta | ReasoningDelta):
-                for token in split_tokens(part.text):
+                tokens = split_tokens(part.text)
+                written += len(tokens)
+                if repetition is not None:  # whole parts are skipped at once, and nobody waits for them
+                    await sleep(0)
+                    tokens = _tokens_of(repetition.drop(part))
+                for token in tokens:
                     await pace.step()
-                    written += 1
                     yield type(part)(token)
             elif isinstance(part, ToolCall):
-                await pace.step()
                 written += len(split_tokens(part.arguments))
                 reason = "tool_calls"
-                yield part
+                for event in _new(part, repetition):
+                    await pace.step()
+                    yield event
             else:
                 raise part
-        yield Finish(reason)
-        yield Usage(input_tokens=_tokens_in(request), output_tokens=written)
+        for last in (Finish(reason), Usage(input_tokens=_tokens_in(request), output_tokens=written)):
+            for event in _new(last, repetition):
+                yield event
+        if repetition is not None:
+            for event in repetition.end():
+                yield event
+
+
+def _new(event: ModelEvent, repetition: Repetition | None) -> Iterable[ModelEvent]:
+    """Return an event unless it is repeated."""
+    return (event,) if repetition is None else repetition.drop(event)
+
+
+def _tokens_of(events: Iterable[ModelEvent]) -> list[str]:
+    texts = (event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
+    return [token for text in texts for token in split_tokens(text)]
 
 
 def _plan(request: ModelRequest, dice: Dice) -> Iterable[TextDelta | ReasoningDelta | ToolCall | ModelError]:

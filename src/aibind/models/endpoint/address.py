@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, urljoin, urlsplit, urlunsplit
 
 from ..._loopback import is_loopback
 from .errors import Redactor
@@ -46,6 +46,13 @@ class EndpointAddress:
 
     def __repr__(self) -> str:
         return f"EndpointAddress({self.shown!r})"
+
+    def below(self, *segments: str, **query: str) -> str:
+        """Return the address of something below this one; its own query is kept."""
+        parts = urlsplit(self.url)
+        path = "/".join([parts.path, *(quote(segment, safe="") for segment in segments)])
+        added = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+        return urlunsplit((parts.scheme, parts.netloc, path, "&".join(filter(None, (parts.query, added))), ""))
 
 
 def shown_url(url: str) -> str:

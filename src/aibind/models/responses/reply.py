@@ -14,7 +14,7 @@ from ..endpoint.errors import Redactor, endpoint_error
 from ..endpoint.json_reply import JsonReply
 from ..endpoint.reply import BROKE_OFF, garbage
 from ..endpoint.usage import usage_of
-from ..model import CustomEvent, ModelEvent, ToolCall
+from ..model import CustomEvent, ModelEvent, ReplyReference, ToolCall
 
 __all__ = ["ResponsesReply"]
 
@@ -22,6 +22,9 @@ _REASONS = {"max_output_tokens": "length"}
 """The reasons for an incomplete response, in the words of chat completions."""
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+
+_UNDER_WAY = frozenset({"queued", "in_progress"})
+"""The states of a response that has not ended."""
 
 _SPOKEN = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})
 """The items of a response that come as other events; the rest are calls of tools that the provider runs."""
@@ -33,7 +36,8 @@ class ResponsesReply(JsonReply):
     """One reply, which arrives in events; see :class:`~aibind.models.endpoint.EndpointReply`.
 
     ``response_id`` is the response's id as soon as the endpoint has told it, and ``sequence_number`` that of the last
-    event read, from which a background response can be streamed on. ``structured`` is whether JSON was asked for. A
+    event read, from which a background response can be streamed on. With ``background`` the id is also the first
+    event, a :class:`ReplyReference`. ``structured`` is whether JSON was asked for. A
     reply that ran into the limit of tokens is a failure when it holds JSON or a tool call, of which a part is of no
     use, and not when it is text. ``redact`` removes secrets from the endpoint's messages.
 
@@ -44,8 +48,9 @@ class ResponsesReply(JsonReply):
     :class:`ToolCall` whose arguments are a JSON string.
     """
 
-    def __init__(self, redact: Redactor | None = None, *, structured: bool = False) -> None:
+    def __init__(self, redact: Redactor | None = None, *, structured: bool = False, background: bool = False) -> None:
         super().__init__(redact, structured=structured)
+        self._background = background
         self.response_id: str | None = None
         self.sequence_number: int | None = None
         self._is_reasoning_begun = False
@@ -69,8 +74,8 @@ class ResponsesReply(JsonReply):
         if isinstance(number, int):
             self.sequence_number = number
         response = message.get("response")
-        if is_object(response) and isinstance(response.get("id"), str):
-            self.response_id = response["id"]
+        if is_object(response):
+            yield from self._take_id(response)
         if kind == "error" or message.get("error"):
             raise endpoint_error(message, BROKE_OFF, self._redact)
         if kind in _ENDS:
@@ -98,12 +103,26 @@ class ResponsesReply(JsonReply):
                 code="chat_completions_format",
             )
 
+    def _take_id(self, response: Mapping[str, Any]) -> Iterator[ModelEvent]:
+        identity = response.get("id")
+        if not isinstance(identity, str) or not identity:
+            return
+        if self._background and self.response_id is None:
+            yield ReplyReference(identity)
+        self.response_id = identity
+
     def _take_whole(self, response: dict[str, Any]) -> Iterator[ModelEvent]:
-        self.response_id = response.get("id")
+        yield from self._take_id(response)
+        if response.get("status") in _UNDER_WAY or self.sequence_number is not None:
+            self.done = True  # nothing to read yet, or a part of it has been read
+            return
         for item in response.get("output") or ():
             if item.get("type") == "reasoning":
-                for number, part in enumerate(item.get("summary") or item.get("content") or ()):
-                    yield from self._emit_reasoning("\n\n" * (number > 0) + part["text"])
+                for part in item.get("summary") or ():
+                    yield from self._emit_reasoning("\n\n" * self._is_reasoning_begun + part["text"])
+                if not item.get("summary"):
+                    for part in item.get("content") or ():
+                        yield from self._emit_reasoning(part["text"])
             elif item.get("type") == "message":
                 for part in item["content"]:
                     if part["type"] == "refusal":

@@ -1,0 +1,259 @@
+"""Requests to one endpoint over HTTP, with retries, and what can go wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx2
+
+from .._time import sleep, timeout
+from ..errors import ModelError, ModelTimeoutError
+from .endpoint.address import EndpointAddress, shown_redirect
+from .endpoint.answer import EndpointAnswer
+from .endpoint.body import encode_body
+from .endpoint.errors import LogFilter, answered, endpoint_error, retry_after_s, snippet
+from .endpoint.reply import EndpointReply, cut_off
+from .endpoint.waits import wait_s
+from .model import ModelEvent
+
+__all__ = ["EndpointClient", "HttpAnswer"]
+
+_UNREACHABLE = "The model's endpoint cannot be reached"
+"""The error that clients see, without the address, which may be internal."""
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_ERROR_S = 5.0
+"""Seconds to read the body of an error for."""
+_MAX_TAIL_S = 10.0
+"""Seconds to wait for the rest after the reason to stop: only usage and [DONE] can follow."""
+_MAX_DRAIN_S = 0.1
+"""Seconds to wait for the end of the body after [DONE], which frees the connection for the next call."""
+_MAX_WAIT_S = 30.0
+"""Seconds that an endpoint may ask to wait before a retry."""
+_NOT_BEGUN = frozenset({429, 503})
+"""The statuses that say that nothing was begun."""
+_HTTP_LOGGER = logging.getLogger("httpx2")
+
+
+class EndpointClient:
+    """The HTTP client of one model; ``client`` is one that a user keeps, None to make one.
+
+    Raises ValueError for an address that is not a URL.
+    """
+
+    def __init__(
+        self,
+        endpoint: EndpointAddress,
+        *,
+        timeout_s: float | None,
+        connect_timeout_s: float | None,
+        max_retries: int,
+        backoff_s: float,
+        client: httpx2.AsyncClient | None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._redact = endpoint.redact
+        self._log_filter = LogFilter(self._redact)
+        try:
+            httpx2.URL(endpoint.url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"base_url is not a URL: {error}") from None
+        self._timeout_s = timeout_s
+        self._timeout = httpx2.Timeout(timeout_s, connect=connect_timeout_s, pool=connect_timeout_s)
+        self._max_retries = max_retries
+        self._backoff_s = backoff_s
+        self._takes_stream_options = True
+        if self._redact(endpoint.url) != endpoint.url:
+            _HTTP_LOGGER.addFilter(self._log_filter)
+        self._owns_client = client is None
+        self._client = client or httpx2.AsyncClient(
+            trust_env=not endpoint.is_loopback,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32, keepalive_expiry=30.0),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections and the replies that use them. A client that was given stays open."""
+        _HTTP_LOGGER.removeFilter(self._log_filter)
+        if self._owns_client:
+            await self._client.aclose()
+
+    async def post(self, body: dict[str, Any], *, once: bool = False) -> HttpAnswer:
+        """Send a request, with retries, and return the answer once it has begun.
+
+        With ``once`` it is sent again only when the endpoint has certainly not begun to work on it.
+        """
+        attempt = 0
+        while True:
+            if not self._takes_stream_options:
+                body.pop("stream_options", None)
+            cause: Exception | None = None
+            asked_wait_s: float | None = None
+            try:
+                response = await self._send("POST", self._endpoint.url, encode_body(body))
+                if response.is_success:
+                    return HttpAnswer(self, response)
+                failure, asked_wait_s = await self._refusal(response)
+            except httpx2.HTTPError as error:
+                cause, failure = error, self._unanswered(error)
+            if "stream_options" in body and failure.status in (400, 422) and "stream_options" in str(failure):
+                self._takes_stream_options = False
+                continue
+            delay_s = wait_s(self._backoff_s, attempt) if asked_wait_s is None else asked_wait_s
+            # A silent endpoint may still be working on the request: sending it again would cost twice.
+            hopeless = not failure.retryable or isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout)
+            hopeless = hopeless or (once and not _has_not_begun(failure, cause))
+            if hopeless or attempt >= self._max_retries or delay_s > _MAX_WAIT_S:
+                raise failure from cause
+            attempt += 1
+            await sleep(delay_s)
+
+    async def request(self, method: str, url: str) -> HttpAnswer:
+        """Send a request without a body, once. Raises ModelError, with the status of a refusal."""
+        try:
+            response = await self._send(method, url, b"")
+            if response.is_success:
+                return HttpAnswer(self, response)
+            failure, _ = await self._refusal(response)
+        except httpx2.HTTPError as error:
+            raise self._unanswered(error) from error
+        raise failure
+
+    async def next_part(self, parts: AsyncGenerator[bytes, None], reply: EndpointReply) -> bytes | None:
+        """Return the next part of an answer's body, None at its end. Raises ModelError for a connection that broke."""
+        try:
+            async with timeout(_MAX_TAIL_S if reply.finished else None):
+                return await anext(parts, None)
+        except TimeoutError:
+            return None
+        except httpx2.HTTPError as error:
+            if reply.finished:  # the reply is whole; at most the usage is missing
+                return None
+            raise self._broken(error) from error
+
+    async def _send(self, method: str, url: str, content: bytes) -> httpx2.Response:
+        request = self._client.build_request(
+            method, url, content=content, headers=self._endpoint.headers, timeout=self._timeout
+        )
+        try:
+            return await self._client.send(request, stream=True, follow_redirects=False)
+        except RuntimeError as error:
+            if not self._client.is_closed:
+                raise
+            raise ModelError("This OpenAIModel was closed: create another one") from error
+
+    async def _refusal(self, response: httpx2.Response) -> tuple[ModelError, float | None]:
+        """Return the error for an answer that is not a success, and the seconds that the endpoint asks to wait."""
+        status = response.status_code
+        prefix = answered(status)
+        location = response.headers.get("location", "")
+        if response.is_redirect and location:
+            await response.aclose()
+            target = self._redact(shown_redirect(self._endpoint.url, location))
+            return ModelError(
+                f"{prefix}: it redirects to {target}; set base_url to the final address",
+                status=status,
+                for_clients=prefix,
+            ), None
+        payload = _parse_error(await _read_error(response), response.headers.get("content-type", ""))
+        return endpoint_error(payload, prefix, self._redact, status=status), retry_after_s(response.headers)
+
+    def _unanswered(self, error: httpx2.HTTPError) -> ModelError:
+        place = self._endpoint.shown
+        if isinstance(error, httpx2.ConnectTimeout | httpx2.PoolTimeout):
+            return ModelTimeoutError(
+                f"No connection to {place} within {self._timeout.connect:g} s", for_clients=_UNREACHABLE
+            )
+        if isinstance(error, httpx2.TimeoutException):
+            return ModelTimeoutError(f"The model's endpoint sent nothing for {self._timeout_s:g} s")
+        reason = snippet(self._redact(str(error))) or type(error).__name__
+        if isinstance(error, httpx2.ConnectError | httpx2.ProxyError):
+            return ModelError(
+                f"Cannot connect to {place}: {reason}", code="connection", retryable=True, for_clients=_UNREACHABLE
+            )
+        lost = isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+        return ModelError(
+            f"The request to {place} failed: {reason}", code="connection", retryable=lost, for_clients=_UNREACHABLE
+        )
+
+    def _broken(self, error: httpx2.HTTPError) -> ModelError:
+        if isinstance(error, httpx2.TimeoutException):
+            return ModelTimeoutError(
+                f"The model's reply was cut off: the endpoint sent nothing for {self._timeout_s:g} s"
+            )
+        if isinstance(error, httpx2.DecodingError):
+            said = "The model's endpoint sent a body that cannot be decompressed"
+            return ModelError(f"{said}: {error}", for_clients=said)
+        return cut_off()
+
+
+class HttpAnswer:
+    """A successful answer, whose body is still to be read."""
+
+    def __init__(self, client: EndpointClient, response: httpx2.Response) -> None:
+        self._client = client
+        self._response = response
+        self._parts: AsyncGenerator[bytes, None] | None = None
+        self._is_whole = False
+
+    def __repr__(self) -> str:
+        return f"<HttpAnswer {self._response.status_code}>"
+
+    async def read(self, reply: EndpointReply) -> AsyncGenerator[ModelEvent]:
+        """Yield the events of the body, up to its end or that of ``reply``.
+
+        Raises ModelError for a connection that broke, and for what is not a reply.
+        """
+        answer = EndpointAnswer(self._response.headers.get("content-type", ""), reply)
+        self._parts = self._response.aiter_bytes()
+        part: bytes | None = b""
+        while part is not None and not reply.done:
+            part = await self._client.next_part(self._parts, reply)
+            for event in answer.take(part):
+                yield event
+        self._is_whole = True
+
+    async def aclose(self) -> None:
+        """Close the connection; after a whole answer it is free for the next request."""
+        try:
+            if self._parts is not None:
+                if self._is_whole:
+                    await _drain(self._parts)
+                await self._parts.aclose()
+        finally:
+            await self._response.aclose()
+
+
+def _has_not_begun(failure: ModelError, cause: Exception | None) -> bool:
+    """Return whether a request that failed was certainly not begun."""
+    unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+    return isinstance(cause, unsent) if cause is not None else failure.status in _NOT_BEGUN
+
+
+async def _read_error(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    with contextlib.suppress(TimeoutError, httpx2.HTTPError):  # the part of the explanation that came is enough
+        async with timeout(_MAX_ERROR_S), contextlib.aclosing(response.aiter_bytes()) as parts:
+            async for part in parts:
+                content += part
+                if len(content) >= _MAX_ERROR_BYTES:
+                    break
+    await response.aclose()
+    return bytes(content[:_MAX_ERROR_BYTES])
+
+
+async def _drain(parts: AsyncGenerator[bytes, None]) -> None:
+    with contextlib.suppress(TimeoutError, httpx2.HTTPError):
+        async with timeout(_MAX_DRAIN_S):
+            async for _ in parts:
+                pass
+
+
+def _parse_error(content: bytes, content_type: str) -> Any:
+    text = content.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return "the explanation is a web page" if "html" in content_type.lower() else text
