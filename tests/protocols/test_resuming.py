@@ -120,6 +120,53 @@ async def test_a_live_text_is_resumed_inside() -> None:
     await stream.wait_closed()
 
 
+async def test_ids_that_count_from_a_stored_chunk() -> None:
+    """As those of a stream are that another process may go on with: they go beyond the chunk that they name."""
+    go = asyncio.Event()
+
+    async def source() -> AsyncGenerator[StreamEvent]:
+        yield StreamEvent("", "One ")
+        yield named("tool_call", id="c", name="clock", args={})
+        yield StreamEvent("reasoning", "Hm")
+        yield StreamEvent("", "two 🦊")
+        await go.wait()
+
+    store = MemoryStreamStore()
+    options: dict[str, Any] = {"flush_interval_ms": 60_000, "continuation": "{}"}
+    stream = await DurableStream.create(store, source(), stream_id="s1", **options)
+    body = respond(stream.follow(), UiMessageEncoder("m1")).body
+    live = messages_of(await anext(body)) + messages_of(await anext(body))
+    await body.aclose()
+    ids = [id_ for id_, _ in live if id_ is not None]
+    assert any(id_ > PART and id_ // PART < 4 for id_ in ids)
+    for is_live in (True, False):
+        if not is_live:
+            go.set()
+            await stream.wait_closed()
+        whole = list(joined([chunk for _, chunk in messages_of(await first_of(store, None, is_live=is_live))]))
+        for id_ in [*ids, ids[-1] - 3]:
+            rest = [chunk for _, chunk in messages_of(await first_of(store, id_, is_live=is_live))]
+            last = next((place for place, (at, _) in enumerate(live) if at == id_), len(live) - 1)
+            has = [chunk for _, chunk in live[: last + 1]]
+            if id_ == ids[-1] - 3:
+                has[-1] = {**has[-1], "delta": has[-1]["delta"][:-3]}
+            assert list(joined([*has, *rest])) == whole
+
+
+async def first_of(store: MemoryStreamStore, after: int | None, *, is_live: bool) -> bytes:
+    """Return what a client is sent: at once of a live stream, or all of one that has ended."""
+    if not is_live:
+        return await body_of(store, UiMessageEncoder("m1"), after)
+    body = respond(await follow(store, "s1", idle_s=0.05), UiMessageEncoder("m1"), after=after).body
+    data = b""
+    async for more in body:
+        if more == b": ping\n\n":
+            break
+        data += more
+    await body.aclose()
+    return data
+
+
 def batch(*events: tuple[int, str], position: int, end: StreamEnd | None = None) -> EventBatch:
     """Return a batch of texts."""
     return EventBatch(tuple((id_, StreamEvent("", text)) for id_, text in events), position, end)
@@ -152,13 +199,15 @@ async def test_a_reader_who_is_ahead_of_the_store_waits_for_it() -> None:
     assert [len(await resumed(batches, after)) for after in (0, 1, 2, 3)] == [5, 4, 3, 2]
 
 
-@pytest.mark.parametrize(("state", "kind"), [("stopped", "error"), ("done", "finish"), ("error", "error")])
+@pytest.mark.parametrize(("state", "kind"), [("stopped", "error"), ("done", "error"), ("error", "error")])
 async def test_a_stream_that_ends_before_what_its_reader_has(state: Any, kind: str) -> None:
     end = StreamEnd(state, "producer lost" if state == "error" else None)
     (data,) = await resumed([batch((1, "One"), position=1, end=end)], 2 * PART + 3)
     chunks = [chunk for _, chunk in messages_of(data)]
     assert kind in [chunk["type"] for chunk in chunks if chunk]
-    assert ("not kept" in str(chunks)) == (state == "stopped")
+    assert ("not kept" in str(chunks)) == (state != "error")
+    whole = await resumed([batch((1, "One"), position=1, end=end)], 7)  # of a client that made it up
+    assert ("not kept" in str(whole)) == (state == "stopped")
 
 
 async def test_an_id_out_of_range() -> None:

@@ -58,17 +58,17 @@ async def encoded_after(
     batches: AsyncGenerator[EventBatch], encoder: Encoder, target: Position
 ) -> AsyncGenerator[bytes]:
     """Yield what follows a position, in a format, of batches from the beginning. Closing the result closes them."""
-    reached = Position()
+    skip: Skip | None = Skip(target)
     async with aclosing(batches):
         async for batch in batches:
-            if reached < target and not batch.is_idle:
-                seen, rest = batch.share(Skip(reached, target))
-                _, encoder = seen.share(encoder)
-                reached = Position.after(batch.position)
-                if rest is None:
-                    continue
-                batch = rest
-            data, encoder = batch.share(encoder)
+            following: EventBatch | None = batch
+            if skip is not None and not batch.is_idle:
+                split = batch.share(skip)
+                following, skip = split.rest, split.skip
+                _, encoder = split.seen.share(encoder)
+            if following is None:
+                continue
+            data, encoder = following.share(encoder)
             if data:
                 yield data
 
