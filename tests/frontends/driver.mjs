@@ -1,12 +1,13 @@
 // Drives the AI SDK's chat, by commands.
 import * as ai7 from "ai";
+import * as ai5 from "ai-5";
 import * as ai6 from "ai-6";
 import { AssistantChatTransport } from "@assistant-ui/ai-sdk";
 import { AssistantMessageStream, UIMessageStreamDecoder } from "assistant-stream";
 import { AibindChatTransport } from "../../src/aibind/server/transport.js";
 import { answerCommands } from "./commands.mjs";
 
-const libraries = { 6: ai6, 7: ai7 };
+const libraries = { 5: ai5, 6: ai6, 7: ai7 };
 const chats = new Map();
 
 class State {
@@ -66,14 +67,15 @@ function ourTransport(entry, { tokens = [], ...options }) {
     sendMessages: async (asked) => recorded(await transport.sendMessages(asked)),
     reconnectToStream: async (asked) => recorded(await transport.reconnectToStream(asked)),
     position: (chat) => transport.position(chat),
+    stop: (chat) => transport.stop(chat),
   };
 }
 
 function makeChat({ chat: id, version, messages = [], automatic, outputs, ...options }) {
-  const { api, headers, body, answer, status, resumeApi, ours } = options;
+  const { api, headers, body, answer, status, resumeApi, session, ours } = options;
   const library = libraries[version];
   const entry = { finished: [], data: [], headers: null, running: 0 };
-  const pending = new Map();
+  const pending = session ? chats.get(session).pending : new Map(); // the session storage, which a reload keeps
   const resumable = resumeApi && {
     storage: {
       getStreamId: (thread) => pending.get(thread) ?? null,
@@ -149,6 +151,12 @@ const commands = {
     }
     await calling;
     return describe(entry);
+  },
+
+  // Stops the reply of a chat for everybody.
+  async stopReply({ name }) {
+    const { chat, transport } = chats.get(name);
+    await transport.stop(chat.id);
   },
 
   state: ({ name }) => describe(chats.get(name)),

@@ -23,8 +23,6 @@
  * @property {object | (() => object | Promise<object>)} [body] fields that are sent with each message
  * @property {RequestCredentials} [credentials]
  * @property {typeof fetch} [fetch]
- * @property {boolean} [stopsReply] whether `stop()` of the chat stops the reply for everybody, as it does by default,
- *   or only leaves it
  * @property {() => void} [joined] called when a reply is connected, for the first time or again
  * @property {(waitMs: number) => void} [cut] called when its connection is lost, and will be tried again in so many
  *   milliseconds
@@ -54,9 +52,6 @@ export class ChatTransportError extends Error {
 
 class SilenceError extends Error {}
 
-/** @type {Map<string, number>} How often each chat was reconnected, by any transport of this page. */
-const reconnections = new Map();
-
 /**
  * The AI SDK's ChatTransport over the endpoints of aibind's `create_chat_app`.
  *
@@ -72,11 +67,12 @@ export class AibindChatTransport {
   #body;
   #credentials;
   #fetch;
-  #stopsReply;
   #joined;
   #cut;
   /** @type {Map<string, Position>} */
   #positions = new Map();
+  /** @type {Map<string, Promise<void>>} When the newest request of each chat is answered. */
+  #asked = new Map();
 
   /** @param {Options} [options] */
   constructor({
@@ -85,7 +81,6 @@ export class AibindChatTransport {
     body = {},
     credentials,
     fetch: send = (...request) => fetch(...request),
-    stopsReply = true,
     joined = () => {},
     cut = () => {},
   } = {}) {
@@ -94,14 +89,14 @@ export class AibindChatTransport {
     this.#body = body;
     this.#credentials = credentials;
     this.#fetch = send;
-    this.#stopsReply = stopsReply;
     this.#joined = joined;
     this.#cut = cut;
   }
 
   /**
    * Send the last message, or ask for another answer. It is answered once, even when the answer to the request is lost
-   * and it has to be sent again.
+   * and it has to be sent again. `abortSignal` leaves the reply, which goes on: the AI SDK aborts when a component is
+   * unmounted, too. To stop it, call `stop`.
    *
    * @param {Parameters<ChatTransport<MESSAGE>["sendMessages"]>[0]} options
    * @returns {Promise<ReadableStream<UIMessageChunk>>}
@@ -115,13 +110,12 @@ export class AibindChatTransport {
       headers: { "Content-Type": "application/json", ...(isKnown ? {} : { "Idempotency-Key": newKey() }) },
       body: JSON.stringify({ ...given, ...body, id: chatId, messages: messages.slice(-1), trigger, messageId }),
     };
-    const leave = new AbortController();
-    const ask = () => this.#send("", request, headers); // without a signal: what is sent is sent, and then stopped
+    const leave = leaveWith(abortSignal);
+    const ask = () => this.#send("", request, headers); // without a signal: what is sent is sent
     const asking = insist(ask, leave.signal);
-    this.#leaveWith(abortSignal, leave, async () => {
-      await asking.then((response) => response.body?.cancel()).catch(() => {});
-      await this.stop(chatId, headers);
-    });
+    const discard = () => asking.then(({ body }) => (body?.locked ? undefined : body?.cancel()));
+    leave.signal.addEventListener("abort", () => discard().catch(() => {}));
+    this.#asked.set(chatId, asking.then(() => {}, () => {}));
     const response = await orLeave(unlessAborted(asking, leave.signal), leave);
     return this.#read(response, null, ask, chatId, headers, leave);
   }
@@ -135,15 +129,7 @@ export class AibindChatTransport {
    */
   async reconnectToStream({ chatId, abortSignal, metadata, headers }) {
     const from = /** @type {{ position?: Position } | undefined} */ (metadata)?.position ?? null;
-    const key = `${this.#api} ${chatId}`;
-    const count = (reconnections.get(key) ?? 0) + 1;
-    reconnections.set(key, count);
-    const leave = new AbortController();
-    this.#leaveWith(abortSignal, leave, async () => {
-      // A chat that reconnects once more leaves the first connection in the way that its user stops a reply.
-      await new Promise((resolve) => setTimeout(resolve));
-      if (reconnections.get(key) === count) await this.stop(chatId, headers);
-    });
+    const leave = leaveWith(abortSignal);
     const { signal } = leave;
     const ask = () =>
       from ? this.#resume(from, headers, signal) : this.#send(`${path(chatId)}/stream`, { signal }, headers);
@@ -152,12 +138,14 @@ export class AibindChatTransport {
   }
 
   /**
-   * Stop the replies of a chat that are under way, for everybody; what has been said so far is kept.
+   * Stop the replies of a chat that are under way, for everybody; what has been said so far is kept. The chat is told so
+   * by its stream.
    *
    * @param {string} chatId
    * @param {GivenHeaders} [headers]
    */
   async stop(chatId, headers) {
+    await this.#asked.get(chatId); // a reply is there to be stopped once its request is answered
     const request = { method: "POST", keepalive: true };
     await insist(() => this.#send(`${path(chatId)}/stop`, request, headers), new AbortController().signal);
   }
@@ -171,23 +159,6 @@ export class AibindChatTransport {
   position(chatId) {
     const position = this.#positions.get(chatId);
     return position ? { ...position } : null;
-  }
-
-  /**
-   * Leave a reply when the chat says so, and stop it, unless it is only to be left.
-   *
-   * @param {AbortSignal | undefined} abortSignal
-   * @param {AbortController} leave
-   * @param {() => Promise<void>} stop
-   */
-  #leaveWith(abortSignal, leave, stop) {
-    const onAbort = () => {
-      if (leave.signal.aborted) return; // it has ended
-      leave.abort(abortSignal?.reason);
-      if (this.#stopsReply) stop().catch(() => {});
-    };
-    if (abortSignal?.aborted) onAbort();
-    abortSignal?.addEventListener("abort", onAbort, { once: true, signal: leave.signal });
   }
 
   /**
@@ -335,6 +306,19 @@ async function insist(ask, signal) {
       signal.throwIfAborted();
     }
   }
+}
+
+/**
+ * Return a controller that aborts with a signal.
+ *
+ * @param {AbortSignal | undefined} abortSignal
+ */
+function leaveWith(abortSignal) {
+  const leave = new AbortController();
+  const { signal } = leave;
+  abortSignal?.addEventListener("abort", () => leave.abort(abortSignal.reason), { once: true, signal });
+  if (abortSignal?.aborted) leave.abort(abortSignal.reason);
+  return leave;
 }
 
 /**
