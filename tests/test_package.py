@@ -24,7 +24,7 @@ PUBLIC = {
         ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
     "aibind.cloudflare": """
         D1Client DurableObjectClient DurableObjectStreamStore DurableStreamObject KVConversationStore ObjectRouter
-        SessionIndex WorkersAIModel wrap_d1 wrap_durable_object""",
+        OpenAIFetchModel SessionIndex WorkersAIModel wrap_d1 wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",

@@ -201,7 +201,8 @@ async def words() -> AsyncIterator[str]:
 
 
 INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
-INSIDE_A_WORKER |= {"DurableObjectStreamStore", "DurableStreamObject", "ObjectRouter", "SessionIndex"}
+INSIDE_A_WORKER |= {"DurableObjectStreamStore", "DurableStreamObject", "ObjectRouter", "OpenAIFetchModel"}
+INSIDE_A_WORKER |= {"SessionIndex"}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""
 
 

@@ -13,6 +13,7 @@ from .._lazy import load_on_demand
 if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
     from .durable_object import DurableObjectClient, wrap_durable_object
+    from .fetch_model import OpenAIFetchModel
     from .kv import KVConversationStore
     from .object_router import ObjectRouter
     from .object_stream_store import DurableObjectStreamStore
@@ -27,6 +28,7 @@ __all__ = [
     "DurableStreamObject",
     "KVConversationStore",
     "ObjectRouter",
+    "OpenAIFetchModel",
     "SessionIndex",
     "WorkersAIModel",
     "wrap_d1",
@@ -38,6 +40,7 @@ __getattr__ = load_on_demand(
     {
         "d1": "D1Client wrap_d1",
         "durable_object": "DurableObjectClient wrap_durable_object",
+        "fetch_model": "OpenAIFetchModel",
         "kv": "KVConversationStore",
         "object_router": "ObjectRouter",
         "object_stream_store": "DurableObjectStreamStore",
