@@ -1,0 +1,73 @@
+"""Campaign: a reply in a Durable Object that nobody reads. ``python -m tests.lives [SETTING…]`` prints JSON lines.
+
+In each setting 100 short replies end, and their objects must be evicted within 11 s, which a pending timer would
+prevent; 10 more leave one behind on purpose, and must not be. Then a client asks for a reply of 100 s and leaves at
+once. For 90 s nothing is connected; then the reply is read, in full. ``--seconds`` makes the long reply shorter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+from testbed.workerd.rig import Rig
+from tests.workerd.object_lives import IDLE_S, evictions, live_alone
+from tests.workerd.workers import open_rig
+
+SETTINGS = ("py314", "py313-2026-04-01")
+
+SHARE_ALONE = 0.9
+"""The part of its time for which the long reply has no reader."""
+
+REPLIES = 100
+CONTROLS = 10
+WITHIN_S = IDLE_S + 1
+
+
+def play(rig: Rig, reply_s: float) -> bool:
+    """Run one setting; return whether every reply was whole, and every object evicted that had nothing to do."""
+    alone_s = reply_s * SHARE_ALONE
+    evictions(rig, "warm", replies=1, within_s=0)
+    clear = evictions(rig, "clear", replies=REPLIES, within_s=WITHIN_S)
+    with ThreadPoolExecutor() as threads:
+        lives = {
+            kept: threads.submit(live_alone, rig, f"alone-{kept}", reply_s=reply_s, alone_s=alone_s, keep_alive=kept)
+            for kept in (True, False)
+        }
+        control = evictions(rig, "control", replies=CONTROLS, within_s=WITHIN_S, leftover_s=2 * WITHIN_S)
+    figures = {"replies": REPLIES, "evicted": clear.evicted, "pending timers": clear.pending}
+    report(rig, {**figures, "replies with a timer": CONTROLS, "evicted of these": control.evicted})
+    fine = (clear.evicted, clear.pending, control.evicted) == (REPLIES, 0, 0)
+    for kept, living in lives.items():
+        life = living.result()
+        report(rig, {"reply_s": reply_s, "keep_alive": kept, **asdict(life)})
+        fine &= life.state == "done" and life.whole and life.constructions == 1
+    return fine
+
+
+def report(rig: Rig, figures: dict[str, object]) -> None:
+    """Print one line of JSON."""
+    print(json.dumps({"setting": rig.setting.label, **figures}), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.lives", description=__doc__)
+    parser.add_argument("settings", nargs="*", default=SETTINGS, help="such as py314-2026-04-01")
+    parser.add_argument("--seconds", type=float, default=100, help="how long the long reply takes")
+    options = parser.parse_args()
+    fine = True
+    for setting in options.settings:
+        rig = open_rig(setting)
+        rig.start()
+        try:
+            fine &= play(rig, options.seconds)
+        finally:
+            rig.stop()
+    sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()
