@@ -63,7 +63,9 @@ def main() -> None:
         rig = open_rig(setting)
         rig.start()
         try:
-            fine &= play(rig, options.seconds)
+            if not play(rig, options.seconds):
+                fine = False
+                print(rig.log(), file=sys.stderr)
         finally:
             rig.stop()
     sys.exit(0 if fine else 1)

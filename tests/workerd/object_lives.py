@@ -35,10 +35,10 @@ class Life:
     """How often its object was constructed until it was read."""
 
 
-def live_alone(rig: Rig, name: str, *, reply_s: float, alone_s: float, keep_alive: bool) -> Life:
+def live_alone(rig: Rig, name: str, *, reply_s: float, alone_s: float, keep_alive: bool, alarms: bool = False) -> Life:
     """Begin a reply in a new object, leave at once, come back after ``alone_s`` seconds, and read all of it."""
     tokens = round(reply_s * RATE)
-    _begin(rig, name, tokens, keep_alive=keep_alive)
+    _begin(rig, name, tokens, keep_alive=keep_alive, alarms=alarms)
     left_at = time.monotonic()
     time.sleep(alone_s)
     alone_s = time.monotonic() - left_at
@@ -74,14 +74,14 @@ def evictions(rig: Rig, name: str, *, replies: int, within_s: float, leftover_s:
     return Evictions(sum(life["constructions"] > 1 for life in lives), pending)
 
 
-def _begin(rig: Rig, name: str, tokens: int, *, keep_alive: bool) -> None:
-    asked = {"tokens": tokens, "rate": RATE, "keep_alive": keep_alive, "leftover_s": 0}
+def _begin(rig: Rig, name: str, tokens: int, *, keep_alive: bool, alarms: bool) -> None:
+    asked = {"tokens": tokens, "rate": RATE, "keep_alive": keep_alive, "alarms": alarms, "leftover_s": 0}
     with Reader(rig.urls["checks"], f"/reply/{name}/begin", asked) as reader:
         reader.read_until("word0")
 
 
 def _read_a_reply(rig: Rig, leftover_s: float, name: str) -> None:
-    asked = {"tokens": 5, "rate": RATE, "keep_alive": True, "leftover_s": leftover_s}
+    asked = {"tokens": 5, "rate": RATE, "keep_alive": True, "alarms": False, "leftover_s": leftover_s}
     with rig.client("checks") as client:
         assert text_of(read_sse(client.post(f"/reply/{name}/begin", json=asked))) == words(5)
 

@@ -109,3 +109,6 @@ class ReplyObject(DurableObject):  # type: ignore[misc]
     async def fetch(self, request: Any) -> Any:
         asked = json.loads(await request.text())
         return await self.replies.serve(urlsplit(request.url).path.rpartition("/")[2], asked)
+
+    async def alarm(self, _info: Any = None) -> None:
+        await self.replies.alarm()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from workers import Response, import_from_javascript, wait_until
@@ -18,6 +19,9 @@ __all__ = ["Replies"]
 
 STREAM_ID = "reply"
 
+ALARM_S = 30
+"""Seconds between the alarms of an object: workerd evicts one 70 to 140 s after its last event."""
+
 _timers = import_from_javascript("cloudflare:workers").env.UNSAFE_EVAL.eval(f"({COUNTER})")
 """Counts the timers of the whole isolate from now on."""
 
@@ -26,6 +30,7 @@ class Replies:
     """One reply of one object."""
 
     def __init__(self, storage: Any) -> None:
+        self._storage = storage
         self._sql = storage.sql
         self._sql.exec("CREATE TABLE IF NOT EXISTS constructions (at REAL)")
         self._sql.exec("INSERT INTO constructions VALUES (0)")
@@ -38,6 +43,8 @@ class Replies:
         if action == "begin":
             if asked["leftover_s"]:
                 _leave_a_timer(asked["leftover_s"])
+            if asked["alarms"]:
+                await self._set_alarm()
             stream = await DurableStream.create(
                 self._store,
                 model(asked["tokens"], asked["rate"]),
@@ -54,6 +61,15 @@ class Replies:
             "pending": _timers.pending(),
         }
         return Response(json.dumps(life), headers={"Content-Type": "application/json"})
+
+    async def alarm(self) -> None:
+        """Come again while the reply is under way: an event is what keeps the object in memory."""
+        status = await self._store.get_status(STREAM_ID)
+        if status is not None and status.state == "active":
+            await self._set_alarm()
+
+    async def _set_alarm(self) -> None:
+        await self._storage.setAlarm(time.time() * 1000 + ALARM_S * 1000)
 
 
 def _leave_a_timer(delay_s: float) -> None:
