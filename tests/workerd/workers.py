@@ -38,11 +38,16 @@ OBJECTS = {"STREAMS": "StreamObject", "REPLIES": "ReplyObject"}
 STAYS_AWAKE = "durable_object_io_tasks_prevent_eviction"
 """The flag with which an object outlives its clients before 2026-10-01; the oldest workerd does not know it."""
 
+LIVE = {"entry.py": ROOT / "tests" / "workerd" / "live" / "entry.py"}
+
+LIVE_OBJECTS = {"CHATS": "Chat", "BRIEF": "Brief", "BARE": "Bare"}
+
 
 def open_rig(setting: str) -> Rig:
     """Make the rig of a setting, such as ``py314``, not started yet.
 
-    ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker.
+    ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker,
+    and ``live`` has the objects of ``live/``.
     """
     parsed = parse_setting(setting)
     flags = (STAYS_AWAKE,) if parsed.release.name == "newest" and parsed.date < "2026-10-01" else ()
@@ -52,5 +57,6 @@ def open_rig(setting: str) -> Rig:
             Worker("checks", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("second", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
+            Worker("live", LIVE, objects=LIVE_OBJECTS),
         ],
     )
