@@ -2,7 +2,8 @@
 
 In each setting 100 short replies end, and their objects must be evicted within 11 s, which a pending timer would
 prevent; 10 more leave one behind on purpose, and must not be. Then a client asks for a reply of 100 s and leaves at
-once. For 90 s nothing is connected; then the reply is read, in full. ``--seconds`` makes the long reply shorter.
+once. For 90 s nothing is connected; then the reply is read, in full. ``--seconds 200`` is long enough for workerd to
+evict every object that nothing holds.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 
 from testbed.workerd.rig import Rig
-from tests.workerd.object_lives import IDLE_S, evictions, live_alone
+from tests.workerd.object_lives import IDLE_S, chat_alone, evictions, live_alone
 from tests.workerd.workers import open_rig
 
 SETTINGS = ("py314", "py313-2026-04-01")
 
 SHARE_ALONE = 0.9
 """The part of its time for which the long reply has no reader."""
+
+UNHELD = "waitUntil", "nothing"
+"""Ways that are reported, and not judged: workerd evicts such an object 70 to 140 s after its last event."""
 
 REPLIES = 100
 CONTROLS = 10
@@ -33,18 +38,21 @@ def play(rig: Rig, reply_s: float) -> bool:
     evictions(rig, "warm", replies=1, within_s=0)
     clear = evictions(rig, "clear", replies=REPLIES, within_s=WITHIN_S)
     with ThreadPoolExecutor() as threads:
+        alone = partial(live_alone, rig, reply_s=reply_s, alone_s=alone_s)
         lives = {
-            kept: threads.submit(live_alone, rig, f"alone-{kept}", reply_s=reply_s, alone_s=alone_s, keep_alive=kept)
-            for kept in (True, False)
+            "DurableStreamObject": threads.submit(chat_alone, rig, "alone", reply_s=reply_s, alone_s=alone_s),
+            "an alarm every 30 s": threads.submit(alone, "alarms", keep_alive=False, alarms=True),
+            UNHELD[0]: threads.submit(alone, "waiting", keep_alive=True),
+            UNHELD[1]: threads.submit(alone, "nothing", keep_alive=False),
         }
         control = evictions(rig, "control", replies=CONTROLS, within_s=WITHIN_S, leftover_s=2 * WITHIN_S)
     figures = {"replies": REPLIES, "evicted": clear.evicted, "pending timers": clear.pending}
     report(rig, {**figures, "replies with a timer": CONTROLS, "evicted of these": control.evicted})
     fine = (clear.evicted, clear.pending, control.evicted) == (REPLIES, 0, 0)
-    for kept, living in lives.items():
+    for held_by, living in lives.items():
         life = living.result()
-        report(rig, {"reply_s": reply_s, "keep_alive": kept, **asdict(life)})
-        fine &= life.state == "done" and life.whole and life.constructions == 1
+        report(rig, {"reply_s": reply_s, "held by": held_by, **asdict(life)})
+        fine &= held_by in UNHELD or (life.state == "done" and life.whole and life.constructions == 1)
     return fine
 
 

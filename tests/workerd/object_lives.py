@@ -10,10 +10,12 @@ from typing import Any
 
 from testbed.workerd.rig import Rig
 
-from .client import Reader, read_sse, text_of
+from .client import Reader, read_sse, stream_id_of, text_of
 from .streams import words
 
-__all__ = ["IDLE_S", "Evictions", "Life", "evictions", "live_alone"]
+__all__ = ["IDLE_S", "Evictions", "Life", "chat_alone", "evictions", "live_alone"]
+
+STREAM = "/__aibind__/stream"
 
 RATE = 20
 """Tokens a second of the replies."""
@@ -46,6 +48,28 @@ def live_alone(rig: Rig, name: str, *, reply_s: float, alone_s: float, keep_aliv
         messages = read_sse(client.post(f"/reply/{name}/resume", json={}))
     life = _life(rig, name)
     return Life(alone_s, life["state"], text_of(messages) == words(tokens), life["constructions"])
+
+
+def chat_alone(rig: Rig, name: str, *, reply_s: float, alone_s: float) -> Life:
+    """Do the same with the reply of a DurableStreamObject."""
+    tokens = round(reply_s * RATE)
+    with Reader(rig.urls["live"], STREAM, {"prompt": f"{tokens} {RATE}", "sessionId": name}) as reader:
+        stream_id = stream_id_of(reader.read_until("word0"))
+    left_at = time.monotonic()
+    with rig.client("live") as client:
+        made_at = client.post(f"/object/CHATS/c-{name}/look").json()["made_at"]
+        time.sleep(alone_s)
+        alone_s = time.monotonic() - left_at
+        messages = read_sse(client.get(f"{STREAM}/resume", params={"id": stream_id, "after": "0"}))
+        seen = client.post(f"/object/CHATS/c-{name}/look").json()
+    said = [word.partition("@")[0] for word in text_of(messages).split()]
+    events = [message.event for message in messages if message.event]
+    return Life(
+        alone_s,
+        "done" if events == ["done"] else ", ".join(events),
+        said == words(tokens).split(),
+        1 + (seen["made_at"] != made_at),
+    )
 
 
 @dataclass(frozen=True, slots=True)

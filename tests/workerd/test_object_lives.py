@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from testbed.workerd.rig import Rig
 
-from .object_lives import IDLE_S, evictions, live_alone
+from .object_lives import IDLE_S, chat_alone, evictions, live_alone
 from .test_objects import EVERY, RUNS_ON
 
 __all__ = ["EVERY", "RUNS_ON"]
@@ -27,6 +27,7 @@ def test_an_object_lives_as_long_as_its_reply(prepared: Rig) -> None:
             threads.submit(live_alone, prepared, f"alone-{kept}", reply_s=ALONE_S + 1, alone_s=ALONE_S, keep_alive=kept)
             for kept in (True, False)
         ]
+        lives.append(threads.submit(chat_alone, prepared, "alone", reply_s=ALONE_S + 1, alone_s=ALONE_S))
         clear = threads.submit(evictions, prepared, "clear", replies=5, within_s=ALONE_S)
         awake = threads.submit(evictions, prepared, "awake", replies=2, within_s=ALONE_S, leftover_s=3 * ALONE_S)
     for life in (living.result() for living in lives):

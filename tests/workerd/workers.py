@@ -57,6 +57,6 @@ def open_rig(setting: str) -> Rig:
             Worker("checks", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("second", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
-            Worker("live", LIVE, objects=LIVE_OBJECTS),
+            Worker("live", LIVE, objects=LIVE_OBJECTS, flags=flags),
         ],
     )
