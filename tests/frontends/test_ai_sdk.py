@@ -109,7 +109,7 @@ async def test_a_message_that_is_sent_twice_is_one_turn(server: Server) -> None:
     body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "count 20"}]}]}
     answers = await asyncio.gather(*(server.post("", json=body) for _ in range(3)))
     answers.append(await server.post("", json=body))
-    said = [[json.loads(line[6:]) for line in answer.text.split("\n\n")[:-2]] for answer in answers]
+    said = [[json.loads(one.data) for one in SseParser().feed(answer.content)[:-1]] for answer in answers]
     assert len({chunks[0]["messageId"] for chunks in said}) == 1
     texts = {"".join(chunk.get("delta", "") for chunk in chunks) for chunks in said}
     assert texts == {"".join(f"{number} " for number in range(20))}

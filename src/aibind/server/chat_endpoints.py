@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from ..errors import RequestError
 from ..history import ChatHistory
 from ..protocols.encoder import encoded
 from ..protocols.ui_messages import UiMessageEncoder
 from ..streams.batch import EventBatch
+from ..streams.position import END_ID
 from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize
+from .browser_modules import TRANSPORT_NAME, module_response
 from .entrance import Enter, not_found
 from .exchanges import nodes_of
 from .front_end import FrontEnd
 from .handler import StreamHandler
-from .requests import check_id
+from .requests import check_id, parse_after
 from .responses import json_response
 from .session_replies import RECENT, SessionReplies
 from .session_routes import ReadBody
@@ -69,19 +71,21 @@ class ChatEndpoints(FrontEnd):
         read_json: ReadBody,
         enter: Enter,
     ) -> HttpResponse[Body]:
-        del query
         names = [unquote(segment) for segment in segments]
         match (method, *names):
             case ("POST",) | ("POST", ""):
                 return await self._post(headers, read_json, enter)
             case ("GET", "resume", stream_id) if stream_id != "stream":
-                return await self._resume(check_id("The stream's id", stream_id), enter)
+                return await self._resume(check_id("The stream's id", stream_id), _after(query, headers), enter)
+            case ("GET", name) if name == TRANSPORT_NAME:
+                return module_response(name, headers)
             case ("GET", chat_id):
                 check_id("The chat's id", chat_id)
                 return await self._messages(chat_id, self._replies(await enter("open", chat_id)))
             case ("GET", chat_id, "stream"):
                 check_id("The chat's id", chat_id)
-                return await self._reconnect(chat_id, self._replies(await enter("attach", chat_id)))
+                after = _after(query, headers)
+                return await self._reconnect(chat_id, after, self._replies(await enter("attach", chat_id)))
             case ("GET", chat_id, "files", file_id):
                 check_id("The chat's id", chat_id)
                 return await self._handler.file(chat_id, file_id, access=await enter("file", chat_id))
@@ -113,6 +117,9 @@ class ChatEndpoints(FrontEnd):
         if asked.trigger == "submit-message":
             if not asked.names_it:
                 return await self._repeat(replies, known, asked.chat_id)
+            begun = None if request_id is None else await replies.answering(request_id, asked.chat_id)
+            if begun is not None:  # by the same edit: what it changed is stored already
+                return await self._follow(replies, begun)
             if asked.attachments or stored.message.get("content") != asked.prompt:
                 edited = {**body, **new, "edit": stored.id}
                 return await self._follow(replies, await replies.begin(edited, request_id=request_id))
@@ -145,22 +152,24 @@ class ChatEndpoints(FrontEnd):
 
     # --- following ---
 
-    async def _reconnect(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
+    async def _reconnect(self, chat_id: str, after: int | None, replies: SessionReplies) -> HttpResponse[Body]:
         stream_id = await replies.live_stream(chat_id)
         if stream_id is None and self._replay_ended:
             stream_id = _last_stream(await replies.load(chat_id, limit=1))
-        if stream_id is not None:
+        if stream_id is not None and after != END_ID:
             try:
-                return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
+                return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id), after=after)
             except RequestError as error:
                 if error.status != 404:
                     raise
-        return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
+        return _nothing_left()
 
-    async def _resume(self, stream_id: str, enter: Enter) -> HttpResponse[Body]:
+    async def _resume(self, stream_id: str, after: int | None, enter: Enter) -> HttpResponse[Body]:
         replies = self._replies(await enter("resume", None, stream_id))
+        if after == END_ID and await replies.is_kept(stream_id):
+            return _nothing_left()
         chat_id = await replies.session_of(stream_id)
-        return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
+        return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id), after=after)
 
     async def _messages(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
         chat = await replies.load_whole(chat_id, live=await replies.live_stream(chat_id))
@@ -200,6 +209,16 @@ class _Known:
         """The id of the stream that answers, or answered, the question last."""
         found = (self.answer or self.question).last.metadata.get("streamId")
         return found if isinstance(found, str) else None
+
+
+def _after(query: str, headers: Mapping[str, str]) -> int | None:
+    """Return the id of the last message that a client has, None when it has none."""
+    given = headers.get("last-event-id") or parse_qs(query).get("after", [None])[0]
+    return None if given is None else parse_after(given)
+
+
+def _nothing_left() -> HttpResponse[Body]:
+    return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
 
 
 def _purpose(asked: UiRequest | None) -> tuple[Action, str | None]:
