@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, say: Say) -> Result:
-    from .support.objects import follow_object, open_objects, stop_object
+    from .support.object_crowd import follow_object, open_objects, stop_object
 
     found: Figures = {}
     with open_objects(say) as rig:
