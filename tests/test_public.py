@@ -198,7 +198,14 @@ async def words() -> AsyncIterator[str]:
     yield "one"
 
 
-INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
+INSIDE_A_WORKER = {
+    "D1Client",
+    "DurableObjectClient",
+    "FaultyKV",
+    "FetchTransport",
+    "KVConversationStore",
+    "WorkersAIModel",
+}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py."""
 
 

@@ -13,12 +13,14 @@ from .._lazy import load_on_demand
 if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
     from .durable_object import DurableObjectClient, wrap_durable_object
+    from .fetch import FetchTransport
     from .kv import KVConversationStore
     from .workers_ai import WorkersAIModel
 
 __all__ = [
     "D1Client",
     "DurableObjectClient",
+    "FetchTransport",
     "KVConversationStore",
     "WorkersAIModel",
     "wrap_d1",
@@ -30,6 +32,7 @@ __getattr__ = load_on_demand(
     {
         "d1": "D1Client wrap_d1",
         "durable_object": "DurableObjectClient wrap_durable_object",
+        "fetch": "FetchTransport",
         "kv": "KVConversationStore",
         "workers_ai": "WorkersAIModel",
     },

@@ -15,11 +15,13 @@ from typing import Any, TypeAlias
 
 __all__ = [
     "MAX_SAFE_INTEGER",
+    "Fetch",
     "JsObject",
     "call",
     "event_loop_class",
     "failure_of",
     "from_js",
+    "global_object",
     "is_nothing",
     "make_error",
     "make_object",
@@ -61,6 +63,20 @@ def unwrap(binding: object, *, method: str, what: str) -> JsObject:
     if not isinstance(proxy, proxy_type) or not hasattr(proxy, method):
         raise _no_binding(binding, method, what)
     return proxy
+
+
+def global_object(*, what: str) -> JsObject:
+    """Return JavaScript's global object. Raises RuntimeError outside a Worker, which names ``what``, the caller."""
+    try:
+        return _js("js").globalThis
+    except ImportError as error:
+        raise _no_worker(what) from error
+
+
+def _no_worker(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"{what} works inside a Cloudflare Worker, and this Python does not run in one: it has no pyodide"
+    )
 
 
 def _no_binding(value: object, method: str, what: str) -> TypeError:
@@ -147,6 +163,43 @@ async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
         return outcome.value
     reason = outcome.reason
     raise reason if isinstance(reason, Exception) else RejectionError(reason)
+
+
+class Fetch:
+    """One request of JavaScript's ``fetch``, which can be aborted at any time.
+
+    ``status`` and ``headers``, whose names are in lower case, are those of the response.
+    """
+
+    def __init__(self, target: JsObject) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self._target = target
+        self._controller = _js("js").AbortController.new()
+        self._reader: JsObject = None
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> None:
+        """Send the request and wait for the head of the response. Redirects are not followed."""
+        options = to_js_object({"method": method, "headers": dict(headers), "redirect": "manual"})
+        options.signal = self._controller.signal
+        if body is not None:
+            options.body = _js("pyodide.ffi").to_js(body)
+        response = await settle(self._target, "fetch", url, options)
+        self.status = response.status
+        self.headers = from_js(_js("js").Object.fromEntries(response.headers))
+        if not is_nothing(response.body):
+            self._reader = response.body.getReader()
+
+    async def read(self) -> bytes | None:
+        """Return the next piece of the body, None at its end."""
+        if self._reader is None:
+            return None
+        part = await settle(self._reader, "read")
+        return None if part.done else part.value.to_bytes()
+
+    def abort(self) -> None:
+        """End the request and close its connection, at once; do nothing when it has ended."""
+        self._controller.abort()
 
 
 async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:
