@@ -24,7 +24,8 @@ PUBLIC = {
         ApprovalAnswer AsyncClient AsyncReply Client ClientTransport Reply ReplyEvent Session SessionList SessionMessage
         TransportResponse WaitingCall""",
     "aibind.cloudflare": """
-        D1Client DurableObjectClient FetchTransport KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object""",
+        D1Client DurableObjectClient DurableStreamObject FetchTransport KVConversationStore ObjectRouter WorkersAIModel
+        wrap_d1 wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
@@ -41,7 +42,7 @@ PUBLIC = {
         Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
         ModelFunction ModelRequest OpenAIModel ReasoningDelta ReplyReference ResumableModel TextDelta ToolCall
         ToolCallDelta ToolResult Usage can_resume skip_repeated""",
-    "aibind.models.chat": "ChatReply Structured chat_body",
+    "aibind.models.chat": "ChatReply Prefill Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.protocols": """
@@ -56,10 +57,9 @@ PUBLIC = {
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body ClaimableStreamStore DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive
-        MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim StreamEnd
-        StreamEvent StreamInfo StreamPage
-        StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
-        encode_message follow poll_pages""",
+        LiveReader MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim
+        StreamEnd StreamEvent StreamInfo StreamPage StreamState StreamStatus StreamStore StreamWriter TerminalState
+        WakeupSignals decode_chunk encode_chunk encode_message follow poll_pages""",
     "aibind.testing": """
         Check CheckSkipped ConversationStoreHarness Fault Faults FaultyKV FaultySqliteClient SessionStoreHarness
         StreamStoreHarness conversation_store_checks session_store_checks stream_store_checks""",

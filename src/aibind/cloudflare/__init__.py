@@ -15,13 +15,17 @@ if TYPE_CHECKING:
     from .durable_object import DurableObjectClient, wrap_durable_object
     from .fetch import FetchTransport
     from .kv import KVConversationStore
+    from .object_router import ObjectRouter
+    from .stream_object import DurableStreamObject
     from .workers_ai import WorkersAIModel
 
 __all__ = [
     "D1Client",
     "DurableObjectClient",
+    "DurableStreamObject",
     "FetchTransport",
     "KVConversationStore",
+    "ObjectRouter",
     "WorkersAIModel",
     "wrap_d1",
     "wrap_durable_object",
@@ -34,6 +38,8 @@ __getattr__ = load_on_demand(
         "durable_object": "DurableObjectClient wrap_durable_object",
         "fetch": "FetchTransport",
         "kv": "KVConversationStore",
+        "object_router": "ObjectRouter",
+        "stream_object": "DurableStreamObject",
         "workers_ai": "WorkersAIModel",
     },
 )
