@@ -208,6 +208,7 @@ INSIDE_A_WORKER = {
     "FetchTransport",
     "KVConversationStore",
     "ObjectRouter",
+    "OpenAIFetchModel",
     "WorkersAIModel",
 }
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_SAFE_INTEGER",
     "ByteSink",
     "Fetch",
+    "Fetched",
     "JsObject",
     "JsRequest",
     "ask_object",
@@ -26,6 +27,7 @@ __all__ = [
     "durable_object_class",
     "event_loop_class",
     "failure_of",
+    "fetch",
     "from_js",
     "global_object",
     "is_nothing",
@@ -35,6 +37,7 @@ __all__ = [
     "namespace_of",
     "read_request",
     "read_stream",
+    "require",
     "settle",
     "stream_body",
     "to_js_array",
@@ -96,6 +99,17 @@ def _no_binding(value: object, method: str, what: str) -> TypeError:
         f"{what} needs a binding of the Worker (an object with {method}()), not {type(value).__name__}: "
         "pass it as env has it, and check its name in the Wrangler configuration"
     )
+
+
+def require(what: str, instead: str) -> None:
+    """Raise RuntimeError, which names ``what`` and what to use ``instead``, outside a Worker."""
+    try:
+        _js("pyodide.ffi")
+    except ImportError as error:
+        raise RuntimeError(
+            f"{what} works inside a Cloudflare Worker, and this Python does not run in one: it has no pyodide. "
+            f"On this machine use {instead}"
+        ) from error
 
 
 def to_js_array(values: Sequence[str | float | bytes | None]) -> JsObject:
@@ -180,12 +194,14 @@ async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
 class Fetch:
     """One request of JavaScript's ``fetch``, which can be aborted at any time.
 
-    ``status`` and ``headers``, whose names are in lower case, are those of the response.
+    ``status`` and ``headers``, whose names are in lower case, are those of the response, and ``body`` is its
+    ReadableStream, None where it has none.
     """
 
     def __init__(self, target: JsObject) -> None:
         self.status = 0
         self.headers: Mapping[str, str] = {}
+        self.body: JsObject | None = None
         self._target = target
         self._controller = _js("js").AbortController.new()
         self._reader: JsObject = None
@@ -197,21 +213,42 @@ class Fetch:
         if body is not None:
             options.body = _js("pyodide.ffi").to_js(body)
         response = await settle(self._target, "fetch", url, options)
-        self.status = response.status
+        self.status = int(response.status)
         self.headers = from_js(_js("js").Object.fromEntries(response.headers))
-        if not is_nothing(response.body):
-            self._reader = response.body.getReader()
+        self.body = None if is_nothing(response.body) else response.body
 
     async def read(self) -> bytes | None:
         """Return the next piece of the body, None at its end."""
-        if self._reader is None:
+        if self.body is None:
             return None
+        if self._reader is None:
+            self._reader = self.body.getReader()
         part = await settle(self._reader, "read")
         return None if part.done else part.value.to_bytes()
 
     def abort(self) -> None:
         """End the request and close its connection, at once; do nothing when it has ended."""
         self._controller.abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer of ``fetch``, with the names of its headers in lower case, and its body as a ReadableStream."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: JsObject | None
+
+
+async def fetch(url: str, *, method: str, headers: Mapping[str, str], body: str) -> Fetched:
+    """Send a request, without following redirects; an empty body is none. A call that is cancelled aborts it."""
+    request = Fetch(_js("js").globalThis)
+    try:
+        await request.send(method, url, headers, body.encode() or None)
+    except BaseException:
+        request.abort()
+        raise
+    return Fetched(request.status, request.headers, request.body)
 
 
 async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:
