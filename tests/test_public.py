@@ -200,9 +200,19 @@ async def words() -> AsyncIterator[str]:
     yield "one"
 
 
-INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
-INSIDE_A_WORKER |= {"DurableObjectStreamStore", "DurableStreamObject", "ObjectRouter", "OpenAIFetchModel"}
-INSIDE_A_WORKER |= {"SessionIndex"}
+INSIDE_A_WORKER = {
+    "D1Client",
+    "DurableObjectClient",
+    "DurableObjectStreamStore",
+    "DurableStreamObject",
+    "FaultyKV",
+    "FetchTransport",
+    "KVConversationStore",
+    "ObjectRouter",
+    "OpenAIFetchModel",
+    "SessionIndex",
+    "WorkersAIModel",
+}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""
 
 

@@ -13,6 +13,7 @@ from .._lazy import load_on_demand
 if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
     from .durable_object import DurableObjectClient, wrap_durable_object
+    from .fetch import FetchTransport
     from .fetch_model import OpenAIFetchModel
     from .kv import KVConversationStore
     from .object_router import ObjectRouter
@@ -26,6 +27,7 @@ __all__ = [
     "DurableObjectClient",
     "DurableObjectStreamStore",
     "DurableStreamObject",
+    "FetchTransport",
     "KVConversationStore",
     "ObjectRouter",
     "OpenAIFetchModel",
@@ -40,6 +42,7 @@ __getattr__ = load_on_demand(
     {
         "d1": "D1Client wrap_d1",
         "durable_object": "DurableObjectClient wrap_durable_object",
+        "fetch": "FetchTransport",
         "fetch_model": "OpenAIFetchModel",
         "kv": "KVConversationStore",
         "object_router": "ObjectRouter",
