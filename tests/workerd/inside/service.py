@@ -17,7 +17,7 @@ from aibind.sqlite import SqliteStreamStore
 from aibind.streams import DurableStream, HttpResponse, StreamEvent
 from aibind.streams.normalize import TextNormalizer
 
-from . import fault_runs, turns
+from . import asking, fault_runs, turns
 from .bench import Bench
 
 SAID = "word{} "
@@ -36,6 +36,8 @@ async def serve(worker: Any, request: Any, path: str) -> Any:
         return _json({})
     if path.startswith("/turns/"):
         return _json(await turns.serve(worker.env, path, body))
+    if path.startswith("/client/"):
+        return _json(await asking.serve(worker.env, path, body))
     if path == "/faults":
         return _json(await fault_runs.play(worker.env, body["kind"], body["seeds"]))
     if path == "/model":
