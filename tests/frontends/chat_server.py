@@ -58,11 +58,11 @@ class Scripted:
             yield ToolCall("c2", "broken", "{}")
         elif prompt == "tool":
             yield TextDelta("Noon")
-        elif prompt in ("pay", "ask") and last["role"] == "user":
+        elif prompt in ("pay", "ask", "pick") and last["role"] == "user":
             yield TextDelta("Well: ")
             yield ToolCall("c1", "clock", '{"zone":"Mars"}')
             yield ToolCall("c2", prompt, '{"euros":5}')
-        elif prompt in ("pay", "ask"):
+        elif prompt in ("pay", "ask", "pick"):
             yield TextDelta(f"So {last['content']}")
         elif prompt == "extras":
             yield CustomEvent("citation", {"url": "https://a.example", "title": "A"})

@@ -347,6 +347,22 @@ async def test_a_tool_of_the_page(page: Open, server: Server) -> None:
     assert len(state["messages"]) == 2
 
 
+@pytest.mark.front_end("tools")
+async def test_a_tool_that_the_page_brings_along(page: Open, server: Server) -> None:
+    """As assistant-ui sends them, and others can."""
+    schema = {"type": "object", "properties": {"euros": {"type": "integer"}}}
+    tools = {"pick": {"description": "Lets the user pick", "parameters": schema}, "unknown": "an application's"}
+    chat = await page(automatic="tools", outputs={"pick": "the 3rd"}, body={"tools": tools})
+    await chat.begin("sendMessage", {"text": "pick"})
+    await asyncio.sleep(0.1)
+    state = await chat.wait_idle()
+    assert (state["status"], state["error"]) == ("ready", None)
+    assert text_of(state["messages"][-1]) == 'Well: So "the 3rd"'
+    assert [tool["name"] for tool in server.model.requests[0].tools] == ["clock", "broken", "pay", "ask", "pick"]
+    assert server.model.requests[1].tools == server.model.requests[0].tools
+    await check_stored(server, state)
+
+
 async def test_the_page_cannot_give_the_result_of_a_tool_that_runs_here(approving_page: Open, server: Server) -> None:
     PAID.clear()
     chat = await approving_page(automatic="tools")

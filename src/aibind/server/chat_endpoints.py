@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
@@ -55,13 +54,13 @@ class ChatEndpoints(FrontEnd):
             handler,
             prefix=api,
             options=options,
+            stop_on_close=stop_on_close,
             authorize=authorize,
             allowed_hosts=allowed_hosts,
             allowed_origins=allowed_origins,
         )
         self._typed_tools = frozenset(typed_tools)
         self._replay_ended = replay_ended
-        self._stop_on_close = stop_on_close
 
     async def _answer(
         self,
@@ -108,6 +107,8 @@ class ChatEndpoints(FrontEnd):
             return await self._go_on(asked, replies)
         known = await replies.look_for(asked.chat_id, lambda chat: _known(_whole_messages(chat), asked.message_id))
         body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.chat_id}
+        if asked.tools:
+            body["tools"] = list(asked.tools)
         new = {"prompt": asked.prompt, "attachments": asked.attachments, "messageId": asked.message_id}
         if known is None:
             stream_id = await replies.begin({**body, **new}, request_id=request_id or asked.request_id)
@@ -182,10 +183,7 @@ class ChatEndpoints(FrontEnd):
     ) -> HttpResponse[Body]:
         """Return the response to a ``POST``; the stream may go on with an earlier one if its chat is named."""
         encoder = await self._encoder(replies, stream_id, chat_id, sends_before=sends_before)
-        response = await replies.follow(stream_id, encoder)
-        if not self._stop_on_close:
-            return response
-        return replace(response, body=_stopping(response.body, replies, stream_id))
+        return self._stopping(await replies.follow(stream_id, encoder), replies, stream_id)
 
     async def _encoder(
         self, replies: SessionReplies, stream_id: str, chat_id: str | None, *, sends_before: bool = True
@@ -257,16 +255,3 @@ async def _as_batches(answer: UiMessage) -> AsyncGenerator[EventBatch]:
     """Yield a stored answer as its stream had it, in one batch."""
     events = tuple(enumerate(answer.events, 1))
     yield EventBatch(events, len(events), answer.end)
-
-
-async def _stopping(body: AsyncGenerator[bytes], replies: SessionReplies, stream_id: str) -> AsyncGenerator[bytes]:
-    """Yield a body, and stop its reply when it is closed before its end."""
-    is_whole = False
-    try:
-        async with aclosing(body):
-            async for data in body:
-                yield data
-        is_whole = True
-    finally:
-        if not is_whole:
-            await replies.stop_stream(stream_id)
