@@ -16,7 +16,18 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-__all__ = ["Timeout", "Timer", "call_later", "earliest_ms", "latest_ms", "now_ms", "sleep", "timeout", "wait_for_event"]
+__all__ = [
+    "PyodideTimer",
+    "Timeout",
+    "Timer",
+    "call_later",
+    "earliest_ms",
+    "latest_ms",
+    "now_ms",
+    "sleep",
+    "timeout",
+    "wait_for_event",
+]
 
 _MAX_TIMER_S = 2_000_000.0
 """Seconds that one timer waits at most: JavaScript fires a timer of more than 2**31 - 1 ms at once."""
@@ -106,10 +117,9 @@ def call_later(delay_s: float, callback: Callable[..., object], *args: Any) -> T
     loop = asyncio.get_running_loop()
     if delay_s <= 0:
         return loop.call_soon(callback, *args)
-    delay_s = min(delay_s, _MAX_TIMER_S)
     if sys.platform == "emscripten":
-        return _PyodideTimer(loop, delay_s, callback, args)
-    return loop.call_later(delay_s, callback, *args)
+        return PyodideTimer(loop, delay_s, callback, args)
+    return loop.call_later(min(delay_s, _MAX_TIMER_S), callback, *args)
 
 
 async def sleep(delay_s: float) -> None:
@@ -178,7 +188,7 @@ class Timeout:
         self._task.cancel()
 
 
-class _PyodideTimer:
+class PyodideTimer:
     """A JavaScript timeout that is cleared when it is cancelled."""
 
     def __init__(
@@ -192,7 +202,7 @@ class _PyodideTimer:
         javascript: Any = import_module("js")
         self._clear: Callable[[Any], None] = javascript.clearTimeout
         self._proxy: Any = import_module("pyodide.ffi").create_proxy(self._fire)
-        self._id: Any = javascript.setTimeout(self._proxy, delay_s * 1000)
+        self._id: Any = javascript.setTimeout(self._proxy, min(delay_s, _MAX_TIMER_S) * 1000)
 
     def cancel(self) -> None:
         self._cancelled = True

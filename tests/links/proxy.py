@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 async def cutting_proxy(url: str, limit: int) -> AsyncIterator[str]:
     """Forward connections to ``url``, and close each after ``limit`` bytes of the body, as it is sent."""
     server_at = urlsplit(url)
+    tasks: set[asyncio.Task[None]] = set()  # the loop holds them weakly
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection(server_at.hostname, server_at.port)
@@ -30,9 +31,19 @@ async def cutting_proxy(url: str, limit: int) -> AsyncIterator[str]:
             to_server.close()
             writer.close()
 
-    server = await asyncio.start_server(forward, "127.0.0.1", 0)
-    async with server:
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(forward(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in list(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

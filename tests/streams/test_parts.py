@@ -13,6 +13,7 @@ from aibind.streams import DurableStream, MemoryStreamStore, SseParser, StreamEv
 from aibind.streams.buffer import MAX_SHARED, StreamBuffer
 from aibind.streams.parts import PART_BYTES, PART_CHARS, split_event
 from aibind.streams.position import MAX_ID, Position
+from aibind.streams.short_messages import SHORT_BYTES, in_short_messages
 from aibind.streams.sse_body import encode_batch
 from tests.support.sources import read_all, text_of
 
@@ -165,3 +166,37 @@ async def test_text_is_the_same_for_every_reader() -> None:
     stream = await DurableStream.create(MemoryStreamStore(), source_of(text), flush_interval_ms=1000)
     bodies: list[Callable[[], AsyncIterator[bytes]]] = [lambda: stream.response().body] * 3
     assert {text_of(await read_all(body())) for body in bodies} == {text}
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.sampled_from(["", "reasoning"]), st.sampled_from(["live", "packed", "stored", "foreign"]), st.data())
+def test_short_messages_fit_and_resume_exactly_at_any_of_them(
+    text: str, name: str, place: str, data: st.DataObject
+) -> None:
+    async def check() -> None:
+        store = MemoryStreamStore()
+        items = [StreamEvent(name, text), StreamEvent("usage", "{}"), StreamEvent("", "end")]
+        if place == "foreign":
+            await store.create("s")
+            await store.append_many("s", [encode_chunk(item) for item in items])
+            await store.complete("s")
+        else:
+            crowd = [StreamEvent("mark", "{}")] * 8 if place == "packed" else []
+            stream = await DurableStream.create(
+                store, source_of(*crowd, *items), stream_id="s", flush_interval_ms=1000, pack_events=place == "packed"
+            )
+            await asyncio.sleep(0)
+            if place != "live":
+                await stream.wait_closed()
+        got, last_id, ended = "", 0, False
+        while not ended:
+            batches = await follow(store, "s", last_id)
+            messages = SseParser().feed(await whole(in_short_messages(batches, Position.after(last_id), encode_batch)))
+            for message in messages[: data.draw(st.integers(1, len(messages)))]:
+                assert len(message.data.encode()) + 6 * message.data.count("\n") <= SHORT_BYTES
+                got += message.data if message.event in ("", name) else ""
+                ended = message.event == "done"
+                last_id = int(message.id)
+        assert got == normal(text) + "end"
+
+    asyncio.run(check())

@@ -11,6 +11,7 @@ from testbed.node import CannotInstallError, find_node
 from testbed.workerd.rig import Rig
 from testbed.workerd.setting import EVERY_SETTING
 
+from .inside.catalogue import contract_of
 from .workers import open_rig
 
 NEWEST = EVERY_SETTING[0]
@@ -82,8 +83,13 @@ def is_in_short_run(setting: str, name: str, kind: str) -> bool:
 
     The newest Python in the newest workerd runs all. In the others each check runs on what is raw, and on the SDK's
     bindings those of the bindings themselves: what the SDK adds, and SQL to another table, is the same for all that
-    stands on them.
+    stands on them. In an object the contracts of stores run on both kinds of storage.
     """
     if name in LARGE:
         return setting == NEWEST and kind == "raw"
-    return setting == NEWEST or kind in ("raw", "object raw") or (kind == "sdk" and name.partition("::")[0] in BINDINGS)
+    return (
+        setting == NEWEST
+        or kind in ("raw", "object raw")
+        or (kind == "sdk" and name.partition("::")[0] in BINDINGS)
+        or (kind == "object sdk" and contract_of(name) is not None)
+    )

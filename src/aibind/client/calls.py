@@ -82,9 +82,9 @@ def ask_call(endpoint: str, request_id: str | None, body: Mapping[str, Any]) -> 
     return _post(f"/{endpoint}", body, {**_EVENTS, **({"idempotency-key": request_id} if request_id else {})})
 
 
-def resume_call(stream_id: str, after: int) -> Call:
-    """Return the request for the rest of a stream."""
-    return Call("GET", "/stream/resume" + _query(id=stream_id, after=after), _EVENTS)
+def resume_call(stream_id: str, after: int, *, short: bool = False) -> Call:
+    """Return the request for the rest of a stream; with ``short`` in messages of a few bytes each."""
+    return Call("GET", "/stream/resume" + _query(id=stream_id, after=after, short="true" if short else None), _EVENTS)
 
 
 def approve_call(session_id: str, answers: Mapping[str, ApprovalAnswer]) -> Call:

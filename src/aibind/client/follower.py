@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from .._json import load_json
+from .._retry_after import retry_after_s
 from ..errors import ClientError, ReplyFailedError
 from ..streams.sse import SseParser
 from .approvals import WaitingCall, waiting_calls
@@ -49,6 +50,7 @@ class ReplyFollower:
         self._max_failures = max_failures
         self._failures = 0
         self._has_progress = False
+        self._needs_short = False
         self._asked_wait_s = 0.0
         self._end: State = "done"
         self._parser = SseParser()
@@ -76,7 +78,7 @@ class ReplyFollower:
         self._has_progress = False
         self._asked_wait_s = 0.0
         self._parser = SseParser()  # a message that a lost connection cut in two is dropped
-        return resume_call(self.stream_id, self.last_id) if self.stream_id else self._first
+        return resume_call(self.stream_id, self.last_id, short=self._needs_short) if self.stream_id else self._first
 
     def open(self, status: int, headers: Mapping[str, str]) -> bool:
         """Return whether the response brings the reply; of any other the body goes to :meth:`refuse`."""
@@ -97,10 +99,7 @@ class ReplyFollower:
         error = error_of(answer)
         if answer.status not in _PASSING or not (self.stream_id or self._can_repeat):
             raise error
-        try:
-            self._asked_wait_s = float(answer.headers.get("retry-after", "0"))
-        except ValueError:
-            self._asked_wait_s = 0.0
+        self._asked_wait_s = retry_after_s(answer.headers) or 0.0
         if self._asked_wait_s > _MAX_ASKED_S:
             raise error
         return error
@@ -144,6 +143,9 @@ class ReplyFollower:
             ) from reason
         if self._has_progress:
             self._failures = 0
+            return 0.0
+        if self.stream_id and self._parser.is_inside_message and not self._needs_short:
+            self._needs_short = True  # the connection broke before one message was there, and so may the next
             return 0.0
         self._failures += 1
         if self._failures >= self._max_failures:

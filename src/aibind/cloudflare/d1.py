@@ -12,6 +12,7 @@ from . import ffi
 from .attempts import attempt
 from .sql_errors import did_not_run, map_error
 from .sql_values import check_parameters, read_integer
+from .timers import repair_timers
 
 __all__ = ["D1Client", "wrap_d1"]
 
@@ -23,11 +24,14 @@ def wrap_d1(binding: object, *, patience_s: float = 5.0) -> D1Client:
 
     The binding may be raw or as the SDK wraps it. A client costs nothing to make and holds nothing: make one, and the
     stores over it, for each request. ``patience_s`` is how long, in seconds, to retry what fails for a moment and is
-    safe to repeat: reads, and whatever D1 turned away before it ran.
+    safe to repeat: reads, and whatever D1 turned away before it ran. asyncio's timers are repaired in the isolate: see
+    the page on Workers.
 
     Raises RuntimeError outside a Worker, and TypeError for anything but a D1 binding.
     """
-    return D1Client(ffi.unwrap(binding, method="prepare", what="wrap_d1"), patience_s)
+    database = ffi.unwrap(binding, method="prepare", what="wrap_d1")
+    repair_timers()
+    return D1Client(database, patience_s)
 
 
 class D1Client:

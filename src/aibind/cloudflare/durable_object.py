@@ -9,6 +9,7 @@ from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
 from .sql_errors import map_error
 from .sql_values import check_parameters, read_integer
+from .timers import repair_timers
 
 __all__ = ["DurableObjectClient", "wrap_durable_object"]
 
@@ -18,6 +19,7 @@ def wrap_durable_object(storage: object) -> DurableObjectClient:
 
     Make the client, and one store of each kind over it, in the object's constructor: the requests of the object then
     wake each other through the store. The class must be listed in ``new_sqlite_classes`` of the Wrangler configuration.
+    asyncio's timers are repaired in the isolate, so that none that was cancelled keeps the object awake.
 
     Raises RuntimeError outside a Worker, and TypeError for anything but the storage of an object with SQLite.
     """
@@ -31,6 +33,7 @@ def wrap_durable_object(storage: object) -> DurableObjectClient:
             "This Durable Object has no SQLite: list its class in new_sqlite_classes, in a migration of the Wrangler "
             "configuration"
         ) from error
+    repair_timers()
     return DurableObjectClient(proxy, sql)
 
 

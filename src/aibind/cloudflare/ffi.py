@@ -17,6 +17,7 @@ __all__ = [
     "MAX_SAFE_INTEGER",
     "JsObject",
     "call",
+    "event_loop_class",
     "failure_of",
     "from_js",
     "is_nothing",
@@ -100,6 +101,11 @@ def make_error(message: str) -> Exception:
 def call(target: JsObject, method: str, arguments: JsObject) -> Any:
     """Call a method with the elements of a JavaScript array and return its result."""
     return _js("js").Reflect.apply(getattr(target, method), target, arguments)
+
+
+def event_loop_class() -> Any:
+    """Return the class of Pyodide's event loop."""
+    return _js("pyodide.webloop").WebLoop
 
 
 def from_js(value: JsObject) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import httpx2
 
+from .._retry_after import retry_after_s
 from .._time import sleep, timeout
 from ..errors import ModelError, ModelTimeoutError
 from .endpoint.address import EndpointAddress, shown_redirect
 from .endpoint.answer import EndpointAnswer
 from .endpoint.body import encode_body
-from .endpoint.errors import LogFilter, answered, endpoint_error, retry_after_s, snippet
+from .endpoint.errors import LogFilter, answered, endpoint_error, snippet
 from .endpoint.reply import EndpointReply, cut_off
 from .endpoint.waits import wait_s
 from .model import ModelEvent

@@ -119,7 +119,12 @@ class Endpoints(Entrance):
             events = events_for(endpoint, headers)
             try:
                 return await self._handler.resume(
-                    stream_id, after, last_event_id=last_event_id, access=access, events=events
+                    stream_id,
+                    after,
+                    last_event_id=last_event_id,
+                    access=access,
+                    events=events,
+                    short=fields.get("short") == ["true"],
                 )
             except RequestError as error:
                 return lost_reply(error, headers)

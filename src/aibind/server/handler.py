@@ -344,11 +344,13 @@ class StreamHandler:
         last_event_id: str | None = None,
         access: Access | None = None,
         events: Collection[str] | None = None,
+        short: bool = False,
     ) -> HttpResponse[Body]:
         """Continue a durable stream after the message with id ``after`` (default: from its beginning).
 
         ``last_event_id`` is the header that a browser's ``EventSource`` reconnects with; it overrides ``after``, which
-        is older. After that of ``done`` the answer is a 204, which tells the ``EventSource`` to stop.
+        is older. After that of ``done`` the answer is a 204, which tells the ``EventSource`` to stop. With ``short``
+        text comes in messages of at most 64 bytes, for a connection that breaks before longer ones have arrived.
         """
         replies = self._require_replies()
         if not stream_id:
@@ -357,7 +359,7 @@ class StreamHandler:
         position = parse_after(last_event_id or after, stream_id)
         if last_event_id and position == END_ID:
             return await replies.confirm_end(stream_id, owner_of(access))
-        return await replies.resume(stream_id, position, owner_of(access), events=events)
+        return await replies.resume(stream_id, position, owner_of(access), events=events, short=short)
 
     async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.

@@ -255,7 +255,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Continue to read a reply",
         "The rest of the reply, as server-sent events",
         _EVENTS,
-        query={"id": _TEXT, "after": _AFTER},
+        query={"id": _TEXT, "after": _AFTER, "short": {"type": "boolean", "default": False}},
         headers={"Last-Event-ID": _LAST_EVENT_ID},
         required=("id",),
         refusals={

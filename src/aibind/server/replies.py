@@ -15,7 +15,10 @@ from ..protocols.encoder import Encoder, respond
 from ..streams.claims import ClaimableStreamStore, StreamClaim
 from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
 from ..streams.events import StreamEvent
+from ..streams.position import Position
 from ..streams.response import Body, HttpResponse
+from ..streams.short_messages import in_short_messages
+from ..streams.sse_body import encoder_of
 from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
 from .answers import Answer
@@ -220,17 +223,25 @@ class DurableReplies:
             )
 
     async def resume(
-        self, stream_id: str, after: int, owner: str | None = None, *, events: Collection[str] | None = None
+        self,
+        stream_id: str,
+        after: int,
+        owner: str | None = None,
+        *,
+        events: Collection[str] | None = None,
+        short: bool = False,
     ) -> HttpResponse[Body]:
         """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
 
+        With ``short`` its text comes in short messages, unless each id must be that of a stored chunk.
         Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
         """
         async with self._load.opening(owner):
             await self._require_own(stream_id, owner)
             try:
                 async with self._following(stream_id, owner) as slot:
-                    return followed(await self._resume(stream_id, after, events), slot)
+                    resume = self._resume_short if short and not self._whole_chunks else self._resume
+                    return followed(await resume(stream_id, after, events), slot)
             except ValueError as error:
                 raise RequestError(str(error)) from error
             except StreamNotFoundError as error:
@@ -283,6 +294,14 @@ class DurableReplies:
             whole_chunks=self._whole_chunks,
             heartbeat_ms=self._heartbeat_ms,
         )
+
+    async def _resume_short(
+        self, stream_id: str, after: int, events: Collection[str] | None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        batches = await follow(self._store, stream_id, after, idle_s=self._heartbeat_ms / 1000)
+        encode = encoder_of(None if events is None else frozenset(events))
+        body = in_short_messages(batches, Position.after(after), encode)
+        return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
 
     @asynccontextmanager
     async def _following(self, stream_id: str, owner: str | None) -> AsyncGenerator[Slot]:

@@ -85,6 +85,11 @@ class SseParser:
     def __repr__(self) -> str:
         return f"<SseParser last_event_id={self.last_event_id!r}>"
 
+    @property
+    def is_inside_message(self) -> bool:
+        """Whether a message has begun whose end has not arrived."""
+        return bool(self._line or self._data or self._event or self._id)
+
     def feed(self, data: bytes) -> list[SseMessage]:
         """Parse more bytes and return the messages that they complete."""
         return self._take(self._decoder.decode(data))

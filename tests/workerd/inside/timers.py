@@ -1,4 +1,7 @@
-"""aibind._time on Pyodide's event loop: timers that never fail to be made, and leave nothing in JavaScript."""
+"""Timers on Pyodide's event loop, aibind's and asyncio's own: none fails to be made or leaves anything in JavaScript.
+
+The loop is repaired here, since every check begins with a client of D1.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from importlib.util import find_spec
 from typing import Any
+from unittest import SkipTest
 
 from aibind._time import call_later, sleep, timeout, wait_for_event
 from aibind.testing.checks import raises
@@ -190,3 +195,99 @@ async def a_callback_runs_in_the_context_of_the_call(_bench: Bench) -> None:
         name.set("changed")
     await sleep(0.02)
     assert seen == ["set for 0", "set for 0.001"]
+
+
+# --- asyncio's own, as applications and frameworks use them ---
+
+
+@check
+async def asyncios_timers_never_fail(_bench: Bench) -> None:
+    """A clock that ticked between two calls made ``call_at`` raise; here it has always ticked."""
+    loop = asyncio.get_running_loop()
+    fired = 0
+
+    def fire() -> None:
+        nonlocal fired
+        fired += 1
+
+    for number in range(TIMES // 10):
+        loop.call_at(loop.time() - number % 3 * 1e-6, fire)
+        if number % 100 == 99:
+            await asyncio.sleep(0.001)
+    for delay_s in (-1.0, 0.0, 1e-9):
+        loop.call_later(delay_s, fire)
+    await sleep(0.05)
+    assert fired == TIMES // 10 + 3
+    for number in range(TIMES // 10):
+        async with asyncio.timeout_at(loop.time() + number % 3 * 1e-6):
+            pass
+
+
+@check
+async def asyncios_cancelled_timers_are_cleared(bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    with counting(bench) as timers:
+        made = [loop.call_later(3600, print), loop.call_at(loop.time() + 3600, print)]
+        assert timers.pending() == 2
+        for handle in made:
+            handle.cancel()
+            handle.cancel()
+            assert handle.cancelled()
+        assert timers.pending() == 0
+
+        async with asyncio.timeout(3600):
+            assert timers.pending() == 1
+        assert await asyncio.wait_for(asyncio.sleep(0, "slept"), 3600) == "slept"
+        await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0))], timeout=3600)
+        assert timers.pending() == 0
+
+        sleeping = asyncio.ensure_future(asyncio.sleep(3600))
+        await asyncio.sleep(0)
+        assert timers.pending() == 1
+        sleeping.cancel()
+        await asyncio.wait([sleeping])
+        assert timers.pending() == 0
+        endless = asyncio.ensure_future(asyncio.sleep(float("inf")))
+        await asyncio.sleep(0.02)
+        assert (endless.done(), timers.pending()) == (False, 0)
+        endless.cancel()
+
+
+@check
+async def anyios_deadlines_are_cleared(bench: Bench) -> None:
+    if find_spec("ssl") is None:
+        raise SkipTest("AnyIO needs the module ssl, which this Pyodide does not have")
+    import anyio
+
+    with counting(bench) as timers:
+        with anyio.fail_after(3600):
+            await anyio.sleep(0.001)
+            assert timers.pending() == 1
+        assert timers.pending() == 0
+        with raises(TimeoutError), anyio.fail_after(0.01):
+            await anyio.sleep(3600)
+        assert timers.pending() == 0
+
+
+@check
+async def asyncios_timers_still_fire(_bench: Bench) -> None:
+    loop = asyncio.get_running_loop()
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+    fired: asyncio.Future[tuple[object, ...]] = loop.create_future()
+    name.set("of the call")
+    began = time.time()
+    loop.call_later(0.05, lambda *args: fired.set_result((*args, name.get())), 1, 2)
+    name.set("changed")
+    assert await fired == (1, 2, "of the call")
+    assert time.time() - began >= 0.045
+    began = time.time()
+    await asyncio.gather(*(asyncio.sleep(0.05) for _ in range(100)))
+    assert 0.045 <= time.time() - began < 30
+    context = copy_context()
+    context.run(name.set, "given")
+    given: asyncio.Future[str] = loop.create_future()
+    loop.call_later(0.01, lambda: given.set_result(name.get()), context=context)
+    assert await given == "given"
+    with raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await forever()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-import time
-from collections.abc import Iterable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable
 from typing import Any
 
 from ..._json import is_list, is_object
 from ...errors import ModelError
 
-__all__ = ["LogFilter", "Redactor", "answered", "endpoint_error", "retry_after_s", "snippet"]
+__all__ = ["LogFilter", "Redactor", "answered", "endpoint_error", "snippet"]
 
 _MAX_CHARS = 500
 _MAX_DEPTH = 6
@@ -91,21 +89,6 @@ def endpoint_error(payload: Any, prefix: str, redact: Redactor, *, status: int |
 
 def _is_retryable(status: int) -> bool:
     return status in (408, 409, 429) or 500 <= status <= 599
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that an endpoint asks to wait, None when it does not.
-
-    It says so in ``retry-after-ms``, or in ``Retry-After`` as seconds or a date.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(?:\.\d*)?", value):
-            return float(value) * unit
-    try:
-        return max(0.0, parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def snippet(text: str, max_chars: int = 120) -> str:
