@@ -18,6 +18,7 @@ from ..streams.events import StreamEvent
 from ..streams.position import Position
 from ..streams.response import Body, HttpResponse
 from ..streams.short_messages import in_short_messages
+from ..streams.sse import HEADERS
 from ..streams.sse_body import encoder_of
 from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
