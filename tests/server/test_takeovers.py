@@ -299,7 +299,7 @@ async def test_stopping_ends_the_answer_at_its_provider(rig: Rig) -> None:
     while not (await rig.streams.read_page(stream_id)).chunks:
         await asyncio.sleep(0.01)
     await handler.stop({"id": stream_id})
-    await read_all(response.body)
+    await read_text(response)
     while not model.cancelled:
         await asyncio.sleep(0.01)
     assert set(model.cancelled) == {"resp_1"}
@@ -332,7 +332,7 @@ async def test_what_is_sampled_again_is_delivered_once_stored(rig: Rig) -> None:
         stored = sum(len(event.data) for chunk in page.chunks for event in chunk.events)
         assert seen <= stored
     assert seen == len(TEXT) + 1
-    await read_all(response.body)
+    await read_text(response)
 
 
 async def test_the_echo_model_goes_on_in_the_middle_of_a_word(rig: Rig) -> None:
