@@ -22,7 +22,9 @@ PUBLIC = {
         StreamEvent StreamStore __version__""",
     "aibind.client": """
         ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
-    "aibind.cloudflare": "D1Client DurableObjectClient KVConversationStore WorkersAIModel wrap_d1 wrap_durable_object",
+    "aibind.cloudflare": """
+        D1Client DurableObjectClient DurableStreamObject KVConversationStore ObjectRouter WorkersAIModel wrap_d1
+        wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",
@@ -54,10 +56,9 @@ PUBLIC = {
         schema_sql wrap_sqlite3""",
     "aibind.streams": """
         BaseStreamStore Body ClaimableStreamStore DurableStream EndHook EventBatch EventHook HttpResponse KeepAlive
-        MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim StreamEnd
-        StreamEvent StreamInfo StreamPage
-        StreamState StreamStatus StreamStore StreamWriter TerminalState WakeupSignals decode_chunk encode_chunk
-        encode_message follow poll_pages""",
+        LiveReader MemoryStreamStore MoveHook Pace PagePoller PrepareHook SseMessage SseParser StreamChunk StreamClaim
+        StreamEnd StreamEvent StreamInfo StreamPage StreamState StreamStatus StreamStore StreamWriter TerminalState
+        WakeupSignals decode_chunk encode_chunk encode_message follow poll_pages""",
     "aibind.testing": """
         Check CheckSkipped ConversationStoreHarness Fault Faults FaultyKV FaultySqliteClient SessionStoreHarness
         StreamStoreHarness conversation_store_checks session_store_checks stream_store_checks""",

@@ -85,8 +85,8 @@ def sample(hint: Any) -> Any:
         return tuple(inner) if origin is tuple else inner
     if is_dataclass(hint):
         return make(hint)
-    if hint is ChatHistory:  # compares by identity, so a stand-in that compares by value travels in its place
-        return "a chat"
+    if hint in (ChatHistory, aibind.streams.LiveReader):  # compare by identity: a stand-in travels that does by value
+        return "a stand-in"
     return simple[hint]
 
 
@@ -122,7 +122,9 @@ async def make_each() -> AsyncIterator[object]:
     yield aibind.streams.SseParser()
     yield aibind.streams.WakeupSignals()
     yield aibind.streams.StreamWriter(streams, "s")
-    yield await aibind.streams.DurableStream.create(streams, words(), stream_id="d")
+    stream = await aibind.streams.DurableStream.create(streams, words(), stream_id="d")
+    yield stream
+    yield stream.response().live
     reply = aibind.models.chat.ChatReply()
     yield reply
     yield aibind.models.endpoint.EndpointAnswer("text/event-stream", reply)
@@ -199,7 +201,8 @@ async def words() -> AsyncIterator[str]:
 
 
 INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
-"""Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py."""
+INSIDE_A_WORKER |= {"DurableStreamObject", "ObjectRouter"}
+"""Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""
 
 
 async def test_the_repr_of_an_object_tells_what_it_is() -> None:

@@ -262,6 +262,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         "aibind.cloudflare.KVConversationStore",
         "aibind.cloudflare.WorkersAIModel",
     ),
+    "durable-objects.md": ("aibind.cloudflare.ObjectRouter",),
 }
 """What each page has a table of options for."""
 

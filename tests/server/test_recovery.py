@@ -16,6 +16,7 @@ from aibind.server import HttpResponse, Recovery, StreamHandler, recovery
 from aibind.server.attachments import Attachments
 from aibind.server.requests import StreamBody
 from aibind.server.sessions import Sessions
+from aibind.server.stream_ids import StreamIds
 from aibind.sqlite import SqliteConversationStore, SqliteStreamStore, migrate, wrap_sqlite3
 from aibind.streams import MemoryStreamStore, StreamStore
 from aibind.testing import Faults, FaultySqliteClient
@@ -187,7 +188,7 @@ async def test_an_answer_that_this_process_is_about_to_save_is_left_to_it() -> N
 
 async def test_a_turn_does_not_lose_what_was_recovered_since_it_began(rig: Rig) -> None:
     await rig.leave("\x01half", lease_ms=LEASE_MS)
-    session = Sessions(rig.conversations, rig.streams, None, Attachments(rig.conversations, 0)).find("s")
+    session = Sessions(rig.conversations, rig.streams, None, Attachments(rig.conversations, 0), StreamIds()).find("s")
     turn = await session.begin(StreamBody.parse({"prompt": "go on"}))
     await rig.streams.fail("other", "producer lost")
     assert (await session.recover()).recovered

@@ -34,11 +34,16 @@ CHECKS = {
 
 OBJECTS = {"STREAMS": "StreamObject"}
 
+LIVE = {"entry.py": ROOT / "tests" / "workerd" / "live" / "entry.py"}
+
+LIVE_OBJECTS = {"CHATS": "Chat", "BRIEF": "Brief", "BARE": "Bare"}
+
 
 def open_rig(setting: str) -> Rig:
     """Make the rig of a setting, such as ``py314``, not started yet.
 
-    ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker.
+    ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker,
+    and ``live`` has the objects of ``live/``.
     """
     return Rig(
         parse_setting(setting),
@@ -46,5 +51,6 @@ def open_rig(setting: str) -> Rig:
             Worker("checks", CHECKS, meter=True, objects=OBJECTS),
             Worker("second", CHECKS, meter=True, objects=OBJECTS),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
+            Worker("live", LIVE, objects=LIVE_OBJECTS),
         ],
     )

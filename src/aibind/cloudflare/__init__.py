@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
     from .durable_object import DurableObjectClient, wrap_durable_object
     from .kv import KVConversationStore
+    from .object_router import ObjectRouter
+    from .stream_object import DurableStreamObject
     from .workers_ai import WorkersAIModel
 
 __all__ = [
     "D1Client",
     "DurableObjectClient",
+    "DurableStreamObject",
     "KVConversationStore",
+    "ObjectRouter",
     "WorkersAIModel",
     "wrap_d1",
     "wrap_durable_object",
@@ -31,6 +35,8 @@ __getattr__ = load_on_demand(
         "d1": "D1Client wrap_d1",
         "durable_object": "DurableObjectClient wrap_durable_object",
         "kv": "KVConversationStore",
+        "object_router": "ObjectRouter",
+        "stream_object": "DurableStreamObject",
         "workers_ai": "WorkersAIModel",
     },
 )

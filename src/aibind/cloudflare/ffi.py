@@ -10,24 +10,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAlias
 
 __all__ = [
     "MAX_SAFE_INTEGER",
+    "ByteSink",
     "JsObject",
+    "JsRequest",
+    "ask_object",
     "call",
+    "context_of",
+    "durable_object_class",
     "event_loop_class",
     "failure_of",
     "from_js",
     "is_nothing",
     "make_error",
     "make_object",
+    "make_response",
+    "namespace_of",
+    "read_request",
     "read_stream",
     "settle",
+    "stream_body",
     "to_js_array",
+    "to_js_bytes",
     "to_js_object",
     "unwrap",
+    "wait_until",
 ]
 
 JsObject: TypeAlias = Any
@@ -190,6 +202,157 @@ def _message(value: object) -> str:
         return "" if is_nothing(message) else str(message)
     except Exception:  # a getter in JavaScript may raise anything
         return ""
+
+
+# --- Durable Objects ---
+
+
+def durable_object_class() -> type[Any]:
+    """Return the class that Durable Objects derive from; outside a Worker, one of which no object can be made."""
+    try:
+        found: type[Any] = _js("workers").DurableObject
+    except ImportError:
+        return _Outside
+    return found
+
+
+class _Outside:
+    def __init__(self, *_: object) -> None:
+        raise RuntimeError(
+            f"{type(self).__name__} works inside a Cloudflare Worker, and this Python does not run in one: it has no "
+            "workers. On this machine use StreamHandler with aibind.sqlite.wrap_sqlite3"
+        )
+
+
+def context_of(context: object) -> JsObject:
+    """Return the JavaScript object of a Durable Object's ``ctx``, raw or as the SDK wraps it."""
+    return unwrap(getattr(context, "_ctx", context), method="getWebSockets", what="DurableStreamObject")
+
+
+def namespace_of(binding: object, *, what: str) -> JsObject:
+    """Return the JavaScript object of a namespace of Durable Objects, raw or as the SDK wraps it."""
+    return unwrap(getattr(binding, "_binding", binding), method="idFromName", what=what)
+
+
+async def ask_object(
+    namespace: JsObject, name: str, request: JsRequest, headers: Mapping[str, str], body: bytes
+) -> Any:
+    """Pass a request on to the object of a name, with other headers and this body; return its response as it comes."""
+    init = to_js_object({"method": request.method, "headers": dict(headers)})
+    if body:
+        init.body = to_js_bytes(body)
+    stub = namespace.get(namespace.idFromName(name))
+    return _js("workers").Response(await settle(stub, "fetch", _js("js").Request.new(request.url, init)))
+
+
+def wait_until(task: Awaitable[Any]) -> None:
+    """Keep the request, or the object, alive until a task is done."""
+    _js("workers").wait_until(task)
+
+
+# --- requests and responses ---
+
+
+@dataclass(frozen=True, slots=True)
+class JsRequest:
+    """A request. The names in ``headers`` are in lower case; ``raw`` is the JavaScript object, which has the body."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    raw: JsObject
+
+
+def read_request(request: object) -> JsRequest:
+    """Return what a request says, raw or as the SDK wraps it."""
+    raw: Any = getattr(request, "js_object", request)
+    headers: dict[str, str] = from_js(_js("js").Object.fromEntries(raw.headers))
+    return JsRequest(str(raw.method), str(raw.url), headers, raw)
+
+
+def make_response(status: int, headers: Mapping[str, str], body: bytes | JsObject, *, socket: JsObject = None) -> Any:
+    """Return a response of the SDK's. ``body`` is whole, or a ReadableStream; ``socket`` is the client's end of one."""
+    content = None if isinstance(body, bytes) and not body else body
+    return _js("workers").Response(content, status=status, headers=dict(headers), web_socket=socket)
+
+
+def to_js_bytes(data: bytes) -> JsObject:
+    """Return a Uint8Array, which any number of streams may be given."""
+    return _js("pyodide.ffi").to_js(data)
+
+
+class ByteSink:
+    """A ReadableStream that is fed from outside, without a promise for each piece.
+
+    ``controller.desiredSize`` is above 0 while there is room for another piece: ``room`` of them in all. ``on_cancel``
+    is called when the reader has gone.
+    """
+
+    __slots__ = ("_on_cancel", "controller", "enqueue", "stream")
+
+    def __init__(self, room: int, on_cancel: Callable[[], None]) -> None:
+        js = _js("js")
+        started: list[JsObject] = []
+
+        def cancel(_reason: object = None) -> None:
+            on_cancel()
+
+        start = _js("pyodide.ffi").create_proxy(started.append)
+        self._on_cancel: JsObject = _js("pyodide.ffi").create_proxy(cancel)
+        source = js.Object.new()
+        source.start = start
+        source.cancel = self._on_cancel
+        self.stream: JsObject = js.ReadableStream.new(source, to_js_object({"highWaterMark": room}))
+        start.destroy()  # it has been called
+        self.controller: JsObject = started[0]
+        self.enqueue: Callable[[JsObject], object] = self.controller.enqueue
+
+    def close(self, error: str | None = None) -> None:
+        """End the stream, with an error or without; do nothing when it has ended."""
+        if self._on_cancel is None:
+            return
+        try:
+            if error is None:
+                self.controller.close()
+            else:
+                self.controller.error(_js("js").Error.new(error))
+        except Exception as failure:
+            if failure_of(failure) is None:
+                raise
+        self._on_cancel.destroy()
+        self._on_cancel = None
+
+
+def stream_body(body: AsyncGenerator[bytes, None]) -> JsObject:
+    """Return a ReadableStream of a body, which is read as the client takes it, and closed with the stream."""
+    js, ffi = _js("js"), _js("pyodide.ffi")
+    source = js.Object.new()
+
+    def release() -> None:
+        for proxy in proxies:
+            proxy.destroy()
+        proxies.clear()
+
+    async def pull(controller: JsObject) -> None:
+        try:
+            data = await anext(body, None)
+        except Exception as error:
+            controller.error(js.Error.new(str(error)))
+            release()
+            return
+        if data is None:
+            controller.close()
+            release()
+        else:
+            controller.enqueue(to_js_bytes(data))
+
+    async def cancel(*_: object) -> None:
+        await body.aclose()
+        release()
+
+    proxies = [ffi.create_proxy(pull), ffi.create_proxy(cancel)]
+    source.pull, source.cancel = proxies
+    return js.ReadableStream.new(source, to_js_object({"highWaterMark": 1}))
 
 
 def _js(name: str) -> Any:

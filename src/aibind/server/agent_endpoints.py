@@ -21,7 +21,6 @@ from .agent_calls import AgentCall, find_call, stopped_run
 from .agent_history import agent_messages, page_calls
 from .agent_info import agents_info
 from .agent_requests import RunRequest, request_id_of
-from .claims import claim_of
 from .contents import texts_of
 from .entrance import Enter, not_found
 from .exchanges import nodes_of
@@ -139,7 +138,7 @@ class AgentEndpoints(FrontEnd):
         question = await replies.look_for(asked.thread_id, lambda chat: _question_in(chat, asked.message_id))
         if question is None:
             return await replies.begin({**body, **new}, request_id=asked.request_id)
-        claim = claim_of("stream", body, asked.request_id, owner=owner_of(access))
+        claim = self._handler.stream_ids.claim("stream", body, asked.request_id, owner=owner_of(access))
         if claim is not None and question.metadata.get("streamId") == claim.stream_id:
             return claim.stream_id  # the run that asked it first, once more
         if "\n".join(texts_of(question.message.get("content"))) != asked.prompt:
@@ -186,7 +185,8 @@ class AgentEndpoints(FrontEnd):
 
     async def _stop(self, call: AgentCall, replies: SessionReplies, owner: str | None) -> None:
         if call.run_id is not None:
-            claim = claim_of("stream", {}, request_id_of(call.thread_id, call.run_id), owner=owner)
+            request_id = request_id_of(call.thread_id, call.run_id)
+            claim = self._handler.stream_ids.claim("stream", {}, request_id, owner=owner)
             if claim is not None and await replies.is_kept(claim.stream_id):
                 await replies.stop_stream(claim.stream_id)  # and no other, should it have ended
                 return

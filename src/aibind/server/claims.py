@@ -75,11 +75,14 @@ def lacks_question(status: StreamStatus) -> bool:
     return not waits or status.expires_at <= now_ms()
 
 
-def claim_of(endpoint: str, body: object, header: str | None, *, owner: str | None = None) -> Claim | None:
+def claim_of(
+    endpoint: str, body: object, header: str | None, *, owner: str | None = None, prefix: str = ""
+) -> Claim | None:
     """Return the claim of a request to an endpoint; None for one without an id.
 
     The id is ``header``, the value of ``Idempotency-Key``, or ``requestId`` in the body. Ids are told apart by endpoint
-    and ``owner``. Raises RequestError for an id that is malformed, and for two that differ.
+    and ``owner``; the stream's id begins with ``prefix``. Raises RequestError for an id that is malformed, and for two
+    that differ.
     """
     fields: Mapping[str, Any] = cast("Mapping[str, Any]", body) if isinstance(body, dict) else {}
     named = fields.get("requestId")
@@ -91,7 +94,7 @@ def claim_of(endpoint: str, body: object, header: str | None, *, owner: str | No
     if ids[0] != ids[-1]:
         raise RequestError("Idempotency-Key and requestId differ: send one of them")
     scope = json.dumps([endpoint, owner, ids[0]])
-    return Claim(str(uuid.uuid5(_NAMESPACE, f"stream {scope}")), _digest(fields))
+    return Claim(f"{prefix}{uuid.uuid5(_NAMESPACE, f'stream {scope}')}", _digest(fields))
 
 
 def _checked(name: str, value: object) -> str:

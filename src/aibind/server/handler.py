@@ -46,6 +46,7 @@ from .sessions import Session, Sessions
 from .shutdown import GRACE_S, Shutdown
 from .signals import noticing_signals
 from .starting import ReplyStarter
+from .stream_ids import StreamIds
 from .takeovers import Takeovers
 from .tools import Tool
 
@@ -69,6 +70,7 @@ class StreamHandler:
     ``on_busy`` is what becomes of a request in a session that has a reply under way (see :data:`OnBusy`), and
     ``max_queued`` how many may wait in one session. ``limits`` are the bounds of what clients may ask for.
     Every ``housekeeping_interval_s`` seconds from the first reply on, :meth:`sweep` is called (None: never).
+    ``stream_prefix`` begins the id of each new stream, so that a router finds from an id where the stream is.
 
     An endpoint takes the :class:`Access` that its request was granted: sessions and streams belong to its owner, and
     another owner's are as unknown as those that do not exist. Without one, they belong to nobody, and any stream may be
@@ -103,6 +105,7 @@ class StreamHandler:
         max_queued: int = MAX_QUEUED,
         limits: Limits | None = None,
         housekeeping_interval_s: float | None = HOUSEKEEPING_INTERVAL_S,
+        stream_prefix: str = "",
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
         self._on_busy: OnBusy = on_busy
@@ -121,6 +124,7 @@ class StreamHandler:
         self._limits = limits or Limits()
         self._asking = Asking(self._models, settings, self._limits)
         self._load = Load(self._limits)
+        self._stream_ids = StreamIds(stream_prefix)
         self._replies: DurableReplies | None = None
         if store is not None:
             self._replies = DurableReplies(
@@ -131,16 +135,17 @@ class StreamHandler:
                 heartbeat_ms=heartbeat_ms,
                 keep_alive=keep_alive,
                 load=self._load,
+                ids=self._stream_ids,
             )
         self._shutdown = Shutdown(self._replies)
         self._housekeeping = Housekeeping(store, conversations, self.sweep, housekeeping_interval_s)
         self._starter = ReplyStarter(
-            self._replies, self._shutdown, self._housekeeping, self._load, max_queued=max_queued
+            self._replies, self._shutdown, self._housekeeping, self._load, self._stream_ids, max_queued=max_queued
         )
         self._attachments = Attachments(conversations, max_attachment_bytes)
         self._sessions: Sessions | None = None
         if conversations is not None:
-            self._sessions = Sessions(conversations, store, max_messages, self._attachments)
+            self._sessions = Sessions(conversations, store, max_messages, self._attachments, self._stream_ids)
         self._toolsets = toolsets or {}
         self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools)
         self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
@@ -163,6 +168,11 @@ class StreamHandler:
     def resumable(self) -> bool:
         """Whether replies are durable streams."""
         return self._replies is not None
+
+    @property
+    def stream_ids(self) -> StreamIds:
+        """The ids of new streams, for a front end that looks for the stream of a request."""
+        return self._stream_ids
 
     @property
     def lists_sessions(self) -> bool:

@@ -170,7 +170,7 @@ class _Gate:
 
 def followed(response: HttpResponse[AsyncGenerator[bytes]], *slots: Slot) -> HttpResponse[AsyncGenerator[bytes]]:
     """Return a response that releases the slots of a follower when its body is closed."""
-    return HttpResponse(response.status, response.headers, counted(response.body, *slots))
+    return HttpResponse(response.status, response.headers, counted(response.body, *slots), response.live)
 
 
 def counted(body: AsyncGenerator[bytes], *slots: Slot) -> AsyncGenerator[bytes]:

@@ -31,6 +31,7 @@ from .generation import Generation
 from .housekeeping import CLAIM_ID
 from .load import Load, Slot, followed
 from .recovery import read_reply
+from .stream_ids import StreamIds
 from .turns import Turn
 
 __all__ = ["DurableReplies", "shut_down_error"]
@@ -66,8 +67,10 @@ class DurableReplies:
         heartbeat_ms: float,
         keep_alive: KeepAlive | None,
         load: Load,
+        ids: StreamIds,
     ) -> None:
         self._store = store
+        self._ids = ids
         self._load = load
         self._options: _StreamOptions = {
             "flush_interval_ms": flush_interval_ms,
@@ -399,7 +402,7 @@ class DurableReplies:
             stream = await DurableStream.create(
                 self._store,
                 generation.stream(),
-                stream_id=claim.stream_id if claim is not None else turn.stream_id if turn is not None else None,
+                stream_id=claim.stream_id if claim is not None else (turn and turn.stream_id) or self._ids.new(),
                 session_id=turn.session_id if turn is not None else None,
                 owner=owner,
                 request=claim.mark if claim is not None else None,

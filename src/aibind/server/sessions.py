@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,6 +31,7 @@ from .pending import PendingCalls, answered_call, find_pending
 from .recovery import OTHERS_SAVE_S, Recovery, recover_answer
 from .requests import StreamBody
 from .session_titles import save_titled
+from .stream_ids import StreamIds
 from .turns import AnswerPart, Turn
 
 __all__ = ["Session", "Sessions"]
@@ -59,10 +59,12 @@ class Session:
         streams: StreamStore | None,
         max_messages: int | None,
         attachments: Attachments,
+        ids: StreamIds,
         owner: str | None,
     ) -> None:
         self.id = session_id
         self._owner = owner
+        self._ids = ids
         self._attachments = attachments
         self._conversations = conversations
         self._streams = streams
@@ -104,7 +106,7 @@ class Session:
         if claim is not None:
             stream_id = claim.stream_id
         elif stream_id is None and self._streams is not None:
-            stream_id = str(uuid.uuid4())
+            stream_id = self._ids.new()
         new_id = claim.question_id if claim is not None else None
         there = chat.tree.get(new_id) if new_id is not None else None
         if new_id is not None and there is not None and not there.children:
@@ -206,7 +208,7 @@ class Session:
             self._conversations,
             chat,
             pending.last.id,
-            str(uuid.uuid4()),
+            self._ids.new(),
             await self._attachments.resolve(self.id, context),
             message=message,
             answered=calls,
@@ -364,8 +366,10 @@ class Sessions:
         streams: StreamStore | None,
         max_messages: int | None,
         attachments: Attachments,
+        ids: StreamIds,
     ) -> None:
         self._attachments = attachments
+        self._ids = ids
         self._conversations = conversations
         self._streams = streams
         self._max_messages = max_messages
@@ -381,6 +385,8 @@ class Sessions:
         key = session_key(session_id, owner)
         session = self._sessions.get(key)
         if session is None:
-            session = Session(key, self._conversations, self._streams, self._max_messages, self._attachments, owner)
+            session = Session(
+                key, self._conversations, self._streams, self._max_messages, self._attachments, self._ids, owner
+            )
             self._sessions[key] = session
         return session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,7 +12,7 @@ from ..errors import RequestError, StreamExistsError
 from ..models.model import Message
 from ..streams.response import Body, HttpResponse
 from .busy import OnBusy, WaitingTurn
-from .claims import Claim, claim_of, lacks_question
+from .claims import Claim, lacks_question
 from .generation import Generation
 from .housekeeping import Housekeeping
 from .load import Load
@@ -23,6 +22,7 @@ from .reply_events import ReplyEvent
 from .requests import StreamBody, is_large
 from .sessions import Session
 from .shutdown import Shutdown
+from .stream_ids import StreamIds
 from .turns import Turn
 
 __all__ = ["AskModel", "ReplyStarter"]
@@ -45,6 +45,7 @@ class ReplyStarter:
         shutdown: Shutdown,
         housekeeping: Housekeeping,
         load: Load,
+        ids: StreamIds,
         *,
         max_queued: int,
     ) -> None:
@@ -52,6 +53,7 @@ class ReplyStarter:
         self._shutdown = shutdown
         self._housekeeping = housekeeping
         self._load = load
+        self._ids = ids
         self._max_queued = max_queued
 
     async def read(
@@ -72,7 +74,7 @@ class ReplyStarter:
 
     def claim(self, endpoint: str, body: object, request_id: str | None, *, owner: str | None) -> Claim | None:
         """Return the claim of a request, None for one without an id. Raises RequestError for an id of no use."""
-        claim = claim_of(endpoint, body, request_id, owner=owner)
+        claim = self._ids.claim(endpoint, body, request_id, owner=owner)
         if claim is not None and self._replies is None:
             raise RequestError(
                 "This server's replies cannot be resumed, so a request cannot be repeated: leave out Idempotency-Key"
@@ -145,7 +147,7 @@ class ReplyStarter:
         assert self._replies is not None
         if claim is not None:
             claim = replace(claim, waits=on_busy == "queue")
-        stream_id = claim.stream_id if claim is not None else str(uuid.uuid4())
+        stream_id = claim.stream_id if claim is not None else self._ids.new()
         turn = WaitingTurn(
             session,
             stream_id,

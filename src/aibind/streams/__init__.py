@@ -8,6 +8,7 @@ from .batch import EventBatch
 from .claims import ClaimableStreamStore, StreamClaim
 from .durable import DurableStream, EndHook, EventHook, KeepAlive, MoveHook, PrepareHook, follow
 from .events import StreamEvent, decode_chunk, encode_chunk
+from .live_reader import LiveReader
 from .memory import MemoryStreamStore
 from .polling import PagePoller, poll_pages
 from .response import Body, HttpResponse
@@ -36,6 +37,7 @@ __all__ = [
     "EventHook",
     "HttpResponse",
     "KeepAlive",
+    "LiveReader",
     "MemoryStreamStore",
     "MoveHook",
     "Pace",

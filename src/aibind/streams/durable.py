@@ -18,13 +18,14 @@ from .batch import EventBatch
 from .claims import StreamClaim
 from .events import StreamEvent
 from .following import check_kept, follow_buffer, follow_store
+from .live_reader import LiveReader
 from .normalize import EventNormalizer
 from .position import Position
 from .response import HttpResponse
 from .retrying import OUTAGE_S
 from .source import iterate, message_for_readers, wrong_item
 from .sse import HEADERS
-from .sse_body import announced, encoder_of
+from .sse_body import announced, announcement, encoder_of
 from .stopping import stop_elsewhere
 from .store import NOT_KEPT, StreamEnd, StreamStore
 from .writer import SHUT_DOWN, StreamWriter
@@ -221,8 +222,18 @@ class DurableStream:
         body. Raises ValueError for an id out of range.
         """
         encode = _encoder_of(events, whole_chunks=self._writer.buffer.whole_chunks)
-        body = self._follow(Position.after(after or 0), encode, self._heartbeat_s)
-        return _response(self.id, announced(self.id, body) if after is None else body)
+        position = Position.after(after or 0)
+        body = self._follow(position, encode, self._heartbeat_s)
+        live = LiveReader(
+            self._writer.buffer,
+            self._store,
+            self.id,
+            position,
+            encode,
+            idle_s=self._heartbeat_s,
+            head=announcement(self.id) if after is None else b"",
+        )
+        return _response(self.id, announced(self.id, body) if after is None else body, live)
 
     @property
     def end(self) -> StreamEnd | None:
@@ -504,5 +515,7 @@ def _encoder_of(events: Collection[str] | None, *, whole_chunks: bool) -> Callab
     return encoder_of(None if events is None else frozenset(events), whole_chunks=whole_chunks)
 
 
-def _response(stream_id: str, body: AsyncGenerator[bytes]) -> HttpResponse[AsyncGenerator[bytes]]:
-    return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
+def _response(
+    stream_id: str, body: AsyncGenerator[bytes], live: LiveReader | None = None
+) -> HttpResponse[AsyncGenerator[bytes]]:
+    return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body, live)

@@ -26,7 +26,7 @@ from .parts import SHORT_CHARS, split_event
 from .position import Position
 from .store import NOT_KEPT, StreamEnd, StreamPage, StreamStore
 
-__all__ = ["check_kept", "follow_buffer", "follow_store"]
+__all__ = ["check_kept", "failure_end", "follow_buffer", "follow_store", "read_dropped"]
 
 _T = TypeVar("_T")
 
@@ -52,13 +52,10 @@ async def follow_buffer(
     try:
         while True:
             while not buffer.reaches(position):
-                page = await store.read_page(stream_id, position.seq - 1)
-                if not page.chunks:
-                    raise StreamNotFoundError(stream_id)
-                for stored in _batches_of(page, position, whole_chunks=buffer.whole_chunks):
+                dropped, position = await read_dropped(buffer, store, stream_id, position)
+                for stored in dropped:
                     if encoded := _encode(encode, stored):
                         yield encoded
-                position = _advance(position, page)
             if buffer.has_moved:
                 first = await store.read_page(stream_id, buffer.anchored(position).seq - 1)
                 rest = follow_store(store, stream_id, buffer.anchored(position), first, encode, idle_s)
@@ -89,9 +86,22 @@ async def follow_buffer(
                 yield _encode(encode, EventBatch((), position.id))
                 idle.restart()
     except AibindError as error:
-        yield _encode(encode, EventBatch((), position.id, _failure(error, stream_id)))
+        yield _encode(encode, EventBatch((), position.id, failure_end(error, stream_id)))
     finally:
         idle.stop()
+
+
+async def read_dropped(
+    buffer: StreamBuffer, store: StreamStore, stream_id: str, position: Position
+) -> tuple[list[EventBatch], Position]:
+    """Return a page of what follows a position that the buffer does not reach any more, and the position after it.
+
+    Raises StreamNotFoundError when the store has it no more either, and the store's errors.
+    """
+    page = await store.read_page(stream_id, position.seq - 1)
+    if not page.chunks:
+        raise StreamNotFoundError(stream_id)
+    return list(_batches_of(page, position, whole_chunks=buffer.whole_chunks)), _advance(position, page)
 
 
 async def follow_store(
@@ -144,7 +154,7 @@ async def follow_store(
                 has_read = True
                 position = _advance(position, page)
     except AibindError as error:
-        end = _failure(error, stream_id)
+        end = failure_end(error, stream_id)
     finally:
         idle.stop()
         if reading is not None:
@@ -191,7 +201,7 @@ def _waiter_for(task: asyncio.Task[StreamPage]) -> asyncio.Future[bool]:
     return waiter
 
 
-def _failure(error: AibindError, stream_id: str) -> StreamEnd:
+def failure_end(error: AibindError, stream_id: str) -> StreamEnd:
     """Return what a reader may know of a failure; the rest is logged."""
     if isinstance(error, ProducerLostError | StreamNotFoundError):
         return StreamEnd("error", str(error))

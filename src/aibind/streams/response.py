@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
+
+from .live_reader import LiveReader
 
 __all__ = ["Body", "HttpResponse"]
 
@@ -18,9 +20,11 @@ _BodyT_co = TypeVar("_BodyT_co", bound=Body, covariant=True)
 class HttpResponse(Generic[_BodyT_co]):
     """An HTTP response: its status, its headers and its body.
 
-    Close a body that is an iterator (``aclose()``) when the client disconnects.
+    Close a body that is an iterator (``aclose()``) when the client disconnects. ``live`` is for hosts that send many
+    bodies by one task: it is set when the body follows a stream that this process produces, and yields the same.
     """
 
     status: int
     headers: Mapping[str, str]
     body: _BodyT_co
+    live: LiveReader | None = field(default=None, repr=False, compare=False)

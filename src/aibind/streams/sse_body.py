@@ -11,7 +11,7 @@ from .position import END_ID
 from .sse import PING, encode_message
 from .store import StreamEnd
 
-__all__ = ["announced", "encode_batch", "encode_end", "encoder_of"]
+__all__ = ["announced", "announcement", "encode_batch", "encode_end", "encoder_of"]
 
 
 def encode_end(end: StreamEnd, *, id: int | None = None) -> bytes:
@@ -59,9 +59,14 @@ def encoder_of(events: frozenset[str] | None, *, whole_chunks: bool = False) -> 
     return encode
 
 
+def announcement(stream_id: str) -> bytes:
+    """Encode the message with a stream's id, which a new reply begins with."""
+    return encode_message(stream_id, id=stream_id, event="stream-id")
+
+
 async def announced(stream_id: str, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
     """Put the stream's id before a body. Closing the result closes ``body``."""
     async with aclosing(body):
-        yield encode_message(stream_id, id=stream_id, event="stream-id")
+        yield announcement(stream_id)
         async for data in body:
             yield data

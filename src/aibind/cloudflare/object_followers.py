@@ -1,0 +1,228 @@
+"""Feeding the followers of a stream that an object produces: one task for all of them.
+
+There is no task and no promise for a follower. A message is encoded once, crosses to JavaScript once, and all followers
+at one position are given the same bytes. A follower whose client does not read is passed over, and is given what it
+has missed as one message when there is room again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+
+from .._logging import log_fields
+from .._time import Timer, call_later
+from ..streams.batch import EventBatch
+from ..streams.buffer import StreamBuffer
+from ..streams.live_reader import LiveReader
+from ..streams.position import Position
+from . import ffi
+
+__all__ = ["StreamFeed"]
+
+ROOM = 32
+"""Messages that may wait in a response before its follower is passed over."""
+
+RETRY_S = 0.05
+"""Seconds until those who were passed over are looked at again."""
+
+MAX_STALLED_S = 60.0
+"""Seconds that a client may take nothing of what waits for it, before its response is cut: it can resume."""
+
+logger = logging.getLogger("aibind")
+
+
+class _Follower:
+    """A response: what it lacks, where it goes, and the body in whose place it is sent."""
+
+    __slots__ = ("body", "controller", "enqueue", "is_fed", "is_gone", "reader", "sink", "stalled_ticks")
+
+    def __init__(self, reader: LiveReader, body: AsyncGenerator[bytes], wake: Callable[[], None]) -> None:
+        self.reader = reader
+        self.body = body
+        self.is_gone = False
+        self.is_fed = True  # since the last tick
+        self.stalled_ticks = 0
+
+        def leave() -> None:
+            self.is_gone = True
+            wake()
+
+        self.sink = ffi.ByteSink(ROOM, leave)
+        self.controller = self.sink.controller
+        self.enqueue = self.sink.enqueue
+
+
+class StreamFeed:
+    """The followers of one stream in its producer's process. ``on_empty`` is called when the last of them has gone."""
+
+    def __init__(self, buffer: StreamBuffer, *, idle_s: float, on_empty: Callable[[], object]) -> None:
+        self._buffer = buffer
+        self._tick_s = idle_s / 2  # so that nobody hears nothing for longer than idle_s
+        self._on_empty = on_empty
+        self._followers: list[_Follower] = []
+        self._changed: asyncio.Future[bool] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
+
+    def add(self, reader: LiveReader, body: AsyncGenerator[bytes]) -> ffi.JsObject:
+        """Return a ReadableStream of what ``reader`` lacks; ``body`` is closed when that has been sent, or is left."""
+        follower = _Follower(reader, body, self._wake)
+        if reader.head:
+            follower.enqueue(ffi.to_js_bytes(reader.head))
+        self._followers.append(follower)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"aibind feed of {reader.stream_id}")
+        self._wake()
+        return follower.sink.stream
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(True)
+
+    async def _run(self) -> None:
+        self._timer = call_later(self._tick_s, self._tick)
+        try:
+            while self._followers:
+                if self._buffer.has_moved:  # another producer goes on with the stream: they resume there
+                    for follower in self._followers:
+                        follower.is_gone = True
+                    await self._let_go()
+                    break
+                self._changed = changed = self._buffer.waiter()  # before the look, so that no change is missed
+                is_passed_over, is_more = self._feed()
+                is_more = await self._read_dropped() or is_more
+                await self._let_go()
+                retry = call_later(RETRY_S, self._wake) if is_passed_over else None
+                try:
+                    if self._followers and not is_more:
+                        await changed
+                finally:
+                    self._buffer.discard(changed)
+                    if retry is not None:
+                        retry.cancel()
+        except Exception:
+            logger.exception("Followers could not be fed", extra=log_fields("stream.feed_failed"))
+            for follower in self._followers:
+                follower.is_gone = True
+                follower.sink.close("The stream could not be read")
+            await self._let_go()
+        finally:
+            self._timer.cancel()
+            self._task = None
+            self._on_empty()
+
+    def _feed(self) -> tuple[bool, bool]:
+        """Give each follower what it lacks; return whether some were passed over, and whether others lack more."""
+        is_passed_over = is_more = False
+        shared: dict[tuple[Position, Callable[[EventBatch], bytes]], _Piece] = {}
+        for follower in self._followers:  # for each token and follower: nothing here that can be avoided
+            if follower.is_gone:
+                continue
+            reader = follower.reader
+            try:
+                if follower.controller.desiredSize <= 0:
+                    is_passed_over = True
+                    continue
+                key = (reader.position, reader.encode)
+                piece = shared.get(key)
+                if piece is None:
+                    piece = shared[key] = self._read(*key)
+                if piece.data is not None:
+                    follower.enqueue(piece.data)
+                    follower.is_fed = True
+                    follower.stalled_ticks = 0
+                reader.position = piece.reached
+                if piece.is_end:
+                    follower.is_gone = True
+                    follower.sink.close()
+                elif piece.is_more:
+                    is_more = True
+            except Exception as error:
+                if ffi.failure_of(error) is None:
+                    raise
+                follower.is_gone = True  # its response was closed meanwhile
+        return is_passed_over, is_more
+
+    def _read(self, position: Position, encode: Callable[[EventBatch], bytes]) -> _Piece:
+        buffer = self._buffer
+        if not buffer.reaches(position):
+            return _Piece(None, position)  # see _read_dropped
+        batch, reached = buffer.read(position)
+        if batch is None:
+            return _Piece(None, reached)
+        data = encode(batch)
+        is_more = batch.end is None and reached != position and buffer.read(reached)[0] is not None
+        return _Piece(ffi.to_js_bytes(data) if data else None, reached, is_end=batch.end is not None, is_more=is_more)
+
+    async def _read_dropped(self) -> bool:
+        """Give those whose place the buffer has dropped a page from the store; return whether there were any."""
+        reaches = self._buffer.reaches
+        behind = [
+            one
+            for one in self._followers
+            if not reaches(one.reader.position) and not one.is_gone and one.controller.desiredSize > 0
+        ]
+        for follower in behind:
+            data, may_go_on = await follower.reader.read_dropped()
+            if follower.is_gone:
+                continue
+            follower.enqueue(ffi.to_js_bytes(data))
+            follower.is_fed = True
+            if not may_go_on:
+                follower.is_gone = True
+                follower.sink.close()
+        return bool(behind)
+
+    async def _let_go(self) -> None:
+        """Close the bodies of those who have gone, or have all."""
+        gone = [follower for follower in self._followers if follower.is_gone]
+        if not gone:
+            return
+        self._followers = [follower for follower in self._followers if not follower.is_gone]
+        for follower in gone:
+            follower.sink.close()
+            await follower.body.aclose()
+
+    def _tick(self) -> None:
+        """Send a comment to those who were given nothing since the last tick; cut off those who take nothing."""
+        pings: dict[Callable[[EventBatch], bytes], ffi.JsObject] = {}
+        for follower in self._followers:
+            if follower.is_gone:
+                continue
+            reader = follower.reader
+            try:
+                if follower.controller.desiredSize <= 0:
+                    follower.stalled_ticks += 1
+                    if follower.stalled_ticks * self._tick_s > MAX_STALLED_S:
+                        follower.is_gone = True
+                        follower.sink.close("The client took nothing for too long")
+                        self._wake()
+                elif not follower.is_fed:
+                    ping = pings.get(reader.encode)
+                    if ping is None:
+                        ping = ffi.to_js_bytes(reader.encode(EventBatch((), reader.position.id)))
+                        pings[reader.encode] = ping
+                    follower.enqueue(ping)
+            except Exception as error:
+                if ffi.failure_of(error) is None:
+                    raise
+                follower.is_gone = True
+                self._wake()
+            follower.is_fed = False
+        self._timer = call_later(self._tick_s, self._tick)
+
+
+class _Piece:
+    """What all followers at one position are given, and where they are then."""
+
+    __slots__ = ("data", "is_end", "is_more", "reached")
+
+    def __init__(
+        self, data: ffi.JsObject | None, reached: Position, *, is_end: bool = False, is_more: bool = False
+    ) -> None:
+        self.data = data
+        self.reached = reached
+        self.is_end = is_end
+        self.is_more = is_more

@@ -1,0 +1,89 @@
+"""The Worker of the tests of DurableStreamObject: an object whose model says numbered words, and a router before it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from workers import Response, WorkerEntrypoint
+
+from aibind._time import sleep
+from aibind.cloudflare import DurableStreamObject, ObjectRouter
+from aibind.models import ModelRequest
+from aibind.server import StreamHandler
+
+
+class Chat(DurableStreamObject):
+    """Answers ``COUNT RATE`` with so many words at so many a second, each with the time at which it was said."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        self.asked = 0
+        self.closed_at: float | None = None
+        self.made_at = time.time() * 1000
+
+    def make_model(self) -> Any:
+        return self.say
+
+    async def say(self, request: ModelRequest) -> AsyncIterator[str]:
+        self.asked += 1
+        count, rate = str(request.messages[-1]["content"]).split()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            for number in range(int(count)):
+                await sleep(began + number / float(rate) - clock())
+                yield f"word{number}@{time.time() * 1000:.0f} "
+        finally:
+            self.closed_at = time.time() * 1000
+
+    async def look(self) -> dict[str, Any]:
+        """Tell what the object has, and what it has done since it came to life."""
+        streams = await self._engine.store.active_streams()
+        return {
+            "active": [one.stream_id for one in streams],
+            "asked": self.asked,
+            "closed_at": self.closed_at,
+            "made_at": self.made_at,
+            "repr": [repr(self), repr(ObjectRouter(self.env.CHATS, prefix="/p"))],
+            "feeds": len(self._engine._feeds),
+        }
+
+    async def tables(self) -> list[str]:
+        """Name the tables in the object's SQLite."""
+        rows = self.ctx.storage.sql.exec("SELECT name FROM sqlite_schema WHERE name LIKE 'aibind%'").toArray()
+        return [row["name"] for row in rows]
+
+    async def crash(self) -> None:
+        self.ctx.abort("as asked")
+
+
+class Brief(Chat):
+    """Keeps no conversations, and replies for a moment."""
+
+    prefix = "/brief"
+    stream_ttl_ms = 500
+
+    def make_handler(self, **options: Any) -> StreamHandler:
+        return super().make_handler(**{**options, "conversations": None})
+
+
+class Bare(DurableStreamObject):
+    """Has no model."""
+
+
+class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known inside workerd alone
+    async def fetch(self, request: Any) -> Any:
+        path = urlsplit(request.url).path
+        if path.startswith("/object/"):
+            _, _, binding, name, method = path.split("/")
+            return Response(json.dumps(await getattr(getattr(self.env, binding).getByName(name), method)()))
+        if path.startswith("/bare/"):
+            return await self.env.BARE.getByName("one").fetch(request)
+        if path.startswith("/brief/"):
+            return await ObjectRouter(self.env.BRIEF, prefix="/brief").fetch(request)
+        return await ObjectRouter(self.env.CHATS).fetch(request)
