@@ -43,7 +43,7 @@ class Resuming:
     exact: bool = True
     resumable: bool = True
     refuses: bool = False
-    pause_s: float = 0.002
+    pause_s: float = 0.03
     asked: list[ModelRequest] = field(default_factory=list)
     resumed: list[tuple[ModelRequest, list[ModelEvent], str | None]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
@@ -292,7 +292,7 @@ async def test_a_reply_is_taken_over_a_bounded_number_of_times(rig: Rig) -> None
 
 
 async def test_stopping_ends_the_answer_at_its_provider(rig: Rig) -> None:
-    model = Resuming(words, pause_s=0.02)
+    model = Resuming(words)
     handler = rig.handler(model)
     response = await handler.stream({"prompt": "hi", "sessionId": "s"})
     stream_id = response.headers["X-Stream-Id"]
