@@ -41,7 +41,7 @@ PUBLIC = {
         Approval ApprovalRequest ChooseModel CustomEvent EchoModel Finish Message MessageData Model ModelEvent
         ModelFunction ModelRequest OpenAIModel ReasoningDelta ReplyReference ResumableModel TextDelta ToolCall
         ToolCallDelta ToolResult Usage can_resume skip_repeated""",
-    "aibind.models.chat": "ChatReply Structured chat_body",
+    "aibind.models.chat": "ChatReply Prefill Structured chat_body",
     "aibind.models.endpoint": "EndpointAnswer EndpointReply Redactor encode_body",
     "aibind.models.responses": "ResponsesReply responses_body",
     "aibind.protocols": """

@@ -29,6 +29,10 @@ class Script:
         last = request.messages[-1]
         if last["role"] == "tool":
             yield TextDelta(f"Refunded: {last['content']}")
+        elif str(last["content"]).startswith("count "):
+            for number in range(int(last["content"].split()[1])):
+                await asyncio.sleep(0.004)
+                yield TextDelta(f"{number} ")
         elif last["content"] == "wait":
             yield TextDelta("Half")
             await self.go.wait()

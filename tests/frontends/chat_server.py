@@ -24,7 +24,7 @@ from aibind.server import StreamHandler, Tool, create_chat_app
 from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from tests.support.http import serve
 
-__all__ = ["PAID", "Scripted", "Server", "check_stored", "serving", "shown"]
+__all__ = ["PAID", "Address", "Scripted", "Server", "check_stored", "serving", "shown"]
 
 
 class Scripted:
@@ -110,12 +110,10 @@ TOOLS = [
 
 
 @dataclass
-class Server:
-    """A server with a chat app."""
+class Address:
+    """The address of a server with a chat app."""
 
     url: str
-    model: Scripted
-    handler: StreamHandler
 
     @property
     def api(self) -> str:
@@ -141,6 +139,14 @@ class Server:
             return await client.post(f"{self.api}{path}", **options)
 
 
+@dataclass
+class Server(Address):
+    """A server with a chat app, in this process."""
+
+    model: Scripted
+    handler: StreamHandler
+
+
 @contextlib.asynccontextmanager
 async def serving(**options: Any) -> AsyncIterator[Server]:
     """Serve the scripted model, with everything in a database in memory."""
@@ -164,11 +170,14 @@ async def serving(**options: Any) -> AsyncIterator[Server]:
 def shown(message: dict[str, Any]) -> dict[str, Any]:
     """Return a message as it is compared: without what only the client or only the store has.
 
-    Once a call has its result, the store does not say with the call that it was allowed.
+    Once a call has its result, the store does not say with the call that it was allowed. Version 5 of the AI SDK does
+    not keep where a dynamic tool has run.
     """
     parts: list[dict[str, Any]] = []
     for part in message["parts"]:
-        left_out = {"id", "rawInput"} if part.get("state") == "approval-requested" else {"id", "rawInput", "approval"}
+        left_out = {"id", "rawInput", "providerExecuted"}
+        if part.get("state") != "approval-requested":
+            left_out.add("approval")
         parts.append({name: value for name, value in part.items() if name not in left_out and value is not None})
     return {"role": message["role"], "id": message["id"], "parts": parts}
 

@@ -24,7 +24,7 @@ const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
 
 const commands = {
   // Opens a page: it asks which agents there are, and takes one. `tools` are run here, each with a fixed result.
-  async create({ name, url, threadId, agentId = "default", transport, headers, tools = [], context = [], properties }) {
+  async create({ name, url, runUrl = url, threadId, agentId = "default", transport, headers, tools = [], context = [], properties }) {
     const core = new CopilotKitCore({ runtimeUrl: url, runtimeTransport: transport, headers, properties });
     const page = { core, errors: [], interrupts: [], done: 0 };
     core.subscribe({ onError: ({ error, code }) => page.errors.push(`${code}: ${error.message}`) });
@@ -36,6 +36,7 @@ const commands = {
     page.agent = core.getAgent(agentId);
     if (!page.agent) return { status: core.runtimeConnectionStatus, errors: page.errors };
     page.agent.threadId = threadId;
+    page.agent.fetch = (address, options) => fetch(`${address}`.replace(url, runUrl), options);
     page.agent.subscribe({
       onRunFinishedEvent: ({ outcome, interrupts }) => {
         page.done += 1;

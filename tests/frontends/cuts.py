@@ -1,8 +1,8 @@
 """Campaign: chat pages whose connections break at random bytes: ``python -m tests.frontends.cuts``.
 
-Each version of the AI SDK asks for 100 replies over connections that break after a random number of bytes, in the
-headers as well. The page reconnects as the client does, and each message must be whole in the end and equal to the
-stored one.
+Each client asks for 100 replies over connections that break after a random number of bytes, in the headers as well: the
+AI SDK in its versions 7, 6 and 5, assistant-ui, AG-UI's own client, and CopilotKit. The page comes back as its client
+does, and each message must be whole in the end and equal to the stored one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+from tests.frontends.agent_server import Script, serving_agents
 from tests.frontends.chat_server import serving
-from tests.frontends.cutting import read_over_cuts
+from tests.frontends.cut_agents import read_agents_over_cuts, read_copilot_over_cuts
+from tests.frontends.cut_chats import read_assistant_ui_over_cuts, read_chats_over_cuts
 from tests.frontends.driver import VERSIONS, running_driver
 
 
@@ -19,11 +21,13 @@ async def run(count: int, seed: int) -> None:
     """Run the campaign, and print what it found."""
     async with running_driver() as driver, serving() as server:
         for version in VERSIONS:
-            found = await read_over_cuts(driver, server, version, count, seed)
-            print(
-                f"ai {version}: {found.replies} replies exact over {found.breaks} broken connections; resumed"
-                f" {found.resumed} times, asked again {found.asked_again} times"
-            )
+            print(f"ai {version}: {await read_chats_over_cuts(driver, server, version, count, seed)}", flush=True)
+        print(f"assistant-ui: {await read_assistant_ui_over_cuts(driver, server, count, seed)}", flush=True)
+    async with serving_agents(Script()) as url:
+        async with running_driver("agent.mjs") as driver:
+            print(f"AG-UI: {await read_agents_over_cuts(driver, url, count, seed)}", flush=True)
+        async with running_driver("copilot.mjs") as driver:
+            print(f"CopilotKit: {await read_copilot_over_cuts(driver, url, count, seed)}", flush=True)
 
 
 def main() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from tests.frontends.chat_server import Server, check_stored
-from tests.frontends.driver import Driver, text_of
 from tests.support.cutting import CuttingProxy
 
-__all__ = ["Cut", "read_over_cuts"]
+__all__ = ["COUNTED", "QUESTION", "Cut", "ReadOne", "breaking", "over_cuts"]
 
 WORDS = 40
-LONGEST = 2_800
-"""Bytes after which a connection breaks at the latest: an answer has about 3,000."""
+QUESTION = f"count {WORDS}"
+COUNTED = "".join(f"{number} " for number in range(WORDS))
+"""The answer to the question."""
 
 AT_ONCE = 5
 
@@ -29,38 +30,38 @@ class Cut:
     resumed: int = 0
     asked_again: int = 0
 
-
-async def read_over_cuts(driver: Driver, server: Server, version: int, count: int, seed: int) -> Cut:
-    """Ask for ``count`` replies, each over connections that break at random; check that each is whole in the end."""
-    found = Cut()
-    places = random.Random(f"{version} {seed}")
-    for first in range(0, count, AT_ONCE):
-        names = [f"cut {version} {seed} {number}" for number in range(first, min(first + AT_ONCE, count))]
-        await asyncio.gather(
-            *(_read(driver, server, version, name, random.Random(places.random()), found) for name in names)
+    def __str__(self) -> str:
+        return (
+            f"{self.replies} replies exact over {self.breaks} broken connections; resumed {self.resumed} times, asked"
+            f" again {self.asked_again} times"
         )
+
+
+ReadOne: TypeAlias = Callable[[str, random.Random, Cut], Awaitable[None]]
+"""A function that reads the reply of one conversation, given its name, and checks that it is whole."""
+
+
+async def over_cuts(client: str, read_one: ReadOne, count: int, seed: int) -> Cut:
+    """Read ``count`` replies, each over connections that break at random."""
+    found = Cut()
+    places = random.Random(f"{client} {seed}")
+    for first in range(0, count, AT_ONCE):
+        names = [f"cut {client} {seed} {number}" for number in range(first, min(first + AT_ONCE, count))]
+        await asyncio.gather(*(read_one(name, random.Random(places.random()), found) for name in names))
     return found
 
 
-async def _read(driver: Driver, server: Server, version: int, name: str, places: random.Random, found: Cut) -> None:
+@asynccontextmanager
+async def breaking(url: str, places: random.Random, longest: int, found: Cut) -> AsyncIterator[str]:
+    """Give the address of a proxy whose first connections break after at most ``longest`` bytes."""
+
     def limits() -> Iterator[int | None]:
-        yield from (places.randrange(LONGEST) for _ in range(places.choice([1, 1, 2, 3])))
+        yield from (places.randrange(longest) for _ in range(places.choice([1, 1, 2, 3])))
         while True:
             yield None
 
-    proxy = CuttingProxy(server.url, limits(), reset=places.random() < 0.5)
-    async with proxy.serving() as url:
-        chat = await driver.chat(f"{url}/api/chat", name, version)
-        state = await chat.send(f"count {WORDS}")
-        while not state["finished"] or state["finished"][-1].get("finishReason") != "stop":
-            before = len(state["finished"])
-            state = await chat.call("resumeStream")
-            found.resumed += 1
-            if state["status"] == "ready" and len(state["finished"]) == before:  # there was nothing to resume
-                state = await chat.call("regenerate")
-                found.asked_again += 1
-        assert text_of(state["messages"][-1]) == "".join(f"{number} " for number in range(WORDS))
-        assert len(state["messages"]) == 2
-    await check_stored(server, state, name)
+    proxy = CuttingProxy(url, limits(), reset=places.random() < 0.5)
+    async with proxy.serving() as address:
+        yield address
     found.replies += 1
     found.breaks += proxy.cuts

@@ -1,11 +1,12 @@
 // Drives the AI SDK's chat, by commands.
 import * as ai7 from "ai";
+import * as ai5 from "ai-5";
 import * as ai6 from "ai-6";
 import { AssistantChatTransport } from "@assistant-ui/ai-sdk";
 import { AssistantMessageStream, UIMessageStreamDecoder } from "assistant-stream";
 import { answerCommands } from "./commands.mjs";
 
-const libraries = { 6: ai6, 7: ai7 };
+const libraries = { 5: ai5, 6: ai6, 7: ai7 };
 const chats = new Map();
 
 class State {
@@ -40,10 +41,10 @@ function describe({ chat, finished, data, headers, pending }) {
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
 
-function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs, resumeApi }) {
+function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs, resumeApi, session }) {
   const library = libraries[version];
   const entry = { finished: [], data: [], headers: null, running: 0 };
-  const pending = new Map();
+  const pending = session ? chats.get(session).pending : new Map(); // the session storage, which a reload keeps
   const resumable = resumeApi && {
     storage: {
       getStreamId: (thread) => pending.get(thread) ?? null,

@@ -12,12 +12,15 @@ from typing import Any
 
 from testbed.node import find_node, install_packages
 
-__all__ = ["VERSIONS", "Chat", "Driver", "running_driver", "text_of"]
+__all__ = ["APPROVING", "VERSIONS", "Chat", "Driver", "running_driver", "text_of"]
 
 FOLDER = Path(__file__).parent
 
-VERSIONS = (7, 6)
+VERSIONS = (7, 6, 5)
 """The versions of the AI SDK that are driven."""
+
+APPROVING = (7, 6)
+"""Those that know calls which wait for a user."""
 
 LIMIT_S = 60
 
@@ -74,16 +77,16 @@ class Chat:
 
     def __init__(self, driver: Driver, name: str) -> None:
         self._driver = driver
-        self._name = name
+        self.name = name
 
     async def call(self, method: str, *args: Any) -> dict[str, Any]:
         """Call a method, and return the chat's state when it is done."""
-        state: dict[str, Any] = await self._driver.run("call", name=self._name, method=method, args=args)
+        state: dict[str, Any] = await self._driver.run("call", name=self.name, method=method, args=args)
         return state
 
     async def begin(self, method: str, *args: Any) -> None:
         """Call a method without waiting for it."""
-        await self._driver.run("call", name=self._name, method=method, args=args, begin=True)
+        await self._driver.run("call", name=self.name, method=method, args=args, begin=True)
 
     async def send(self, text: str) -> dict[str, Any]:
         """Send a message, and return the chat's state when it is answered."""
@@ -91,17 +94,17 @@ class Chat:
 
     async def state(self) -> dict[str, Any]:
         """Return the chat's state."""
-        state: dict[str, Any] = await self._driver.run("state", name=self._name)
+        state: dict[str, Any] = await self._driver.run("state", name=self.name)
         return state
 
     async def wait_text(self, length: int) -> dict[str, Any]:
         """Wait until the last answer has so many characters, or the chat is at rest."""
-        state: dict[str, Any] = await self._driver.run("waitText", name=self._name, length=length)
+        state: dict[str, Any] = await self._driver.run("waitText", name=self.name, length=length)
         return state
 
     async def wait_idle(self) -> dict[str, Any]:
         """Wait until the chat is at rest."""
-        state: dict[str, Any] = await self._driver.run("waitIdle", name=self._name)
+        state: dict[str, Any] = await self._driver.run("waitIdle", name=self.name)
         return state
 
 

@@ -54,6 +54,9 @@ function Chat({ stored }) {
       </form>
       <button onClick={stopReply}>Stop</button>
       <button onClick={() => regenerate()}>Again</button>
+      <button onClick={() => sendMessage({ text, messageId: messages.findLast(({ role }) => role === "user").id })}>
+        Edit
+      </button>
     </main>
   );
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,10 +15,16 @@ from hypothesis import strategies as st
 from aibind.protocols import AgUiEncoder
 from aibind.server import StreamHandler, create_agent_app
 from aibind.streams import EventBatch, StreamEnd, StreamEvent
+from tests.processes.support import run_server
 
 from .agent_server import WORDS, Script, served, text_in, user
+from .cut_agents import read_agents_over_cuts
+from .driver import running_driver
+
+pytestmark = pytest.mark.front_end(clients=["AG-UI"])
 
 
+@pytest.mark.front_end("send", "stream", "tools")
 async def test_runs_keep_the_conversation() -> None:
     model = Script()
     async with served(model) as (url, driver):
@@ -38,6 +45,7 @@ async def test_runs_keep_the_conversation() -> None:
         assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
+@pytest.mark.front_end("reload", "stream")
 async def test_a_page_that_left_connects_to_the_run_and_to_its_history() -> None:
     model = Script()
     async with served(model) as (url, driver):
@@ -73,6 +81,75 @@ async def test_a_run_that_is_sent_twice_runs_once_and_a_new_run_asks_again() -> 
         assert text_in(other["events"]) == "A clock: noon"
 
 
+@pytest.mark.front_end("regenerate", "edit")
+async def test_the_client_asks_again_and_edits() -> None:
+    model = Script()
+    async with served(model) as (url, driver):
+        await driver.run("create", name="a", url=url, threadId="t")
+        await driver.run("run", name="a", message=user("u1", "think"))
+        await driver.run("run", name="a", message=user("u2", "think"))
+        await driver.run("cut", name="a", id="u2")
+        again = await driver.run("run", name="a")
+        assert (again["error"], text_in(again["events"])) == (None, "A clock: noon")
+        await driver.run("cut", name="a", id="u1", content="words")
+        edited = await driver.run("run", name="a")
+        assert (edited["error"], text_in(edited["events"])) == (None, WORDS)
+        assert [sum(one["role"] == "user" for one in request.messages) for request in model.asked] == [1, 2, 2, 1]
+        stored = await driver.run("connect", name="a")
+        assert [(one["role"], one["content"]) for one in stored["messages"]] == [
+            ("user", "words"),
+            ("assistant", WORDS),
+        ]
+
+
+@pytest.mark.front_end("second tab")
+async def test_two_tabs_show_the_same_at_the_same_time() -> None:
+    model = Script()
+    async with served(model) as (url, driver):
+        for name in ("a", "b"):
+            await driver.run("create", name=name, url=url, threadId="t")
+        await driver.run("run", name="a", message=user("u1", "wait"), begin=True)
+        await driver.run("waitText", name="a", length=4)
+        await driver.run("connect", name="b", begin=True)
+        assert [(await driver.run("waitText", name=name, length=4))["text"] for name in ("a", "b")] == ["Half", "Half"]
+        model.go.set()
+        tabs = [await driver.run("waitText", name=name) for name in ("a", "b")]
+        assert tabs[0] == tabs[1]
+        assert tabs[0]["text"] == "Half and half"
+
+
+@pytest.mark.front_end("killed server")
+async def test_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
+    """The answer was not in the conversation yet: connecting recovers it."""
+    options = {"agent_app": True, "messages": True, "lease_ms": 600, "rate": 40}
+    async with running_driver("agent.mjs") as driver:
+        with run_server(tmp_path / "chat.db", **options) as (process, address):
+            url = address.replace("/__aibind__", "/agent")
+            await driver.run("create", name="a", url=url, threadId="t")
+            await driver.run("run", name="a", message=user("u1", "400"), begin=True)
+            await driver.run("waitText", name="a", length=30)
+            process.kill()
+            shown = await driver.run("waitText", name="a")
+        with run_server(tmp_path / "chat.db", **options) as (process, address):
+            url = address.replace("/__aibind__", "/agent")
+            await driver.run("create", name="b", url=url, threadId="t")
+            there = await driver.run("connect", name="b")
+            assert there["error"] is None
+            assert there["events"][-1]["type"] in (
+                "RUN_FINISHED",
+                "RUN_ERROR",
+            )  # once the lease has run out, or before
+            assert [one["role"] for one in there["messages"]] == ["user", "assistant"]
+            text = there["messages"][-1]["content"]
+            assert shown["text"][:20] == text[:20]
+            assert "".join(f"{number} " for number in range(400)).startswith(text)
+            later = await driver.run("connect", name="b")
+            assert later["messages"][-1]["content"] == text
+            more = await driver.run("run", name="b", message=user("u2", "3"))
+            assert text_in(more["events"]) == "0 1 2 "
+
+
+@pytest.mark.front_end("stop")
 async def test_a_run_is_stopped_from_elsewhere() -> None:
     async with served(Script()) as (url, driver), httpx2.AsyncClient() as client:
         await driver.run("create", name="a", url=url, threadId="t/1")
@@ -86,6 +163,7 @@ async def test_a_run_is_stopped_from_elsewhere() -> None:
         assert "word1999" not in text_in(run["events"])
 
 
+@pytest.mark.front_end("error")
 async def test_a_failure_is_told() -> None:
     async with served(Script()) as (url, driver):
         await driver.run("create", name="a", url=url, threadId="t")
@@ -93,6 +171,7 @@ async def test_a_failure_is_told() -> None:
         assert run["events"][-1] == {"type": "RUN_ERROR", "message": "The model failed"}
 
 
+@pytest.mark.front_end("approval")
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
@@ -126,6 +205,7 @@ async def test_a_call_that_waits_is_an_interrupt_and_resumes(entry: dict[str, An
         assert [message["toolCallId"] for message in snapshot if message["role"] == "tool"] == ["call_1"]
 
 
+@pytest.mark.front_end("approval", "reload")
 async def test_connecting_repeats_what_a_thread_waits_for() -> None:
     async with served(Script()) as (url, driver):
         body = {"threadId": "t", "runId": "r1", "messages": [user("u1", "refund")]}
@@ -147,6 +227,7 @@ def tool(call_id: str, content: str, **more: Any) -> dict[str, Any]:
     return {"id": f"result of {call_id}", "role": "tool", "toolCallId": call_id, "content": content, **more}
 
 
+@pytest.mark.front_end("tools")
 async def test_a_tool_of_the_page_ends_the_run_and_its_result_goes_on() -> None:
     model = Script()
     async with served(model) as (url, driver):
@@ -209,6 +290,14 @@ async def test_a_client_from_before_1_0_is_not_told_of_the_cancelled_outcome() -
                 "RUN_FINISHED",
                 "cancelled" if version else None,
             )
+
+
+async def test_connections_that_break() -> None:
+    """More by ``python -m tests.frontends.cuts``."""
+    async with served(Script()) as (url, driver):
+        found = await read_agents_over_cuts(driver, url, 5, 1)
+    assert found.replies == 5
+    assert found.breaks > 0
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

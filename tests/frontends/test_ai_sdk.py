@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from aibind.conversations import MemoryConversationStore
 from aibind.server import Access, Limits, StreamHandler, create_chat_app
 from aibind.streams import SseMessage, SseParser
-from tests.frontends.chat_server import PAID, Scripted, Server, check_stored, serving, shown
-from tests.frontends.cutting import read_over_cuts
-from tests.frontends.driver import VERSIONS, Chat, Driver, running_driver, text_of
+from tests.frontends.chat_server import PAID, Address, Scripted, Server, check_stored, serving, shown
+from tests.frontends.cut_chats import read_assistant_ui_over_cuts, read_chats_over_cuts
+from tests.frontends.driver import APPROVING, VERSIONS, Chat, Driver, running_driver, text_of
 from tests.processes.support import run_server
 from tests.support.cutting import CuttingProxy
 from tests.support.http import serve
@@ -46,16 +46,42 @@ async def server() -> AsyncIterator[Server]:
 Open = Callable[..., Any]
 
 
-@pytest.fixture(params=VERSIONS, ids=lambda version: f"ai {version}")
+CLIENTS = [*(f"ai {version}" for version in VERSIONS), "assistant-ui"]
+
+
+@pytest.fixture(params=CLIENTS)
 def page(request: pytest.FixtureRequest, driver: Driver, server: Server) -> Open:
-    """Open a page of one version, with the messages that it is given."""
+    """Open a page of one client, with the messages that it is given."""
+    return opening(driver, server, request.param)
+
+
+@pytest.fixture(params=CLIENTS[:-1])
+def chat_page(request: pytest.FixtureRequest, driver: Driver, server: Server) -> Open:
+    """Open a page of a client that resumes by the id of its chat."""
+    return opening(driver, server, request.param)
+
+
+@pytest.fixture(params=[*(f"ai {version}" for version in APPROVING), "assistant-ui"])
+def approving_page(request: pytest.FixtureRequest, driver: Driver, server: Server) -> Open:
+    """Open a page of a client that knows approvals."""
+    return opening(driver, server, request.param)
+
+
+def opening(driver: Driver, server: Address, client: str) -> Open:
+    """Return a function that opens pages of a client."""
+    is_assistant_ui = client == "assistant-ui"
+    version = 7 if is_assistant_ui else int(client[-1])
 
     async def open_page(chat: str = "chat-1", **options: Any) -> Chat:
-        return await driver.chat(options.pop("api", server.api), chat, request.param, **options)
+        resuming = {"resumeApi": f"{server.api}/resume"} if is_assistant_ui else {}
+        if (before := options.pop("reloaded", None)) is not None:
+            resuming["session"] = before.name
+        return await driver.chat(options.pop("api", server.api), chat, version, **resuming, **options)
 
     return open_page
 
 
+@pytest.mark.front_end("send", "stream")
 async def test_send_and_go_on(page: Open, server: Server) -> None:
     chat = await page()
     state = await chat.send("Hello")
@@ -91,22 +117,25 @@ async def test_a_message_that_is_sent_twice_is_one_turn(server: Server) -> None:
     assert len(await server.stored("c")) == 2
 
 
+@pytest.mark.front_end("stream", "reload")
 async def test_reload_in_mid_reply(page: Open, server: Server) -> None:
-    await (await page()).begin("sendMessage", {"text": "count 100"})
-    await asyncio.sleep(0.15)
-    chat = await page(messages=await server.stored("chat-1"))
+    first = await page()
+    await first.begin("sendMessage", {"text": "count 100"})
+    await first.wait_text(10)
+    chat = await page(messages=await server.stored("chat-1"), reloaded=first)
     state = await chat.call("resumeStream")
     assert (state["status"], state["error"]) == ("ready", None)
     assert text_of(state["messages"][-1]) == "".join(f"{number} " for number in range(100))
     await check_stored(server, state)
 
 
-async def test_second_tab(page: Open, server: Server) -> None:
+@pytest.mark.front_end("second tab")
+async def test_second_tab(chat_page: Open, server: Server) -> None:
     """Two tabs show the same at the same time, and so does one that opens later."""
-    first = await page()
+    first = await chat_page()
     await first.begin("sendMessage", {"text": "wait"})
     await first.wait_text(4)
-    second = await page(messages=await server.stored("chat-1"))
+    second = await chat_page(messages=await server.stored("chat-1"))
     await second.begin("resumeStream")
     state = await second.wait_text(4)
     assert text_of(state["messages"][-1]) == "Half"
@@ -116,18 +145,18 @@ async def test_second_tab(page: Open, server: Server) -> None:
     await check_stored(server, other)
 
 
-async def test_nothing_to_resume(page: Open, server: Server) -> None:
-    state = await (await page("new")).call("resumeStream")
+async def test_nothing_to_resume(chat_page: Open, server: Server) -> None:
+    state = await (await chat_page("new")).call("resumeStream")
     assert (state["status"], state["error"], state["messages"]) == ("ready", None, [])
     assert (await server.get("/new/stream")).status_code == 204
 
 
-async def test_a_reply_that_ended_is_replayed_in_place(page: Open, server: Server) -> None:
-    chat = await page()
+async def test_a_reply_that_ended_is_replayed_in_place(chat_page: Open, server: Server) -> None:
+    chat = await chat_page()
     before = await chat.send("tool")
     after = await chat.call("resumeStream")
     assert after["messages"] == before["messages"]
-    late = await page(messages=(await server.stored("chat-1"))[:1])
+    late = await chat_page(messages=(await server.stored("chat-1"))[:1])
     state = await late.call("resumeStream")
     assert state["messages"][-1] == before["messages"][-1]
 
@@ -139,6 +168,7 @@ async def test_no_replay_of_what_has_ended() -> None:
         assert (await server.get("/c/stream")).status_code == 204
 
 
+@pytest.mark.front_end("stop")
 async def test_stop(page: Open, server: Server) -> None:
     """The client's stop closes the connection; the application's request ends the reply."""
     chat = await page()
@@ -168,6 +198,7 @@ async def test_stop_by_closing(driver: Driver) -> None:
         assert text_of(state["messages"][-1]) == "2: Hello (2)"
 
 
+@pytest.mark.front_end("regenerate")
 @pytest.mark.parametrize("named", [False, True])
 async def test_regenerate(page: Open, server: Server, named: bool) -> None:
     chat = await page()
@@ -191,6 +222,7 @@ async def test_regenerate_an_earlier_answer(page: Open, server: Server) -> None:
     await check_stored(server, state)
 
 
+@pytest.mark.front_end("edit", "regenerate")
 async def test_edit(page: Open, server: Server) -> None:
     chat = await page()
     state = await chat.send("Hello")
@@ -215,6 +247,7 @@ async def test_a_page_that_was_loaded_edits_and_regenerates(page: Open, server: 
     await check_stored(server, state)
 
 
+@pytest.mark.front_end("tools")
 async def test_tools(page: Open, server: Server) -> None:
     state = await (await page(automatic="tools")).send("tool")
     message = state["messages"][-1]
@@ -244,10 +277,11 @@ def tool_in(state: dict[str, Any], call_id: str = "c2") -> dict[str, Any]:
     return found
 
 
+@pytest.mark.front_end("approval", "tools")
 @pytest.mark.parametrize("approved", [True, False])
-async def test_approval(page: Open, server: Server, approved: bool) -> None:
+async def test_approval(approving_page: Open, server: Server, approved: bool) -> None:
     PAID.clear()
-    chat = await page(automatic="approvals")
+    chat = await approving_page(automatic="approvals")
     state = await chat.send("pay")
     asked = tool_in(state)
     assert (state["status"], asked["state"], asked["input"]) == ("ready", "approval-requested", {"euros": 5})
@@ -268,10 +302,11 @@ async def test_approval(page: Open, server: Server, approved: bool) -> None:
     assert text_of(state["messages"][-1]).endswith(": On (2)")
 
 
-async def test_approval_on_a_page_that_was_loaded(page: Open, server: Server) -> None:
+@pytest.mark.front_end("approval")
+async def test_approval_on_a_page_that_was_loaded(approving_page: Open, server: Server) -> None:
     PAID.clear()
-    await (await page()).send("pay")
-    chat = await page(automatic="approvals", messages=await server.stored("chat-1"))
+    await (await approving_page()).send("pay")
+    chat = await approving_page(automatic="approvals", messages=await server.stored("chat-1"))
     assert tool_in(await chat.state())["state"] == "approval-requested"
     await chat.begin("addToolApprovalResponse", {"id": "c2", "approved": True})
     await asyncio.sleep(0.05)
@@ -280,9 +315,9 @@ async def test_approval_on_a_page_that_was_loaded(page: Open, server: Server) ->
     await check_stored(server, state)
 
 
-async def test_a_new_message_declines_what_waits(page: Open, server: Server) -> None:
+async def test_a_new_message_declines_what_waits(approving_page: Open, server: Server) -> None:
     PAID.clear()
-    chat = await page()
+    chat = await approving_page()
     await chat.send("pay")
     state = await chat.send("Never mind")
     assert text_of(state["messages"][-1]).endswith(": Never mind (2)")
@@ -294,6 +329,7 @@ async def test_a_new_message_declines_what_waits(page: Open, server: Server) -> 
     assert PAID == []
 
 
+@pytest.mark.front_end("tools")
 async def test_a_tool_of_the_page(page: Open, server: Server) -> None:
     chat = await page(automatic="tools", outputs={"ask": {"answer": 42}})
     await chat.begin("sendMessage", {"text": "ask"})
@@ -311,9 +347,9 @@ async def test_a_tool_of_the_page(page: Open, server: Server) -> None:
     assert len(state["messages"]) == 2
 
 
-async def test_the_page_cannot_give_the_result_of_a_tool_that_runs_here(page: Open, server: Server) -> None:
+async def test_the_page_cannot_give_the_result_of_a_tool_that_runs_here(approving_page: Open, server: Server) -> None:
     PAID.clear()
-    chat = await page(automatic="tools")
+    chat = await approving_page(automatic="tools")
     await chat.send("pay")
     await chat.begin("addToolOutput", {"tool": "pay", "toolCallId": "c2", "output": "1,000,000 euros"})
     await asyncio.sleep(0.05)
@@ -335,6 +371,7 @@ async def test_sources_files_and_data(page: Open) -> None:
     assert [part["data"]["percent"] for part in state["data"]] == [1, 100]
 
 
+@pytest.mark.front_end("error", "regenerate")
 async def test_an_error_is_shown_and_the_question_can_be_asked_again(page: Open, server: Server) -> None:
     chat = await page()
     state = await chat.send("fail")
@@ -359,11 +396,11 @@ async def test_a_file_of_the_page_reaches_the_model_and_comes_back(page: Open, s
     assert (response.content, response.headers["content-type"]) == (b"hi", "image/png")
 
 
-async def test_ids_with_any_characters(page: Open, server: Server) -> None:
-    chat = await page("chat/1 ü")
+async def test_ids_with_any_characters(chat_page: Open, server: Server) -> None:
+    chat = await chat_page("chat/1 ü")
     await chat.begin("sendMessage", {"text": "wait"})
     await chat.wait_text(4)
-    other = await page("chat/1 ü")
+    other = await chat_page("chat/1 ü")
     await other.begin("resumeStream")
     await other.wait_text(4)
     server.model.go.set()
@@ -394,6 +431,7 @@ async def test_refused_bodies(server: Server, body: object, message: str) -> Non
     assert (response.status_code, response.json()) == (400, {"error": message})
 
 
+@pytest.mark.front_end(clients=["assistant-ui"])
 async def test_assistant_ui_resumes_by_the_id_in_the_header(server: Server) -> None:
     body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello"}]}]}
     response = await server.post("", json={"tools": {}, **body})
@@ -403,6 +441,7 @@ async def test_assistant_ui_resumes_by_the_id_in_the_header(server: Server) -> N
     assert (await server.get("/resume/none")).status_code == 404
 
 
+@pytest.mark.front_end("stream", clients=["assistant-ui"])
 async def test_assistant_ui_over_a_connection_that_breaks(driver: Driver, server: Server) -> None:
     """Its transport keeps the stream's id until it has seen the end, and resumes by it."""
     proxy = CuttingProxy(server.url, iter([1_500, None, None, None]))
@@ -482,38 +521,45 @@ def test_a_handler_that_keeps_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_connections_that_break(driver: Driver, server: Server, version: int) -> None:
-    found = await read_over_cuts(driver, server, version, 5, 1)
+    found = await read_chats_over_cuts(driver, server, version, 5, 1)
     assert found.replies == 5
     assert found.breaks > 0
 
 
+@pytest.mark.front_end("stream", clients=["assistant-ui"])
+async def test_connections_of_assistant_ui_that_break(driver: Driver, server: Server) -> None:
+    found = await read_assistant_ui_over_cuts(driver, server, 5, 1)
+    assert found.replies == 5
+    assert found.breaks > 0
+
+
+@pytest.mark.front_end("killed server", "error", clients=CLIENTS)
 async def test_a_server_that_is_killed_and_started_again(driver: Driver, tmp_path: Path) -> None:
     database = tmp_path / "chat.db"
     options = {"chat_app": True, "messages": True, "lease_ms": 600, "rate": 40}
     with run_server(database, **options) as (process, url):
-        api = url.replace("/__aibind__", "/api/chat")
-        chats = [await driver.chat(api, f"chat-{version}", version) for version in VERSIONS]
-        for chat in chats:
+        open_pages = {client: opening(driver, Address(url.removesuffix("/__aibind__")), client) for client in CLIENTS}
+        before = {client: await open_pages[client](client) for client in CLIENTS}
+        for chat in before.values():
             await chat.begin("sendMessage", {"text": "400"})
-        for chat in chats:
+        for chat in before.values():
             await chat.wait_text(30)
         process.kill()
-        assert [(await chat.wait_idle())["status"] for chat in chats] == ["error", "error"]
+        assert {(await chat.wait_idle())["status"] for chat in before.values()} == {"error"}
     with run_server(database, **options) as (process, url):
-        api = url.replace("/__aibind__", "/api/chat")
-        async with httpx2.AsyncClient() as client:
-            for version in VERSIONS:
-                stored = (await client.get(f"{api}/chat-{version}")).json()["messages"]
-                chat = await driver.chat(api, f"chat-{version}", version, messages=stored)
-                state = await chat.call("resumeStream")
-                assert (state["status"], state["error"]) == ("error", "Error: producer lost")
-                stored = (await client.get(f"{api}/chat-{version}")).json()["messages"]
-                assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
-                assert "".join(f"{number} " for number in range(400)).startswith(text_of(stored[-1]))
-                assert text_of(stored[-1])
-                assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
-                state = await chat.send("3")
-                assert text_of(state["messages"][-1]) == "0 1 2 "
+        server = Address(url.removesuffix("/__aibind__"))
+        for client in CLIENTS:
+            open_page = opening(driver, server, client)
+            chat = await open_page(client, messages=await server.stored(client), reloaded=before[client])
+            state = await chat.call("resumeStream")
+            assert (state["status"], state["error"]) == ("error", "Error: producer lost")
+            stored = await server.stored(client)
+            assert [shown(message) for message in state["messages"]] == [shown(message) for message in stored]
+            assert "".join(f"{number} " for number in range(400)).startswith(text_of(stored[-1]))
+            assert text_of(stored[-1])
+            assert stored[-1]["metadata"] == {"finish": "error", "error": "producer lost"}
+            state = await chat.send("3")
+            assert text_of(state["messages"][-1]) == "0 1 2 "
 
 
 async def test_two_protocols_show_the_same_at_the_same_time(page: Open, server: Server) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from aibind.server import Access
 from tests.frontends.agent_server import WORDS, Script, serving_agents, user
+from tests.frontends.cut_agents import read_copilot_over_cuts
 from tests.frontends.driver import Driver, running_driver
 from tests.processes.support import run_server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.front_end(clients=["CopilotKit"])]
 
 PICK = {
     "name": "pick_date",
@@ -119,6 +120,7 @@ def said(shown: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.front_end("send", "stream", "tools", "reload")
 @pytest.mark.parametrize("transport", ["auto", "rest", "single"])
 async def test_send_and_reload(page: Open, model: Script, transport: str) -> None:
     first = await page(transport=transport)
@@ -140,6 +142,7 @@ async def test_send_and_reload(page: Open, model: Script, transport: str) -> Non
     assert [role for role, _ in said(again)] == ["user", "assistant", "tool", "assistant", "user", "assistant"]
 
 
+@pytest.mark.front_end("reload", "stream")
 @pytest.mark.parametrize("transport", ["rest", "single"])
 async def test_reload_in_mid_reply(page: Open, model: Script, transport: str) -> None:
     first = await page(transport=transport)
@@ -153,6 +156,7 @@ async def test_reload_in_mid_reply(page: Open, model: Script, transport: str) ->
     assert said(await (await page()).connect()) == said(shown)
 
 
+@pytest.mark.front_end("second tab")
 async def test_second_tab(page: Open, model: Script) -> None:
     """Two tabs show the same at the same time, and a tab that connects again shows nothing twice."""
     tabs = [await page(), await page()]
@@ -166,6 +170,7 @@ async def test_second_tab(page: Open, model: Script) -> None:
     assert said(await tabs[0].connect()) == said(shown[0])
 
 
+@pytest.mark.front_end("stop")
 @pytest.mark.parametrize("transport", ["rest", "single"])
 async def test_stop(page: Open, model: Script, transport: str) -> None:
     first, second = await page(transport=transport), await page(transport=transport)
@@ -199,6 +204,7 @@ async def test_stopping_a_run_that_has_ended_stops_no_other(page: Open, url: str
         assert (await client.post(f"{url}/agent/default/stop/t", json={"runId": 1})).status_code == 400
 
 
+@pytest.mark.front_end("regenerate", "edit")
 async def test_ask_again_and_edit(page: Open, model: Script) -> None:
     """A known message in a new run asks again, and another text under its id is an edit."""
     first = await page()
@@ -211,6 +217,7 @@ async def test_ask_again_and_edit(page: Open, model: Script) -> None:
     assert [len(request.messages) for request in model.asked] == [1, 1, 1]
 
 
+@pytest.mark.front_end("approval", "reload")
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
@@ -232,6 +239,7 @@ async def test_approval_on_a_page_that_was_reloaded(page: Open, answer: dict[str
     assert (said(again), again["interrupts"]) == (said(shown), [])
 
 
+@pytest.mark.front_end("tools")
 async def test_a_tool_of_the_page(page: Open, model: Script) -> None:
     first = await page(tools=[{**PICK, "result": {"day": 3}}])
     shown = await first.send("pick")
@@ -282,6 +290,7 @@ async def test_the_context_of_the_page_reaches_the_model(driver: Driver) -> None
     assert model.asked[0].system.endswith('\nThe user\'s cart: {"cups":2}')
 
 
+@pytest.mark.front_end("error", "regenerate")
 async def test_an_error_is_shown_and_the_question_can_be_asked_again(page: Open, model: Script) -> None:
     first = await page()
     shown = await first.send("fail", "u1")
@@ -350,6 +359,14 @@ async def test_refused_envelopes(url: str) -> None:
             assert (await client.post(f"{url}{path}", json={})).status_code == 404
 
 
+async def test_connections_that_break(driver: Driver, url: str) -> None:
+    """More by ``python -m tests.frontends.cuts``."""
+    found = await read_copilot_over_cuts(driver, url, 5, 1)
+    assert found.replies == 5
+    assert found.breaks > 0
+
+
+@pytest.mark.front_end("killed server")
 async def test_a_server_that_is_killed_and_started_again(driver: Driver, tmp_path: Path) -> None:
     """The answer was not in the conversation yet: connecting recovers it."""
     options = {"agent_app": True, "messages": True, "lease_ms": 600, "rate": 40}

@@ -19,9 +19,10 @@ from testbed.node import install_packages
 from tests.demo.conftest import OPTIONS, find_chromium
 from tests.frontends.chat_server import PAID, TOOLS, Scripted
 from tests.frontends.driver import FOLDER
+from tests.processes.support import run_server
 from tests.support.http import serve
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.front_end(clients=["useChat in Chromium"])]
 
 HTML = '<!doctype html><meta charset="utf-8"><title>Chat</title><div id="root"></div><script type="module">{}</script>'
 ALL = "".join(f"{number} " for number in range(150)).strip()
@@ -73,6 +74,7 @@ async def say(page: Page, text: str) -> None:
     await page.get_by_role("button", name="Send").click()
 
 
+@pytest.mark.front_end("send", "stream", "reload", "second tab")
 async def test_reload_and_second_tab(browser: Browser, served: tuple[str, Scripted]) -> None:
     url, model = served
     context = await browser.new_context()
@@ -93,6 +95,7 @@ async def test_reload_and_second_tab(browser: Browser, served: tuple[str, Script
     await context.close()
 
 
+@pytest.mark.front_end("stop", "regenerate", "tools", "approval", "error", "edit")
 async def test_stop_again_and_allow(browser: Browser, served: tuple[str, Scripted]) -> None:
     url, model = served
     PAID.clear()
@@ -115,4 +118,35 @@ async def test_stop_again_and_allow(browser: Browser, served: tuple[str, Scripte
     await say(page, "fail")
     await expect(page.get_by_role("alert")).to_have_text("The model failed")
     assert PAID == [5]
+    await page.get_by_label("Message").fill("Hello")
+    await page.get_by_role("button", name="Edit").click()
+    await expect(page.locator(".assistant").last).to_contain_text(": Hello (3)")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    await page.reload()
+    await expect(page.locator(".assistant").last).to_contain_text(": Hello (3)")
+    await context.close()
+
+
+@pytest.mark.front_end("killed server")
+async def test_a_server_that_is_killed_and_started_again(browser: Browser, bundle: str, tmp_path: Path) -> None:
+    options = {"chat_app": True, "messages": True, "lease_ms": 600, "rate": 40}
+    context = await browser.new_context()
+    page = await context.new_page()
+
+    async def document(route: Any) -> None:
+        await route.fulfill(content_type="text/html", body=HTML.replace("{}", bundle))
+
+    await page.route("**/?chat=one", document)
+    with run_server(tmp_path / "chat.db", **options) as (process, address):
+        await page.goto(f"{address.removesuffix('/__aibind__')}/?chat=one")
+        await say(page, "400")
+        await expect(page.locator(".assistant")).to_contain_text("9 ")
+        process.kill()
+        await expect(page.locator("main")).to_have_attribute("data-status", "error")
+    with run_server(tmp_path / "chat.db", **options) as (process, address):
+        await page.goto(f"{address.removesuffix('/__aibind__')}/?chat=one")
+        await expect(page.get_by_role("alert")).to_have_text("producer lost")
+        await expect(page.locator(".assistant")).to_contain_text("0 1 2 ")
+        await say(page, "3")
+        await expect(page.locator(".assistant").last).to_have_text("0 1 2")
     await context.close()

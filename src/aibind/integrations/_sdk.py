@@ -18,7 +18,7 @@ from ..models.endpoint.json_reply import JsonReply
 from ..models.endpoint.reply import BROKE_OFF, cut_off, garbage
 from ..models.model import ModelEvent
 
-__all__ = ["SdkStream", "StartReply", "read_sdk_stream", "sdk_error", "split_options"]
+__all__ = ["SdkAnswer", "SdkStream", "StartReply", "read_sdk_stream", "sdk_error", "split_options", "was_not_begun"]
 
 SdkStream: TypeAlias = AsyncIterator[Any] | Awaitable[AsyncIterator[Any]]
 """A stream of a client, or the call that opens it."""
@@ -33,6 +33,8 @@ _MAX_DRAIN_S = 0.1
 
 # Named, so that both packages, and both libraries that they may use for HTTP, are told apart without importing them.
 _TIMEOUTS = frozenset({"APITimeoutError", "TimeoutException"})
+_UNSENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"})
+_NOT_BEGUN = frozenset({429, 503})
 _LOST = frozenset({"APIConnectionError", "TransportError"})
 _REFUSED = frozenset({"OpenAIError", "AnthropicError"})
 
@@ -69,6 +71,40 @@ async def read_sdk_stream(open_stream: Callable[[], SdkStream], start: StartRepl
         yield event
     if reply.failure is not None:
         raise reply.failure
+
+
+class SdkAnswer:
+    """A stream of a client that has been opened, read by a reply that exists."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    async def read(self, reply: JsonReply) -> AsyncGenerator[ModelEvent]:
+        """Yield the events of the stream. Errors of the client are raised as ModelError."""
+        try:
+            messages = aiter(self._stream)
+            while not reply.done and (message := await _next(messages, reply)) is not None:
+                for event in reply.take(message):
+                    yield event
+        except ModelError:
+            raise
+        except Exception as error:
+            failure = sdk_error(error, has_begun=True)
+            if failure is None:
+                raise
+            if not (reply.finished and _names_of(error) & (_TIMEOUTS | _LOST)):
+                raise failure from error
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await _close(self._stream)
+
+
+def was_not_begun(error: Exception) -> bool:
+    """Return whether a request that failed was certainly not begun at the endpoint."""
+    cause = error.__cause__
+    unsent = isinstance(cause, Exception) and _names_of(cause) & _UNSENT
+    return bool(unsent) or getattr(error, "status_code", None) in _NOT_BEGUN
 
 
 def sdk_error(error: Exception, *, has_begun: bool) -> ModelError | None:

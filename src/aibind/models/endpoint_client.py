@@ -5,20 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 import httpx2
 
 from .._retry_after import retry_after_s
-from .._time import sleep, timeout
+from .._time import timeout
 from ..errors import ModelError, ModelTimeoutError
 from .endpoint.address import EndpointAddress, shown_redirect
 from .endpoint.answer import EndpointAnswer
 from .endpoint.body import encode_body
 from .endpoint.errors import LogFilter, answered, endpoint_error, snippet
 from .endpoint.reply import EndpointReply, cut_off
-from .endpoint.waits import wait_s
+from .endpoint.sending import Sender, SendingError
 from .model import ModelEvent
 
 __all__ = ["EndpointClient", "HttpAnswer"]
@@ -32,10 +32,7 @@ _MAX_TAIL_S = 10.0
 """Seconds to wait for the rest after the reason to stop: only usage and [DONE] can follow."""
 _MAX_DRAIN_S = 0.1
 """Seconds to wait for the end of the body after [DONE], which frees the connection for the next call."""
-_MAX_WAIT_S = 30.0
-"""Seconds that an endpoint may ask to wait before a retry."""
-_NOT_BEGUN = frozenset({429, 503})
-"""The statuses that say that nothing was begun."""
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _HTTP_LOGGER = logging.getLogger("httpx2")
 
 
@@ -64,9 +61,7 @@ class EndpointClient:
             raise ValueError(f"base_url is not a URL: {error}") from None
         self._timeout_s = timeout_s
         self._timeout = httpx2.Timeout(timeout_s, connect=connect_timeout_s, pool=connect_timeout_s)
-        self._max_retries = max_retries
-        self._backoff_s = backoff_s
-        self._takes_stream_options = True
+        self._sender = Sender(max_retries, backoff_s)
         if self._redact(endpoint.url) != endpoint.url:
             _HTTP_LOGGER.addFilter(self._log_filter)
         self._owns_client = client is None
@@ -86,41 +81,18 @@ class EndpointClient:
 
         With ``once`` it is sent again only when the endpoint has certainly not begun to work on it.
         """
-        attempt = 0
-        while True:
-            if not self._takes_stream_options:
-                body.pop("stream_options", None)
-            cause: Exception | None = None
-            asked_wait_s: float | None = None
-            try:
-                response = await self._send("POST", self._endpoint.url, encode_body(body))
-                if response.is_success:
-                    return HttpAnswer(self, response)
-                failure, asked_wait_s = await self._refusal(response)
-            except httpx2.HTTPError as error:
-                cause, failure = error, self._unanswered(error)
-            if "stream_options" in body and failure.status in (400, 422) and "stream_options" in str(failure):
-                self._takes_stream_options = False
-                continue
-            delay_s = wait_s(self._backoff_s, attempt) if asked_wait_s is None else asked_wait_s
-            # A silent endpoint may still be working on the request: sending it again would cost twice.
-            hopeless = not failure.retryable or isinstance(cause, httpx2.ReadTimeout | httpx2.WriteTimeout)
-            hopeless = hopeless or (once and not _has_not_begun(failure, cause))
-            if hopeless or attempt >= self._max_retries or delay_s > _MAX_WAIT_S:
-                raise failure from cause
-            attempt += 1
-            await sleep(delay_s)
+
+        def attempt(body: dict[str, Any]) -> Awaitable[HttpAnswer]:
+            return self._send("POST", self._endpoint.url, encode_body(body))
+
+        return await self._sender.send(attempt, body, once=once)
 
     async def request(self, method: str, url: str) -> HttpAnswer:
         """Send a request without a body, once. Raises ModelError, with the status of a refusal."""
         try:
-            response = await self._send(method, url, b"")
-            if response.is_success:
-                return HttpAnswer(self, response)
-            failure, _ = await self._refusal(response)
-        except httpx2.HTTPError as error:
-            raise self._unanswered(error) from error
-        raise failure
+            return await self._send(method, url, b"")
+        except SendingError as error:
+            raise error.failure from error.__cause__
 
     async def next_part(self, parts: AsyncGenerator[bytes, None], reply: EndpointReply) -> bytes | None:
         """Return the next part of an answer's body, None at its end. Raises ModelError for a connection that broke."""
@@ -134,16 +106,27 @@ class EndpointClient:
                 return None
             raise self._broken(error) from error
 
-    async def _send(self, method: str, url: str, content: bytes) -> httpx2.Response:
+    async def _send(self, method: str, url: str, content: bytes) -> HttpAnswer:
+        """Send a request once, and return a successful answer. Raises SendingError."""
         request = self._client.build_request(
             method, url, content=content, headers=self._endpoint.headers, timeout=self._timeout
         )
         try:
-            return await self._client.send(request, stream=True, follow_redirects=False)
+            response = await self._client.send(request, stream=True, follow_redirects=False)
+            if response.is_success:
+                return HttpAnswer(self, response)
+            failure, asked_wait_s = await self._refusal(response)
         except RuntimeError as error:
             if not self._client.is_closed:
                 raise
             raise ModelError("This OpenAIModel was closed: create another one") from error
+        except httpx2.HTTPError as error:
+            raise SendingError(
+                self._unanswered(error),
+                is_silent=isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout),
+                is_unsent=isinstance(error, _UNSENT),
+            ) from error
+        raise SendingError(failure, asked_wait_s=asked_wait_s)
 
     async def _refusal(self, response: httpx2.Response) -> tuple[ModelError, float | None]:
         """Return the error for an answer that is not a success, and the seconds that the endpoint asks to wait."""
@@ -225,12 +208,6 @@ class HttpAnswer:
                 await self._parts.aclose()
         finally:
             await self._response.aclose()
-
-
-def _has_not_begun(failure: ModelError, cause: Exception | None) -> bool:
-    """Return whether a request that failed was certainly not begun."""
-    unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
-    return isinstance(cause, unsent) if cause is not None else failure.status in _NOT_BEGUN
 
 
 async def _read_error(response: httpx2.Response) -> bytes:

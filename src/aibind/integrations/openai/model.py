@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
 
 from ..._kinds import kind_of
+from ...models.answering import Answering
+from ...models.chat.prefill import Prefill
 from ...models.chat.reply import ChatReply
-from ...models.chat.request import Structured, chat_body
+from ...models.chat.request import Structured
 from ...models.endpoint.address import shown_url
 from ...models.endpoint.errors import Redactor
 from ...models.endpoint.json_reply import JsonReply
 from ...models.model import ModelEvent, ModelRequest
+from ...models.responses.background import BackgroundReader, cancel_response
 from ...models.responses.reply import ResponsesReply
-from ...models.responses.request import responses_body
 from .._sdk import SdkStream, read_sdk_stream, split_options
+from .background import BACKOFF_S, SdkRequests
 
 __all__ = ["OpenAIClientModel", "openai_events"]
-
-_APIS = ("chat_completions", "responses")
 
 
 class OpenAIClientModel:
@@ -36,6 +37,10 @@ class OpenAIClientModel:
       request come before them; an argument that ``create()`` does not have goes into the body, and None removes one
       (``{"stream_options": None}`` for endpoints that refuse it).
 
+    - With ``background`` or ``prefill``, another process can go on with an answer: see
+      :class:`~aibind.models.OpenAIModel`. A request for a background response is not repeated by the client itself, but
+      only when it was certainly not begun, as often as the client's ``max_retries``.
+
     Errors of the client and the endpoint are ModelError; see :class:`~aibind.models.OpenAIModel` for those of an answer
     that is cut off, filtered or refused. Raises TypeError for another client, and ValueError for arguments that cannot
     be used.
@@ -49,38 +54,82 @@ class OpenAIClientModel:
         api: str = "chat_completions",
         structured: Structured = "json_schema",
         options: Mapping[str, Any] | None = None,
+        background: bool = False,
+        prefill: Prefill | None = None,
     ) -> None:
         if not isinstance(client, AsyncOpenAI):
             raise TypeError(f"client is {kind_of(client)}: give an openai.AsyncOpenAI")
-        if not model:
-            raise ValueError("model is empty: give the model's name as the endpoint knows it")
-        if api not in _APIS:
-            raise ValueError(f"api is {api!r}: give 'chat_completions' or 'responses'")
-        if structured not in ("json_schema", "json_object"):
-            raise ValueError(f"structured is {structured!r}: give 'json_schema' or 'json_object'")
         self._client = client
-        self._model = model
-        self._api = api
-        self._structured: Structured = structured
-        self._options = dict(options or {})
+        self._answering = _SdkAnswering(
+            "OpenAIClientModel",
+            model,
+            client,
+            api=api,
+            structured=structured,
+            fields=options,
+            where="options",
+            background=background,
+            prefill=prefill,
+        )
 
     def __repr__(self) -> str:
-        return f"OpenAIClientModel({self._model!r}, base_url={shown_url(str(self._client.base_url))!r})"
+        return f"OpenAIClientModel({self._answering.model!r}, base_url={shown_url(str(self._client.base_url))!r})"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another process can go on with an answer: with ``background`` or ``prefill``."""
+        return self._answering.is_resumable
+
+    @property
+    def repeats_exactly(self) -> bool:
+        """Whether the rest of an answer is what the first process would have read: with ``background``."""
+        return self._answering.is_background
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent]:
-        """Answer ``request``. Closing the iterator closes the client's stream, so that the endpoint stops."""
-        speaks_responses = self._api == "responses"
-        make, kind = (responses_body, ResponsesReply) if speaks_responses else (chat_body, ChatReply)
+        """Answer ``request``. Closing the iterator closes the client's stream.
 
+        The endpoint stops then, but for a background response.
+        """
+        return self._answering.stream(request)
+
+    def resume(
+        self, request: ModelRequest, so_far: Sequence[ModelEvent], reference: str | None
+    ) -> AsyncGenerator[ModelEvent]:
+        """Yield what comes after ``so_far``, as :meth:`aibind.models.OpenAIModel.resume` does."""
+        return self._answering.resume(request, so_far, reference)
+
+    async def cancel(self, reference: str) -> None:
+        """End the background response whose id is ``reference``, within 10 s. A failure is logged, and not raised."""
+        await self._answering.cancel(reference)
+
+
+class _SdkAnswering(Answering):
+    """The answers of a model, through a client."""
+
+    def __init__(self, owner: str, model: str, client: AsyncOpenAI, **options: Any) -> None:
+        super().__init__(owner, model, **options)
+        self._client = client
+
+    async def cancel(self, reference: str) -> None:
+        if self.is_background:
+            await cancel_response(lambda: SdkRequests(self._client, {}).cancel(reference), BACKOFF_S)
+
+    def _ask(self, request: ModelRequest, body: Mapping[str, Any]) -> AsyncGenerator[ModelEvent]:
         def open_stream() -> SdkStream:
+            speaks_responses = self.api == "responses"
             create: Any = (self._client.responses if speaks_responses else self._client.chat.completions).create
-            body = make(self._model, request, self._structured)
-            return create(**split_options(create, {**body, **request.settings, **self._options}))
+            return create(**split_options(create, body))
 
         def start(_: Mapping[str, Any], redact: Redactor) -> JsonReply:
-            return kind(redact, structured=request.json_schema is not None)
+            return self._reply(request, redact)
 
         return read_sdk_stream(open_stream, start)
+
+    def _reader(self, request: ModelRequest, body: Mapping[str, Any]) -> BackgroundReader:
+        redact = Redactor([self._client.api_key])
+        return BackgroundReader(
+            SdkRequests(self._client, body), lambda: self._background_reply(request, redact), BACKOFF_S
+        )
 
 
 def openai_events(stream: SdkStream, *, structured: bool = False) -> AsyncGenerator[ModelEvent]:

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 from ..._public import publish
+from .prefill import Prefill
 from .reply import ChatReply
 from .request import Structured, chat_body
 
-__all__ = ["ChatReply", "Structured", "chat_body"]
+__all__ = ["ChatReply", "Prefill", "Structured", "chat_body"]
 
 publish(__name__, __all__)

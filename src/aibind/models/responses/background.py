@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..._logging import log_fields
 from ..._time import sleep, timeout
@@ -16,7 +16,17 @@ from ..model import ModelEvent
 from ..resuming import Repetition, join_text, not_resumable
 from .reply import ResponsesReply
 
-__all__ = ["BackgroundAnswer", "BackgroundEndpoint", "BackgroundReader", "cancel_response"]
+__all__ = [
+    "BACKGROUND_FIELDS",
+    "BackgroundAnswer",
+    "BackgroundEndpoint",
+    "BackgroundReader",
+    "cancel_response",
+    "check_background",
+]
+
+BACKGROUND_FIELDS: Mapping[str, Any] = {"background": True, "store": True, "stream": True}
+"""The fields of a request for a background response; a response that is not stored cannot be read again."""
 
 MAX_ATTEMPTS = 8
 """The number of connections in a row that may bring nothing new before a response is given up."""
@@ -214,6 +224,14 @@ class BackgroundReader:
         if len(self._known) >= self._joined + _MAX_PIECES:
             self._known = join_text(self._known)
             self._joined = len(self._known)
+
+
+def check_background(api: str, fields: Mapping[str, Any], *, background: bool, where: str) -> None:
+    """Raise ValueError for an API that has no background responses, and for fields that contradict them."""
+    if background and api != "responses":
+        raise ValueError("background is for the Responses format: give api='responses' as well")
+    if background and fields.keys() & BACKGROUND_FIELDS.keys():
+        raise ValueError(f"{where} sets background, store or stream: leave them out, since background does")
 
 
 async def cancel_response(cancel: Callable[[], Awaitable[None]], backoff_s: float) -> None:
