@@ -1,4 +1,4 @@
-"""What another process needs to go on with a reply whose process has died, and the events from which it does."""
+"""Continuations: the task of a reply for another process to go on with, and the events from which it does."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NOT_CONTINUED = frozenset({*_STRUCTURED, "approval", "approval_request", "tool_
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a model was asked, as far as the conversation does not hold it.
+    """The task of a model, as far as the conversation does not hold it.
 
     ``messages`` are those of a reply outside a stored conversation (None: the conversation has them).
     """

@@ -1,4 +1,4 @@
-"""What becomes of a stream whose producer is lost: this process goes on with it, or it is ended."""
+"""Streams whose producer is lost: this process goes on with one if it can, and otherwise ends it."""
 
 from __future__ import annotations
 
