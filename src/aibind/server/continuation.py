@@ -85,7 +85,7 @@ class Task:
 class Continuation:
     """The ways in which a reply under way can be gone on with, and ended at its provider.
 
-    ``text`` is the task as JSON (None: nobody can go on with this reply), and ``model`` is asked under ``key``.
+    ``text`` is the task as JSON (None: this reply cannot be gone on with), and ``model`` is asked under ``key``.
     ``results`` is how many tools have answered, which tells the rounds of a reply apart.
     """
 
