@@ -23,8 +23,8 @@ PUBLIC = {
     "aibind.client": """
         ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
     "aibind.cloudflare": """
-        D1Client DurableObjectClient DurableStreamObject KVConversationStore ObjectRouter WorkersAIModel wrap_d1
-        wrap_durable_object""",
+        D1Client DurableObjectClient DurableStreamObject KVConversationStore ObjectRouter OpenAIFetchModel
+        WorkersAIModel wrap_d1 wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",

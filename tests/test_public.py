@@ -201,7 +201,7 @@ async def words() -> AsyncIterator[str]:
 
 
 INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
-INSIDE_A_WORKER |= {"DurableStreamObject", "ObjectRouter"}
+INSIDE_A_WORKER |= {"DurableStreamObject", "ObjectRouter", "OpenAIFetchModel"}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""
 
 

@@ -21,7 +21,7 @@ from aibind.models import (
     Usage,
 )
 from aibind.server import StreamHandler, Tool, create_chat_app
-from aibind.sqlite import SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
+from aibind.sqlite import SqliteClient, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from tests.support.http import serve
 
 __all__ = ["PAID", "Address", "Scripted", "Server", "check_stored", "serving", "shown"]
@@ -58,11 +58,11 @@ class Scripted:
             yield ToolCall("c2", "broken", "{}")
         elif prompt == "tool":
             yield TextDelta("Noon")
-        elif prompt in ("pay", "ask") and last["role"] == "user":
+        elif prompt in ("pay", "ask", "pick") and last["role"] == "user":
             yield TextDelta("Well: ")
             yield ToolCall("c1", "clock", '{"zone":"Mars"}')
             yield ToolCall("c2", prompt, '{"euros":5}')
-        elif prompt in ("pay", "ask"):
+        elif prompt in ("pay", "ask", "pick"):
             yield TextDelta(f"So {last['content']}")
         elif prompt == "extras":
             yield CustomEvent("citation", {"url": "https://a.example", "title": "A"})
@@ -145,6 +145,7 @@ class Server(Address):
 
     model: Scripted
     handler: StreamHandler
+    database: SqliteClient
 
 
 @contextlib.asynccontextmanager
@@ -162,7 +163,7 @@ async def serving(**options: Any) -> AsyncIterator[Server]:
         )
         async with serve(create_chat_app(handler, options={"toolset": "all"}, **options)) as url:
             try:
-                yield Server(url, model, handler)
+                yield Server(url, model, handler, client)
             finally:
                 await handler.aclose()
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from tests.support.cutting import CuttingProxy
 
-__all__ = ["COUNTED", "QUESTION", "Cut", "ReadOne", "breaking", "over_cuts"]
+__all__ = ["COUNTED", "QUESTION", "Cut", "ReadOne", "breaking", "over_cuts", "random_limits"]
 
 WORDS = 40
 QUESTION = f"count {WORDS}"
@@ -51,16 +51,17 @@ async def over_cuts(client: str, read_one: ReadOne, count: int, seed: int) -> Cu
     return found
 
 
+def random_limits(places: random.Random, longest: int) -> Iterator[int | None]:
+    """Yield the limits of a proxy whose first connections break after at most ``longest`` bytes."""
+    yield from (places.randrange(longest) for _ in range(places.choice([1, 1, 2, 3])))
+    while True:
+        yield None
+
+
 @asynccontextmanager
 async def breaking(url: str, places: random.Random, longest: int, found: Cut) -> AsyncIterator[str]:
     """Give the address of a proxy whose first connections break after at most ``longest`` bytes."""
-
-    def limits() -> Iterator[int | None]:
-        yield from (places.randrange(longest) for _ in range(places.choice([1, 1, 2, 3])))
-        while True:
-            yield None
-
-    proxy = CuttingProxy(url, limits(), reset=places.random() < 0.5)
+    proxy = CuttingProxy(url, random_limits(places, longest), reset=places.random() < 0.5)
     async with proxy.serving() as address:
         yield address
     found.replies += 1

@@ -4,6 +4,7 @@ import * as ai5 from "ai-5";
 import * as ai6 from "ai-6";
 import { AssistantChatTransport } from "@assistant-ui/ai-sdk";
 import { AssistantMessageStream, UIMessageStreamDecoder } from "assistant-stream";
+import { AibindChatTransport } from "../../src/aibind/server/transport.js";
 import { answerCommands } from "./commands.mjs";
 
 const libraries = { 5: ai5, 6: ai6, 7: ai7 };
@@ -33,15 +34,45 @@ class State {
   snapshot = (value) => structuredClone(value);
 }
 
-function describe({ chat, finished, data, headers, pending }) {
+function describe({ chat, transport, finished, data, headers, pending, chunks, cuts, joins }) {
   const { status, error, messages } = chat;
+  const position = transport.position?.(chat.id);
   const shown = error ? `${error.name}: ${error.message}` : null;
-  return { status, error: shown, messages, finished, data, headers, pending: [...pending.values()] };
+  return { status, error: shown, messages, finished, data, headers, pending: [...pending.values()], chunks, cuts, joins, position };
 }
 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 2));
 
-function makeChat({ chat: id, version, api, messages = [], headers, body, answer, status, automatic, outputs, resumeApi, session }) {
+// Counts what our transport does, and records the chunks that it gives.
+function ourTransport(entry, { tokens = [], ...options }) {
+  Object.assign(entry, { chunks: [], cuts: [], joins: 0 });
+  const transport = new AibindChatTransport({
+    ...options,
+    // With tokens, each request has the next one, and then the last.
+    headers: () => ({ ...options.headers, ...(tokens.length && { "X-User": tokens.length > 1 ? tokens.shift() : tokens[0] }) }),
+    cut: (waitMs) => entry.cuts.push(waitMs),
+    joined: () => (entry.joins += 1),
+  });
+  const recorded = (stream) =>
+    stream?.pipeThrough(
+      new TransformStream({
+        transform: (chunk, controller) => {
+          entry.chunks.push(structuredClone(chunk));
+          controller.enqueue(chunk);
+        },
+      }),
+    ) ?? null;
+  return {
+    resumeStreamIsReplay: transport.resumeStreamIsReplay,
+    sendMessages: async (asked) => recorded(await transport.sendMessages(asked)),
+    reconnectToStream: async (asked) => recorded(await transport.reconnectToStream(asked)),
+    position: (chat) => transport.position(chat),
+    stop: (chat) => transport.stop(chat),
+  };
+}
+
+function makeChat({ chat: id, version, messages = [], automatic, outputs, ...options }) {
+  const { api, headers, body, answer, status, resumeApi, session, ours } = options;
   const library = libraries[version];
   const entry = { finished: [], data: [], headers: null, running: 0 };
   const pending = session ? chats.get(session).pending : new Map(); // the session storage, which a reload keeps
@@ -54,8 +85,7 @@ function makeChat({ chat: id, version, api, messages = [], headers, body, answer
     resumeApi: (id) => `${resumeApi}/${id}`,
   };
   entry.pending = pending;
-  const transport = new (resumable ? AssistantChatTransport : library.DefaultChatTransport)({
-    ...(resumable && { resumable }),
+  const asked = {
     api,
     headers,
     body,
@@ -64,7 +94,12 @@ function makeChat({ chat: id, version, api, messages = [], headers, body, answer
       entry.headers = Object.fromEntries(response.headers);
       return response;
     },
-  });
+  };
+  const Theirs = resumable ? AssistantChatTransport : library.DefaultChatTransport;
+  const transport = ours
+    ? ourTransport(entry, { ...asked, ...ours })
+    : new Theirs({ ...(resumable && { resumable }), ...asked });
+  entry.transport = transport;
   class Chat extends library.AbstractChat {}
   entry.chat = new Chat({
     id,
@@ -118,6 +153,12 @@ const commands = {
     return describe(entry);
   },
 
+  // Stops the reply of a chat for everybody.
+  async stopReply({ name }) {
+    const { chat, transport } = chats.get(name);
+    await transport.stop(chat.id);
+  },
+
   state: ({ name }) => describe(chats.get(name)),
 
   // Waits until the last answer has so many characters, or no call is under way.
@@ -140,6 +181,15 @@ const commands = {
     const entry = makeChat({ chat: "any", version, api: "http://127.0.0.1/", answer, status });
     await entry.chat.sendMessage({ text: "Hi" });
     return describe(entry);
+  },
+
+  // Reads what a transport gives without a chat: from a position, or a number of chunks that are then left.
+  async readTransport({ api, chat, position, count = Infinity }) {
+    const transport = new AibindChatTransport({ api });
+    const stream = await transport.reconnectToStream({ chatId: chat, metadata: { position } });
+    const chunks = [];
+    for await (const chunk of stream ?? []) if (chunks.push(chunk) >= count) break;
+    return { chunks, found: stream !== null, position: transport.position(chat) };
   },
 
   // Gives assistant-ui's own decoder a whole answer, and returns the message that it makes.

@@ -92,6 +92,10 @@ class Chat:
         """Send a message, and return the chat's state when it is answered."""
         return await self.call("sendMessage", {"text": text})
 
+    async def stop_reply(self) -> None:
+        """Stop the reply with our transport, for everybody."""
+        await self._driver.run("stopReply", name=self.name)
+
     async def state(self) -> dict[str, Any]:
         """Return the chat's state."""
         state: dict[str, Any] = await self._driver.run("state", name=self.name)

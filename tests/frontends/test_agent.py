@@ -17,7 +17,7 @@ from aibind.server import StreamHandler, create_agent_app
 from aibind.streams import EventBatch, StreamEnd, StreamEvent
 from tests.processes.support import run_server
 
-from .agent_server import WORDS, Script, served, text_in, user
+from .agent_server import WORDS, Script, served, serving_agents, text_in, user
 from .cut_agents import read_agents_over_cuts
 from .driver import running_driver
 
@@ -161,6 +161,16 @@ async def test_a_run_is_stopped_from_elsewhere() -> None:
         assert run["events"][-1]["outcome"] == {"type": "cancelled"}
         assert text_in(run["events"]).startswith("word0 word1 ")
         assert "word1999" not in text_in(run["events"])
+
+
+@pytest.mark.front_end("stop")
+async def test_a_run_is_stopped_by_closing_where_that_is_wanted() -> None:
+    async with serving_agents(Script(), stop_on_close=True) as url, running_driver("agent.mjs") as driver:
+        await driver.run("create", name="a", url=url, threadId="t")
+        await driver.run("run", name="a", message=user("u1", "long"), leaveAfter=30)
+        there = await driver.run("connect", name="a")
+        assert there["error"] is None
+        assert "word1999" not in there["messages"][-1]["content"]
 
 
 @pytest.mark.front_end("error")

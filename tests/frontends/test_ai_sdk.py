@@ -109,7 +109,7 @@ async def test_a_message_that_is_sent_twice_is_one_turn(server: Server) -> None:
     body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "count 20"}]}]}
     answers = await asyncio.gather(*(server.post("", json=body) for _ in range(3)))
     answers.append(await server.post("", json=body))
-    said = [[json.loads(line[6:]) for line in answer.text.split("\n\n")[:-2]] for answer in answers]
+    said = [[json.loads(one.data) for one in SseParser().feed(answer.content)[:-1]] for answer in answers]
     assert len({chunks[0]["messageId"] for chunks in said}) == 1
     texts = {"".join(chunk.get("delta", "") for chunk in chunks) for chunks in said}
     assert texts == {"".join(f"{number} " for number in range(20))}
@@ -345,6 +345,22 @@ async def test_a_tool_of_the_page(page: Open, server: Server) -> None:
     state = await chat.call("resumeStream")
     assert text_of(state["messages"][-1]) == 'Well: So {"answer":42}'
     assert len(state["messages"]) == 2
+
+
+@pytest.mark.front_end("tools")
+async def test_a_tool_that_the_page_brings_along(page: Open, server: Server) -> None:
+    """As assistant-ui sends them, and others can."""
+    schema = {"type": "object", "properties": {"euros": {"type": "integer"}}}
+    tools = {"pick": {"description": "Lets the user pick", "parameters": schema}, "unknown": "an application's"}
+    chat = await page(automatic="tools", outputs={"pick": "the 3rd"}, body={"tools": tools})
+    await chat.begin("sendMessage", {"text": "pick"})
+    await asyncio.sleep(0.1)
+    state = await chat.wait_idle()
+    assert (state["status"], state["error"]) == ("ready", None)
+    assert text_of(state["messages"][-1]) == 'Well: So "the 3rd"'
+    assert [tool["name"] for tool in server.model.requests[0].tools] == ["clock", "broken", "pay", "ask", "pick"]
+    assert server.model.requests[1].tools == server.model.requests[0].tools
+    await check_stored(server, state)
 
 
 async def test_the_page_cannot_give_the_result_of_a_tool_that_runs_here(approving_page: Open, server: Server) -> None:

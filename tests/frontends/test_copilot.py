@@ -56,9 +56,9 @@ class Page:
     name: str
     opened: dict[str, Any]
 
-    async def send(self, text: str, message_id: str = "", **options: Any) -> dict[str, Any]:
+    async def send(self, content: Any, message_id: str = "", **options: Any) -> dict[str, Any]:
         """Send a message, and return what the page shows when it is answered."""
-        message = user(message_id or f"u-{text}", text)
+        message = user(message_id or f"u-{content}", content)
         return await self._run("run", message=message, **options)
 
     async def begin(self, text: str) -> None:
@@ -301,6 +301,23 @@ async def test_an_error_is_shown_and_the_question_can_be_asked_again(page: Open,
     assert said(await second.connect()) == said(shown)
     await second.send("fail", "u1")
     assert len(model.asked) == 2
+
+
+async def test_a_picture_comes_back(page: Open, url: str, model: Script) -> None:
+    first = await page()
+    source = {"type": "data", "value": "aGk=", "mimeType": "image/png"}
+    await first.send([{"type": "text", "text": "Look"}, {"type": "image", "source": source}], "u1")
+    assert model.asked[0].messages[-1]["content"][-1]["image_url"]["url"] == "data:image/png;base64,aGk="
+    shown = await (await page()).connect()
+    text, picture = shown["messages"][0]["content"]
+    assert (text, picture["type"]) == ({"type": "text", "text": "Look"}, "image")
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(url.removesuffix("/agent") + picture["source"]["value"])
+        assert (answer.content, answer.headers["content-type"]) == (b"hi", "image/png")
+        assert (await client.get(f"{url}/files/other/{'0' * 64}")).status_code == 404
+    await (await page()).send([{"type": "text", "text": "Look"}, picture], "u1")
+    assert [len(request.messages) for request in model.asked] == [1, 1]
+    assert model.asked[1].messages[-1] == model.asked[0].messages[-1]
 
 
 async def test_agents_have_options_of_their_own(driver: Driver) -> None:

@@ -103,7 +103,7 @@ async def test_an_endless_error_body_is_read_in_part() -> None:
 
 
 async def test_an_error_body_that_stalls_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aibind.models.endpoint_client._MAX_ERROR_S", 2.0)
+    monkeypatch.setattr("aibind.models.endpoint_client.MAX_ERROR_S", 2.0)
     reply = Reply(["the beginning", "the end"], status=400, stall_after=1, content_type="text/plain")
     _, error, _ = await failing(reply)
     assert "the beginning" in str(error)

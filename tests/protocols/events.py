@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from hypothesis import strategies as st
 
 from aibind.protocols import Encoder
 from aibind.streams import EventBatch, StreamEnd, StreamEvent
 
-__all__ = ["ENDS", "EVENTS", "batches_of", "encode", "named"]
+__all__ = ["ENDS", "EVENTS", "batches_of", "encode", "joined", "named"]
 
 
 def named(name: str, /, **fields: object) -> StreamEvent:
@@ -37,6 +38,21 @@ def encode(batches: Iterable[EventBatch], encoder: Encoder) -> bytes:
         more, encoder = encoder(batch)
         data += more
     return data
+
+
+def joined(chunks: Iterable[Any]) -> Iterator[Any]:
+    """Yield the chunks of a UI message, with adjacent deltas of one text as one, and without ``[DONE]`` (None)."""
+    last: Any = None
+    for chunk in chunks:
+        is_delta = last and chunk and chunk["type"] in ("text-delta", "reasoning-delta")
+        if is_delta and (last["type"], last["id"]) == (chunk["type"], chunk["id"]):
+            last = {**last, "delta": last["delta"] + chunk["delta"]}
+            continue
+        if last:
+            yield last
+        last = chunk
+    if last:
+        yield last
 
 
 _KEYS = st.text(max_size=5) | st.sampled_from(["__proto__", "constructor", "id", "url", "title"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from aibind.streams import (
     StreamEvent,
     follow,
 )
-from tests.protocols.events import ENDS, EVENTS, batches_of, encode, named
+from tests.protocols.events import ENDS, EVENTS, batches_of, encode, joined, named
 
 DONE = StreamEnd("done")
 
@@ -50,19 +50,6 @@ def shown(*events: StreamEvent, end: StreamEnd = DONE, encoder: UiMessageEncoder
     assert start == {"type": "start", "messageId": "m1"}
     assert finish["type"] == "finish"
     return chunks
-
-
-def joined(chunks: list[Any]) -> Iterator[Any]:
-    """Yield chunks with adjacent deltas of one text as one."""
-    last: Any = None
-    for chunk in chunks:
-        if last and last["type"] == chunk["type"] in ("text-delta", "reasoning-delta") and last["id"] == chunk["id"]:
-            last = {**last, "delta": last["delta"] + chunk["delta"]}
-            continue
-        if last:
-            yield last
-        last = chunk
-    yield last
 
 
 def test_text_and_reasoning() -> None:

@@ -12,18 +12,23 @@ class CuttingProxy:
     """Passes connections on to ``target``, each until as many bytes of its responses have passed as ``limits`` says.
 
     ``limits`` gives the number for each connection: None for one that is not cut, and 0 for one that is refused.
-    ``reset`` closes a connection with RST in place of FIN.
+    ``reset`` closes a connection with RST in place of FIN. ``passed`` holds what each connection brought its client.
     """
 
     def __init__(self, target: str, limits: Iterator[int | None], *, reset: bool = False) -> None:
-        parts = urlsplit(target)
-        self._target = (parts.hostname, parts.port)
+        self.retarget(target)
         self._limits = limits
         self._reset = reset
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.cuts = 0
         self.url = ""
+        self.passed: list[bytearray] = []
+
+    def retarget(self, target: str) -> None:
+        """Pass new connections on to another server."""
+        parts = urlsplit(target)
+        self._target = (parts.hostname, parts.port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -51,10 +56,13 @@ class CuttingProxy:
 
     async def _answer(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
         passed = 0
+        record = bytearray()
+        self.passed.append(record)
         while data := await answers.read(65536):
             if limit is not None:
                 data = data[: limit - passed]
             writer.write(data)
+            record += data
             await writer.drain()
             passed += len(data)
             if passed == limit:
@@ -65,6 +73,7 @@ class CuttingProxy:
         task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # of a task that is cancelled before it starts, too
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:

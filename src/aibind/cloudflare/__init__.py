@@ -13,6 +13,7 @@ from .._lazy import load_on_demand
 if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
     from .durable_object import DurableObjectClient, wrap_durable_object
+    from .fetch_model import OpenAIFetchModel
     from .kv import KVConversationStore
     from .object_router import ObjectRouter
     from .stream_object import DurableStreamObject
@@ -24,6 +25,7 @@ __all__ = [
     "DurableStreamObject",
     "KVConversationStore",
     "ObjectRouter",
+    "OpenAIFetchModel",
     "WorkersAIModel",
     "wrap_d1",
     "wrap_durable_object",
@@ -34,6 +36,7 @@ __getattr__ = load_on_demand(
     {
         "d1": "D1Client wrap_d1",
         "durable_object": "DurableObjectClient wrap_durable_object",
+        "fetch_model": "OpenAIFetchModel",
         "kv": "KVConversationStore",
         "object_router": "ObjectRouter",
         "stream_object": "DurableStreamObject",

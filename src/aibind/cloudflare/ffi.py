@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "MAX_SAFE_INTEGER",
     "ByteSink",
+    "Fetched",
     "JsObject",
     "JsRequest",
     "ask_object",
@@ -25,6 +26,7 @@ __all__ = [
     "durable_object_class",
     "event_loop_class",
     "failure_of",
+    "fetch",
     "from_js",
     "is_nothing",
     "make_error",
@@ -33,6 +35,7 @@ __all__ = [
     "namespace_of",
     "read_request",
     "read_stream",
+    "require",
     "settle",
     "stream_body",
     "to_js_array",
@@ -80,6 +83,17 @@ def _no_binding(value: object, method: str, what: str) -> TypeError:
         f"{what} needs a binding of the Worker (an object with {method}()), not {type(value).__name__}: "
         "pass it as env has it, and check its name in the Wrangler configuration"
     )
+
+
+def require(what: str, instead: str) -> None:
+    """Raise RuntimeError, which names ``what`` and what to use ``instead``, outside a Worker."""
+    try:
+        _js("pyodide.ffi")
+    except ImportError as error:
+        raise RuntimeError(
+            f"{what} works inside a Cloudflare Worker, and this Python does not run in one: it has no pyodide. "
+            f"On this machine use {instead}"
+        ) from error
 
 
 def to_js_array(values: Sequence[str | float | bytes | None]) -> JsObject:
@@ -159,6 +173,31 @@ async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
         return outcome.value
     reason = outcome.reason
     raise reason if isinstance(reason, Exception) else RejectionError(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer of ``fetch``, with the names of its headers in lower case, and its body as a ReadableStream."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: JsObject | None
+
+
+async def fetch(url: str, *, method: str, headers: Mapping[str, str], body: str) -> Fetched:
+    """Send a request, without following redirects; an empty body is none. A call that is cancelled aborts it."""
+    js = _js("js")
+    controller = js.AbortController.new()
+    given = {"method": method, "headers": dict(headers), "redirect": "manual"}
+    options = to_js_object(given | ({"body": body} if body else {}))
+    options.signal = controller.signal
+    try:
+        response = await settle(js.globalThis, "fetch", url, options)
+    except BaseException:
+        controller.abort()
+        raise
+    named: dict[str, str] = from_js(js.Object.fromEntries(response.headers))
+    return Fetched(int(response.status), named, None if is_nothing(response.body) else response.body)
 
 
 async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:

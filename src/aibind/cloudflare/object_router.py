@@ -11,7 +11,7 @@ from ..errors import RequestError, StreamNotFoundError
 from ..server import DEFAULT_PREFIX, Access, Authorize, HttpRequest, HttpResponse
 from ..server.access import ask_authorize, owner_of
 from ..server.bodies import MAX_BODY_BYTES
-from ..server.browser_client import CLIENT_NAME, client_response
+from ..server.browser_modules import CLIENT_NAME, module_response
 from ..server.entrance import not_found
 from ..server.failures import answer_or_refuse
 from ..server.guard import Guard, check_content_type
@@ -104,7 +104,7 @@ class ObjectRouter:
         if segments is None:
             return not_found()
         if asked.method == "GET" and segments == [CLIENT_NAME]:
-            return client_response(asked.headers)
+            return module_response(CLIENT_NAME, asked.headers)
 
         async def read_body() -> bytes:
             check_content_type(asked.headers)

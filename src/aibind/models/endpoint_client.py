@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
 import httpx2
 
-from .._retry_after import retry_after_s
 from .._time import timeout
 from ..errors import ModelError, ModelTimeoutError
-from .endpoint.address import EndpointAddress, shown_redirect
+from .endpoint.address import EndpointAddress
 from .endpoint.answer import EndpointAnswer
 from .endpoint.body import encode_body
-from .endpoint.errors import LogFilter, answered, endpoint_error, snippet
+from .endpoint.errors import LogFilter, snippet
+from .endpoint.refusal import MAX_ERROR_BYTES, MAX_ERROR_S, refusal
 from .endpoint.reply import EndpointReply, cut_off
 from .endpoint.sending import Sender, SendingError
 from .model import ModelEvent
@@ -25,9 +24,6 @@ __all__ = ["EndpointClient", "HttpAnswer"]
 
 _UNREACHABLE = "The model's endpoint cannot be reached"
 """The error that clients see, without the address, which may be internal."""
-_MAX_ERROR_BYTES = 64 * 1024
-_MAX_ERROR_S = 5.0
-"""Seconds to read the body of an error for."""
 _MAX_TAIL_S = 10.0
 """Seconds to wait for the rest after the reason to stop: only usage and [DONE] can follow."""
 _MAX_DRAIN_S = 0.1
@@ -115,7 +111,7 @@ class EndpointClient:
             response = await self._client.send(request, stream=True, follow_redirects=False)
             if response.is_success:
                 return HttpAnswer(self, response)
-            failure, asked_wait_s = await self._refusal(response)
+            content = await _read_error(response)
         except RuntimeError as error:
             if not self._client.is_closed:
                 raise
@@ -126,23 +122,7 @@ class EndpointClient:
                 is_silent=isinstance(error, httpx2.ReadTimeout | httpx2.WriteTimeout),
                 is_unsent=isinstance(error, _UNSENT),
             ) from error
-        raise SendingError(failure, asked_wait_s=asked_wait_s)
-
-    async def _refusal(self, response: httpx2.Response) -> tuple[ModelError, float | None]:
-        """Return the error for an answer that is not a success, and the seconds that the endpoint asks to wait."""
-        status = response.status_code
-        prefix = answered(status)
-        location = response.headers.get("location", "")
-        if response.is_redirect and location:
-            await response.aclose()
-            target = self._redact(shown_redirect(self._endpoint.url, location))
-            return ModelError(
-                f"{prefix}: it redirects to {target}; set base_url to the final address",
-                status=status,
-                for_clients=prefix,
-            ), None
-        payload = _parse_error(await _read_error(response), response.headers.get("content-type", ""))
-        return endpoint_error(payload, prefix, self._redact, status=status), retry_after_s(response.headers)
+        raise refusal(self._endpoint, response.status_code, response.headers, content)
 
     def _unanswered(self, error: httpx2.HTTPError) -> ModelError:
         place = self._endpoint.shown
@@ -213,13 +193,13 @@ class HttpAnswer:
 async def _read_error(response: httpx2.Response) -> bytes:
     content = bytearray()
     with contextlib.suppress(TimeoutError, httpx2.HTTPError):  # the part of the explanation that came is enough
-        async with timeout(_MAX_ERROR_S), contextlib.aclosing(response.aiter_bytes()) as parts:
+        async with timeout(MAX_ERROR_S), contextlib.aclosing(response.aiter_bytes()) as parts:
             async for part in parts:
                 content += part
-                if len(content) >= _MAX_ERROR_BYTES:
+                if len(content) >= MAX_ERROR_BYTES:
                     break
     await response.aclose()
-    return bytes(content[:_MAX_ERROR_BYTES])
+    return bytes(content[:MAX_ERROR_BYTES])
 
 
 async def _drain(parts: AsyncGenerator[bytes, None]) -> None:
@@ -227,11 +207,3 @@ async def _drain(parts: AsyncGenerator[bytes, None]) -> None:
         async with timeout(_MAX_DRAIN_S):
             async for _ in parts:
                 pass
-
-
-def _parse_error(content: bytes, content_type: str) -> Any:
-    text = content.decode("utf-8", "replace")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return "the explanation is a web page" if "html" in content_type.lower() else text

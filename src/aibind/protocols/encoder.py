@@ -7,7 +7,9 @@ from contextlib import aclosing
 from typing import ClassVar, Protocol
 
 from ..streams.batch import EventBatch
+from ..streams.position import Position
 from ..streams.response import HttpResponse
+from ..streams.skipping import Skip
 
 __all__ = ["Encoder", "encoded", "respond"]
 
@@ -21,8 +23,8 @@ class Encoder(Protocol):
     beginning of a stream.
 
     ``headers`` are those of a response. With ``replays`` a client that comes back is sent the stream from its
-    beginning, with a new encoder; without, messages carry the ids of their events, and it is sent what follows the last
-    id it has.
+    beginning, with a new encoder; without, messages carry the ids of their events, what an event becomes does not
+    depend on those before it, and the client is sent what follows the last id it has.
 
     How a batch was cut must not matter for what its events become, since live and stored events are cut differently:
     the pieces of one text may be joined, and nothing else may differ.
@@ -52,7 +54,28 @@ async def encoded(batches: AsyncGenerator[EventBatch], encoder: Encoder) -> Asyn
                 yield data
 
 
-def respond(batches: AsyncGenerator[EventBatch], encoder: Encoder) -> HttpResponse[AsyncGenerator[bytes]]:
+async def encoded_after(
+    batches: AsyncGenerator[EventBatch], encoder: Encoder, target: Position
+) -> AsyncGenerator[bytes]:
+    """Yield what follows a position, in a format, of batches from the beginning. Closing the result closes them."""
+    skip: Skip | None = Skip(target)
+    async with aclosing(batches):
+        async for batch in batches:
+            following: EventBatch | None = batch
+            if skip is not None and not batch.is_idle:
+                split = batch.share(skip)
+                following, skip = split.rest, split.skip
+                _, encoder = split.seen.share(encoder)
+            if following is None:
+                continue
+            data, encoder = following.share(encoder)
+            if data:
+                yield data
+
+
+def respond(
+    batches: AsyncGenerator[EventBatch], encoder: Encoder, *, after: int | None = None
+) -> HttpResponse[AsyncGenerator[bytes]]:
     """Return the response that follows a stream in a format.
 
     ::
@@ -60,6 +83,10 @@ def respond(batches: AsyncGenerator[EventBatch], encoder: Encoder) -> HttpRespon
         batches = await follow(store, stream_id, idle_s=15)
         response = respond(batches, UiMessageEncoder(stream_id))
 
-    Follow from the beginning, unless the encoder says that its format does not replay.
+    Follow from the beginning, unless the encoder says that its format does not replay. With ``after`` the body is what
+    follows the message with this id, without the opening; ``batches`` begin at the beginning nevertheless, since what
+    is left out decides what comes. Raises ValueError for an id out of range.
     """
-    return HttpResponse(200, encoder.headers, encoded(batches, encoder))
+    if after is None:
+        return HttpResponse(200, encoder.headers, encoded(batches, encoder))
+    return HttpResponse(200, encoder.headers, encoded_after(batches, encoder, Position.after(after)))

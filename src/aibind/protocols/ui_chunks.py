@@ -63,6 +63,11 @@ class ChunkWriter:
             self._reason,
         )
 
+    def take(self) -> list[dict[str, Any]]:
+        """Return the chunks that were written since the last call."""
+        taken, self.chunks = self.chunks, []
+        return taken
+
     def write(self, chunk: dict[str, Any]) -> None:
         """Write one chunk."""
         self.chunks.append(chunk)

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 from ..streams.batch import EventBatch
 from ..streams.events import StreamEvent
+from ..streams.position import END_ID
 from ..streams.sse import PING
 from .ui_chunks import KINDS, ChunkWriter, Place
 from .values import json_bytes
 
 __all__ = ["UiMessageEncoder"]
 
-_DONE = b"data: [DONE]\n\n"
+_DONE = b"id: %d\ndata: [DONE]\n\n" % END_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class UiMessageEncoder:
     tools that the page knows by type, whose parts are ``tool-NAME``; those of all others are ``dynamic-tool``. A stream
     that continues a message comes after ``before``, the events that the message has from earlier streams; a page that
     has them, since it asked to go on, is not sent them (``sends_before``).
+
+    The last chunk that an event becomes carries the event's id, the opening 0, and ``[DONE]`` that of the end. A client
+    that has all up to an id continues after it (see :func:`respond`), and drops the chunks that it has beyond it.
 
     Custom events named ``file`` and ``source`` (or ``citation``, ``annotation``) with a URL are files and sources, and
     any other is a part ``data-NAME``, which takes the place of an earlier one with the same ``id`` in its data. Usage
@@ -49,27 +53,30 @@ class UiMessageEncoder:
     def opening(self) -> bytes:
         """The chunk that begins the message, and what the message has from earlier streams."""
         begun = self._begin().chunks if self.sends_before else ()
-        return _encode([{"type": "start", "messageId": self.message_id}, *begun])
+        return _encode([{"type": "start", "messageId": self.message_id}, *begun], 0)
 
     def __call__(self, batch: EventBatch, /) -> tuple[bytes, UiMessageEncoder]:
         """Return the chunks of a batch; a comment for an idle one."""
         events, end = batch.events, batch.end
         place = self._place or self._begin().place
         if end is None and len(events) == 1 and place.kind:  # a live token, mostly
-            event = events[0][1]
+            id_, event = events[0]
             if KINDS.get(event.event) == place.kind:
                 kind = place.kind.encode()
                 text = json_bytes(event.data)
-                return b'data: {"type":"%b-delta","id":"%d","delta":%b}\n\n' % (kind, place.number, text), self
+                delta = b'id: %d\ndata: {"type":"%b-delta","id":"%d","delta":%b}\n\n' % (id_, kind, place.number, text)
+                return delta, self
         if batch.is_idle:
             return PING, self
         writer = ChunkWriter(place, self.typed_tools)
-        for _, event in events:
+        messages: list[bytes] = []
+        for id_, event in events:
             writer.add(event)
-        if end is None:
-            return _encode(writer.chunks), self._at(writer.place)
-        writer.finish(end)
-        return _encode(writer.chunks) + _DONE, self._at(writer.place)
+            messages.append(_encode(writer.take(), id_))
+        if end is not None:
+            writer.finish(end)
+            messages += [_encode(writer.take()), _DONE]
+        return b"".join(messages), self._at(writer.place)
 
     def _at(self, place: Place) -> UiMessageEncoder:
         return UiMessageEncoder(self.message_id, self.typed_tools, _place=place)
@@ -82,5 +89,9 @@ class UiMessageEncoder:
         return writer
 
 
-def _encode(chunks: Iterable[Mapping[str, Any]]) -> bytes:
-    return b"".join([b"data: %b\n\n" % json_bytes(chunk) for chunk in chunks])
+def _encode(chunks: Iterable[Mapping[str, Any]], id_: int | None = None) -> bytes:
+    """Return the messages of chunks that belong together; the last one carries the id of the position after them."""
+    messages = [b"data: %b\n\n" % json_bytes(chunk) for chunk in chunks]
+    if messages and id_ is not None:
+        messages[-1] = b"id: %d\n%b" % (id_, messages[-1])
+    return b"".join(messages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from .._json import compact_json
 from ..errors import RequestError
@@ -28,6 +28,7 @@ from .front_end import FrontEnd
 from .handler import StreamHandler
 from .json_body import parse_json
 from .pending import PendingCall
+from .requests import check_id
 from .responses import json_response
 from .session_replies import SessionReplies
 from .session_routes import ReadBody
@@ -45,6 +46,7 @@ class AgentEndpoints(FrontEnd):
         prefix: str,
         options: Mapping[str, Any],
         agents: Mapping[str, Mapping[str, Any]],
+        stop_on_close: bool,
         authorize: Authorize | None,
         allowed_hosts: Iterable[str],
         allowed_origins: Iterable[str],
@@ -53,6 +55,7 @@ class AgentEndpoints(FrontEnd):
             handler,
             prefix=prefix,
             options=options,
+            stop_on_close=stop_on_close,
             authorize=authorize,
             allowed_hosts=allowed_hosts,
             allowed_origins=allowed_origins,
@@ -75,8 +78,14 @@ class AgentEndpoints(FrontEnd):
         if (method, names) == ("GET", ["info"]):
             await enter("list", None)
             return json_response(agents_info(self._agents))
-        if method != "POST":
-            return not_found()
+        match method, names:
+            case "GET", ["files", thread_id, file_id]:
+                check_id("threadId", thread_id)
+                return await self._handler.file(thread_id, file_id, access=await enter("file", thread_id))
+            case "POST", _:
+                pass
+            case _:
+                return not_found()
         if names in ([], [""]):
             return await self._serve(*await self._read(read_json, enter, AgentCall.parse_any, _purpose))
         found = find_call(names)
@@ -117,14 +126,14 @@ class AgentEndpoints(FrontEnd):
         if not asked.goes_on:
             begun = await self._begin(asked, own, replies, access)
             encoder = AgUiEncoder(asked.thread_id, asked.run_id, begun, before_1_0=asked.before_1_0)
-            return await replies.follow(begun, encoder)
+            return self._stopping(await replies.follow(begun, encoder), replies, begun)
         results = await self._results_for(asked, replies)
         stream_id = await replies.answer(asked.thread_id, {**results, **asked.approvals})
         known = frozenset(results)
         if stream_id is None:
             return await self._wait_on(asked, known, replies)
         encoder = AgUiEncoder(asked.thread_id, asked.run_id, stream_id, known=known, before_1_0=asked.before_1_0)
-        return await replies.follow(stream_id, encoder)
+        return self._stopping(await replies.follow(stream_id, encoder), replies, stream_id)
 
     async def _begin(
         self, asked: RunRequest, own: Mapping[str, Any], replies: SessionReplies, access: Access | None
@@ -170,7 +179,8 @@ class AgentEndpoints(FrontEnd):
         thread_id = call.thread_id
         stream_id = await replies.live_stream(thread_id)
         chat = await replies.load_whole(thread_id, live=stream_id)
-        history = compact_json(agent_messages(chat, without=stream_id))
+        files = f"{self._prefix}/files/{quote(thread_id, safe='')}"
+        history = compact_json(agent_messages(chat, files, without=stream_id))
         if stream_id is not None:
             encoder = AgUiEncoder(thread_id, stream_id, stream_id, history, before_1_0=call.before_1_0)
             try:

@@ -13,11 +13,13 @@ export class AibindError extends Error {
   /**
    * @param {string} message
    * @param {number} status
+   * @param {number} [waitMs] milliseconds after which the server wants to be asked again
    */
-  constructor(message, status) {
+  constructor(message, status, waitMs = 0) {
     super(message);
     this.name = "AibindError";
     this.status = status;
+    this.waitMs = waitMs;
   }
 }
 
@@ -33,6 +35,9 @@ export class AibindError extends Error {
  * @typedef {object} Watch What a page may want to know of a reply's connection.
  * @property {() => void} [joined] it is connected, for the first time or again
  * @property {(waitMs: number) => void} [cut] the connection is lost, and will be tried again in so many milliseconds
+ *
+ * @typedef {(signal: AbortSignal) => Promise<Response>} First asks for a reply
+ * @typedef {(id: string, after: string, signal: AbortSignal) => Promise<Response>} Resume asks for what follows a message
  *
  * @typedef {object} Session
  * @property {string} id
@@ -108,7 +113,9 @@ export class Aibind {
    * @param {Watch} [watch]
    */
   attach(sessionId, watch = {}) {
-    return this.#reply((signal) => this.#send(`${path(sessionId)}/stream`, { headers: ALL_EVENTS, signal }), watch);
+    /** @type {First} */
+    const first = (signal) => this.#send(`${path(sessionId)}/stream`, { headers: ALL_EVENTS, signal });
+    return this.#reply(first, watch);
   }
 
   /**
@@ -128,12 +135,20 @@ export class Aibind {
     return this.#reply(() => this.#send(`${path(sessionId)}/approvals`, request), watch);
   }
 
-  /** Return the calls of a session that wait for the user. */
+  /**
+   * Return the calls of a session that wait for the user.
+   *
+   * @param {string} sessionId
+   */
   async approvals(sessionId) {
     return (await json(await this.#call("GET", `${path(sessionId)}/approvals`))).approvals;
   }
 
-  /** Stop a reply, wherever it is produced. What has been said so far is kept. */
+  /**
+   * Stop a reply, wherever it is produced. What has been said so far is kept.
+   *
+   * @param {string} streamId
+   */
   async stop(streamId) {
     await this.#call("POST", "/stream/stop", { id: streamId });
   }
@@ -165,27 +180,54 @@ export class Aibind {
     return response.status === 304 ? null : { ...(await json(response)), tag: response.headers.get("ETag") };
   }
 
-  /** Change the title of a session. */
+  /**
+   * Change the title of a session.
+   *
+   * @param {string} sessionId
+   * @param {string} title
+   */
   async rename(sessionId, title) {
     await this.#call("PATCH", path(sessionId), { title });
   }
 
-  /** Make the branch that ends with a message the one that is shown and continued. */
+  /**
+   * Make the branch that ends with a message the one that is shown and continued.
+   *
+   * @param {string} sessionId
+   * @param {string} activeLeafId
+   */
   async select(sessionId, activeLeafId) {
     await this.#call("PATCH", path(sessionId), { activeLeafId });
   }
 
-  /** Delete a session. */
+  /**
+   * Delete a session.
+   *
+   * @param {string} sessionId
+   */
   async remove(sessionId) {
     await this.#call("DELETE", path(sessionId));
   }
 
+  /**
+   * @param {First | null} first
+   * @param {Watch} watch
+   * @param {string | null} [streamId]
+   * @param {string} [after]
+   */
   #reply(first, watch, streamId = null, after = "0") {
+    /** @type {Resume} */
     const resume = (id, last, signal) =>
       this.#send(`/stream/resume?${query({ id, after: last })}`, { headers: ALL_EVENTS, signal });
     return new Reply(first, resume, (id) => this.stop(id), watch, streamId, after);
   }
 
+  /**
+   * @param {string} method
+   * @param {string} where
+   * @param {object} [body]
+   * @param {Record<string, string>} [headers]
+   */
   async #call(method, where, body, headers = {}) {
     return this.#send(where, {
       method,
@@ -196,6 +238,10 @@ export class Aibind {
     });
   }
 
+  /**
+   * @param {string} where
+   * @param {RequestInit & { headers: Record<string, string> }} request
+   */
   async #send(where, request) {
     const headers = typeof this.#headers === "function" ? this.#headers() : this.#headers;
     let response;
@@ -223,10 +269,20 @@ export class Reply {
   #abort = new AbortController();
   #lastId;
   #failures = 0;
+  /** @type {State} */
   #end = "done";
+  /** @type {Promise<Response | null> | null} */
   #begun = null;
   #closed = false;
 
+  /**
+   * @param {First | null} first
+   * @param {Resume} resume
+   * @param {(id: string) => Promise<void>} stop
+   * @param {Watch} watch
+   * @param {string | null} streamId
+   * @param {string} after
+   */
   constructor(first, resume, stop, watch, streamId, after) {
     this.#first = first;
     this.#resume = resume;
@@ -265,8 +321,12 @@ export class Reply {
     await this.ready();
     let response = await this.#begun;
     while (this.state === "live" && !this.#closed) {
+      if (!response && this.id === null) {
+        this.#finish("error", "The connection is lost, and this server keeps no replies");
+        break;
+      }
       try {
-        response ??= await this.#resume(this.id, this.#lastId, this.#abort.signal);
+        response ??= await this.#resume(this.id ?? "", this.#lastId, this.#abort.signal);
         this.#watch.joined?.();
         await readMessages(response, (message) => this.#take(message, onMessage), SILENCE_MS, this.#abort.signal);
       } catch (error) {
@@ -305,6 +365,7 @@ export class Reply {
     const waiting = [];
     let wake = () => {};
     let ended = false;
+    /** @type {unknown} */
     let failure = null;
     this.listen((message) => {
       waiting.push(message);
@@ -317,10 +378,10 @@ export class Reply {
       });
     try {
       for (;;) {
-        while (waiting.length > 0) yield waiting.shift();
+        for (let message = waiting.shift(); message; message = waiting.shift()) yield message;
         if (failure) throw failure;
         if (ended) return;
-        await new Promise((resolve) => (wake = resolve));
+        await /** @type {Promise<void>} */ (new Promise((resolve) => (wake = resolve)));
       }
     } finally {
       this.close();
@@ -335,8 +396,9 @@ export class Reply {
         // The question is sent even when the page has turned to something else meanwhile.
         response = await this.#first(this.#abort.signal);
       } catch (error) {
-        if (asked === MAX_ASKS || !PASSING.has(error.status) || error.waitMs > MAX_ASKED_WAIT_MS) throw error;
-        await untilRetry(Math.max(MIN_WAIT_MS * asked, error.waitMs ?? 0));
+        if (asked === MAX_ASKS || !(error instanceof AibindError) || !PASSING.has(error.status)) throw error;
+        if (error.waitMs > MAX_ASKED_WAIT_MS) throw error;
+        await untilRetry(Math.max(MIN_WAIT_MS * asked, error.waitMs));
       }
     }
     if (response.status === 204 || response.status === 202) {
@@ -345,10 +407,14 @@ export class Reply {
       return null;
     }
     this.id ??= response.headers.get("X-Stream-Id");
-    if (this.#closed) response.body.cancel().catch(() => {});
+    if (this.#closed) response.body?.cancel().catch(() => {});
     return response;
   }
 
+  /**
+   * @param {Message} message
+   * @param {(message: Message) => void} onMessage
+   */
   #take(message, onMessage) {
     const { event, data, id } = message;
     if (this.state !== "live" || this.#closed) return;
@@ -371,19 +437,26 @@ export class Reply {
     }
   }
 
+  /**
+   * @param {State} state
+   * @param {string} error
+   */
   #finish(state, error) {
     this.state = state;
     this.error = error;
   }
 }
 
+/** @param {string} sessionId */
 const path = (sessionId) => `/sessions/${encodeURIComponent(sessionId)}`;
 
+/** @param {object} fields */
 function query(fields) {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
   return new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
 }
 
+/** @param {Response} response */
 async function json(response) {
   try {
     return await response.json();
@@ -392,6 +465,7 @@ async function json(response) {
   }
 }
 
+/** @param {Response} response */
 async function refusalOf(response) {
   let message = "";
   try {
@@ -399,13 +473,18 @@ async function refusalOf(response) {
   } catch {
     // not JSON: then the status has to do
   }
-  const error = new AibindError(message || `The server answered ${response.status}`, response.status);
   const seconds = Number(response.headers.get("Retry-After"));
-  error.waitMs = seconds > 0 ? seconds * 1000 : 0;
-  return error;
+  const waitMs = seconds > 0 ? seconds * 1000 : 0;
+  return new AibindError(message || `The server answered ${response.status}`, response.status, waitMs);
 }
 
-/** Wait, but no longer once the network is back or the page is in sight again. */
+/**
+ * Wait, but no longer once the network is back or the page is in sight again.
+ *
+ * @param {number} ms
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<void>}
+ */
 export function untilRetry(ms, signal) {
   return new Promise((resolve) => {
     const page = globalThis.document;
@@ -416,7 +495,7 @@ export function untilRetry(ms, signal) {
       signal?.removeEventListener("abort", finish);
       resolve();
     };
-    const seen = () => page.visibilityState === "visible" && finish();
+    const seen = () => page?.visibilityState === "visible" && finish();
     const timer = setTimeout(finish, ms);
     globalThis.addEventListener?.("online", finish);
     page?.addEventListener("visibilitychange", seen);
@@ -432,15 +511,24 @@ export class SseParser {
   #afterReturn = false;
   #started = false;
   #event = "";
+  /** @type {string | null} */
   #data = null;
   #id = "";
 
-  /** `onMessage` is called with { event, data, id }; `id` is the one that the message itself carried, or "". */
+  /**
+   * `onMessage` is called with { event, data, id }; `id` is the one that the message itself carried, or "".
+   *
+   * @param {(message: Message) => void} onMessage
+   */
   constructor(onMessage) {
     this.#onMessage = onMessage;
   }
 
-  /** Take some more text. */
+  /**
+   * Take some more text.
+   *
+   * @param {string} text
+   */
   push(text) {
     if (!this.#started && text) {
       this.#started = true;
@@ -452,10 +540,11 @@ export class SseParser {
     }
     this.#afterReturn = text.endsWith("\r");
     const lines = (this.#line + text).split(/\r\n|\r|\n/);
-    this.#line = lines.pop();
+    this.#line = lines.pop() ?? "";
     lines.forEach((line) => this.#take(line));
   }
 
+  /** @param {string} line */
   #take(line) {
     if (line === "") {
       this.#dispatch();
@@ -474,12 +563,12 @@ export class SseParser {
   }
 
   #dispatch() {
-    const message = { event: this.#event, data: this.#data, id: this.#id };
+    const [event, data, id] = [this.#event, this.#data, this.#id];
     this.#event = "";
     this.#data = null;
     this.#id = "";
-    if (message.data !== null) {
-      this.#onMessage(message);
+    if (data !== null) {
+      this.#onMessage({ event, data, id });
     }
   }
 }
@@ -487,8 +576,14 @@ export class SseParser {
 /**
  * Read a response's body to its end and give each message to `onMessage`. Throws when the connection is cut, or when
  * nothing at all, not even a heartbeat, has come for `silenceMs`. Ends early when `signal` says so.
+ *
+ * @param {Response} response
+ * @param {(message: Message) => void} onMessage
+ * @param {number} silenceMs
+ * @param {AbortSignal} signal
  */
 export async function readMessages(response, onMessage, silenceMs, signal) {
+  if (!response.body) return;
   const parser = new SseParser(onMessage);
   const decoder = new TextDecoder();
   const reader = response.body.getReader();

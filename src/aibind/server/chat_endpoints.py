@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qs, quote, unquote
 
 from ..errors import RequestError
 from ..history import ChatHistory
 from ..protocols.encoder import encoded
 from ..protocols.ui_messages import UiMessageEncoder
 from ..streams.batch import EventBatch
+from ..streams.position import END_ID
 from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize
+from .browser_modules import TRANSPORT_NAME, module_response
 from .entrance import Enter, not_found
 from .exchanges import nodes_of
 from .front_end import FrontEnd
 from .handler import StreamHandler
-from .requests import check_id
+from .requests import check_id, parse_after
 from .responses import json_response
 from .session_replies import RECENT, SessionReplies
 from .session_routes import ReadBody
@@ -53,13 +54,13 @@ class ChatEndpoints(FrontEnd):
             handler,
             prefix=api,
             options=options,
+            stop_on_close=stop_on_close,
             authorize=authorize,
             allowed_hosts=allowed_hosts,
             allowed_origins=allowed_origins,
         )
         self._typed_tools = frozenset(typed_tools)
         self._replay_ended = replay_ended
-        self._stop_on_close = stop_on_close
 
     async def _answer(
         self,
@@ -70,19 +71,21 @@ class ChatEndpoints(FrontEnd):
         read_json: ReadBody,
         enter: Enter,
     ) -> HttpResponse[Body]:
-        del query
         names = [unquote(segment) for segment in segments]
         match (method, *names):
             case ("POST",) | ("POST", ""):
                 return await self._post(headers, read_json, enter)
             case ("GET", "resume", stream_id) if stream_id != "stream":
-                return await self._resume(check_id("The stream's id", stream_id), enter)
+                return await self._resume(check_id("The stream's id", stream_id), _after(query, headers), enter)
+            case ("GET", name) if name == TRANSPORT_NAME:
+                return module_response(name, headers)
             case ("GET", chat_id):
                 check_id("The chat's id", chat_id)
                 return await self._messages(chat_id, self._replies(await enter("open", chat_id)))
             case ("GET", chat_id, "stream"):
                 check_id("The chat's id", chat_id)
-                return await self._reconnect(chat_id, self._replies(await enter("attach", chat_id)))
+                after = _after(query, headers)
+                return await self._reconnect(chat_id, after, self._replies(await enter("attach", chat_id)))
             case ("GET", chat_id, "files", file_id):
                 check_id("The chat's id", chat_id)
                 return await self._handler.file(chat_id, file_id, access=await enter("file", chat_id))
@@ -104,6 +107,8 @@ class ChatEndpoints(FrontEnd):
             return await self._go_on(asked, replies)
         known = await replies.look_for(asked.chat_id, lambda chat: _known(_whole_messages(chat), asked.message_id))
         body: dict[str, Any] = {**asked.options, **self._options, "sessionId": asked.chat_id}
+        if asked.tools:
+            body["tools"] = list(asked.tools)
         new = {"prompt": asked.prompt, "attachments": asked.attachments, "messageId": asked.message_id}
         if known is None:
             stream_id = await replies.begin({**body, **new}, request_id=request_id or asked.request_id)
@@ -112,6 +117,9 @@ class ChatEndpoints(FrontEnd):
         if asked.trigger == "submit-message":
             if not asked.names_it:
                 return await self._repeat(replies, known, asked.chat_id)
+            begun = None if request_id is None else await replies.answering(request_id, asked.chat_id)
+            if begun is not None:  # by the same edit: what it changed is stored already
+                return await self._follow(replies, begun)
             if asked.attachments or stored.message.get("content") != asked.prompt:
                 edited = {**body, **new, "edit": stored.id}
                 return await self._follow(replies, await replies.begin(edited, request_id=request_id))
@@ -144,22 +152,24 @@ class ChatEndpoints(FrontEnd):
 
     # --- following ---
 
-    async def _reconnect(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
+    async def _reconnect(self, chat_id: str, after: int | None, replies: SessionReplies) -> HttpResponse[Body]:
         stream_id = await replies.live_stream(chat_id)
         if stream_id is None and self._replay_ended:
             stream_id = _last_stream(await replies.load(chat_id, limit=1))
-        if stream_id is not None:
+        if stream_id is not None and after != END_ID:
             try:
-                return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
+                return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id), after=after)
             except RequestError as error:
                 if error.status != 404:
                     raise
-        return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
+        return _nothing_left()
 
-    async def _resume(self, stream_id: str, enter: Enter) -> HttpResponse[Body]:
+    async def _resume(self, stream_id: str, after: int | None, enter: Enter) -> HttpResponse[Body]:
         replies = self._replies(await enter("resume", None, stream_id))
+        if after == END_ID and await replies.is_kept(stream_id):
+            return _nothing_left()
         chat_id = await replies.session_of(stream_id)
-        return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id))
+        return await replies.follow(stream_id, await self._encoder(replies, stream_id, chat_id), after=after)
 
     async def _messages(self, chat_id: str, replies: SessionReplies) -> HttpResponse[Body]:
         chat = await replies.load_whole(chat_id, live=await replies.live_stream(chat_id))
@@ -173,10 +183,7 @@ class ChatEndpoints(FrontEnd):
     ) -> HttpResponse[Body]:
         """Return the response to a ``POST``; the stream may go on with an earlier one if its chat is named."""
         encoder = await self._encoder(replies, stream_id, chat_id, sends_before=sends_before)
-        response = await replies.follow(stream_id, encoder)
-        if not self._stop_on_close:
-            return response
-        return replace(response, body=_stopping(response.body, replies, stream_id))
+        return self._stopping(await replies.follow(stream_id, encoder), replies, stream_id)
 
     async def _encoder(
         self, replies: SessionReplies, stream_id: str, chat_id: str | None, *, sends_before: bool = True
@@ -202,6 +209,16 @@ class _Known:
         """The id of the stream that answers, or answered, the question last."""
         found = (self.answer or self.question).last.metadata.get("streamId")
         return found if isinstance(found, str) else None
+
+
+def _after(query: str, headers: Mapping[str, str]) -> int | None:
+    """Return the id of the last message that a client has, None when it has none."""
+    given = headers.get("last-event-id") or parse_qs(query).get("after", [None])[0]
+    return None if given is None else parse_after(given)
+
+
+def _nothing_left() -> HttpResponse[Body]:
+    return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
 
 
 def _purpose(asked: UiRequest | None) -> tuple[Action, str | None]:
@@ -238,16 +255,3 @@ async def _as_batches(answer: UiMessage) -> AsyncGenerator[EventBatch]:
     """Yield a stored answer as its stream had it, in one batch."""
     events = tuple(enumerate(answer.events, 1))
     yield EventBatch(events, len(events), answer.end)
-
-
-async def _stopping(body: AsyncGenerator[bytes], replies: SessionReplies, stream_id: str) -> AsyncGenerator[bytes]:
-    """Yield a body, and stop its reply when it is closed before its end."""
-    is_whole = False
-    try:
-        async with aclosing(body):
-            async for data in body:
-                yield data
-        is_whole = True
-    finally:
-        if not is_whole:
-            await replies.stop_stream(stream_id)

@@ -11,7 +11,7 @@ from ..errors import RequestError
 from ..streams.response import Body, HttpResponse
 from .access import Access, Action, Authorize
 from .approvals import answer_approvals
-from .browser_client import CLIENT_NAME, client_response
+from .browser_modules import CLIENT_NAME, module_response
 from .entrance import Enter, Entrance, not_found
 from .handler import StreamHandler
 from .json_body import parse_json
@@ -109,7 +109,7 @@ class Endpoints(Entrance):
                 return await self._once[name][1](body.value, request_id=request_id, access=access, events=events)
             return await self._post[name][1](body.value, access=access)
         if method == "GET" and name == CLIENT_NAME:
-            return client_response(headers)
+            return module_response(CLIENT_NAME, headers)
         endpoint, _, last = name.rpartition("/")
         if method == "GET" and last == "resume" and endpoint in self._once and self._handler.resumable:
             fields = parse_qs(query, keep_blank_values=True)

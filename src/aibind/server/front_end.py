@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from ..errors import RequestError
+from ..streams.response import Body, HttpResponse
 from .access import Access, Action, Authorize
 from .entrance import Enter, Entrance
 from .handler import StreamHandler
@@ -22,8 +25,8 @@ _T = TypeVar("_T")
 class FrontEnd(Entrance, ABC):
     """The endpoints of a front end over the sessions of a handler.
 
-    ``options`` are fields of the endpoint ``stream`` that every turn has. Raises ValueError for a handler that keeps no
-    replies or no conversations.
+    ``options`` are fields of the endpoint ``stream`` that every turn has. With ``stop_on_close`` a page that closes the
+    connection of a turn stops it. Raises ValueError for a handler that keeps no replies or no conversations.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class FrontEnd(Entrance, ABC):
         *,
         prefix: str,
         options: Mapping[str, Any],
+        stop_on_close: bool,
         authorize: Authorize | None,
         allowed_hosts: Iterable[str],
         allowed_origins: Iterable[str],
@@ -45,9 +49,18 @@ class FrontEnd(Entrance, ABC):
                 " conversations=…"
             )
         self._options = dict(options)
+        self._stop_on_close = stop_on_close
 
     def _replies(self, access: Access | None) -> SessionReplies:
         return self._handler.session_replies(access)
+
+    def _stopping(
+        self, response: HttpResponse[AsyncGenerator[bytes]], replies: SessionReplies, stream_id: str
+    ) -> HttpResponse[Body]:
+        """Return the response to a turn, whose closing stops the reply where that is wanted."""
+        if not self._stop_on_close:
+            return response
+        return replace(response, body=_stopping(response.body, replies, stream_id))
 
     async def _read(
         self,
@@ -71,3 +84,16 @@ class FrontEnd(Entrance, ABC):
         if asked is None:
             raise error or RequestError("The body cannot be read")
         return asked, access
+
+
+async def _stopping(body: AsyncGenerator[bytes], replies: SessionReplies, stream_id: str) -> AsyncGenerator[bytes]:
+    """Yield a body, and stop its reply when it is closed before its end."""
+    is_whole = False
+    try:
+        async with aclosing(body):
+            async for data in body:
+                yield data
+        is_whole = True
+    finally:
+        if not is_whole:
+            await replies.stop_stream(stream_id)

@@ -252,18 +252,20 @@ class DurableReplies:
                 raise RequestError(str(error), 404) from error
 
     async def follow_in(
-        self, stream_id: str, encoder: Encoder, owner: str | None = None
+        self, stream_id: str, encoder: Encoder, owner: str | None = None, *, after: int | None = None
     ) -> HttpResponse[AsyncGenerator[bytes]]:
-        """Return the response that follows a reply from its beginning in another format.
+        """Return the response that follows a reply in another format, from its beginning or after the id ``after``.
 
-        Raises RequestError for a reply that is unknown, not the owner's, or has expired.
+        Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
         """
         async with self._load.opening(owner):
             await self._require_own(stream_id, owner)
             try:
                 async with self._following(stream_id, owner) as slot:
                     batches = await follow(self._store, stream_id, idle_s=self._heartbeat_ms / 1000)
-                    return followed(respond(batches, encoder), slot)
+                    return followed(respond(batches, encoder, after=after), slot)
+            except ValueError as error:
+                raise RequestError(str(error)) from error
             except StreamNotFoundError as error:
                 raise RequestError(str(error), 404) from error
 

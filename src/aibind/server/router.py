@@ -11,7 +11,7 @@ from ..streams.response import Body, HttpResponse
 from .access import Action, Authorize
 from .app import AsgiApp, Receive, Scope, Send, raw_path, with_http_exceptions
 from .bodies import BODY_TIMEOUT_S, MAX_BODY_BYTES, MAX_PENDING_BODY_BYTES, BodyReader
-from .browser_client import CLIENT_NAME, client_response
+from .browser_modules import CLIENT_NAME, module_response
 from .endpoints import DEFAULT_PREFIX, Endpoints
 from .handler import StreamHandler
 from .openapi import OPERATIONS, Operation
@@ -99,7 +99,7 @@ def create_router(
 
     @router.get(f"{prefix.rstrip('/')}/{CLIENT_NAME}", include_in_schema=False)
     async def client(request: Request) -> Response:  # pyright: ignore[reportUnusedFunction]
-        return Answer(client_response(request.headers))
+        return Answer(module_response(CLIENT_NAME, request.headers))
 
     aliases = [replace(operation, path=path) for operation in OPERATIONS for path in operation.aliases]
     for operation in (*OPERATIONS, *aliases):

@@ -12,6 +12,7 @@ from ..protocols.encoder import Encoder
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import Access, owner_of, session_key
+from .claims import claim_of
 from .exchanges import nodes_of
 from .live_streams import live_streams
 from .pending import PendingCalls
@@ -70,6 +71,16 @@ class SessionReplies:
         """Begin a reply as the endpoint ``stream`` does, or find that of a repeated request; return its stream's id."""
         return await _stream_of(await self._ask(body, request_id=request_id, access=self._access))
 
+    async def answering(self, request_id: str, session_id: str) -> str | None:
+        """Return the id of the stream that :meth:`begin` began for a request; None when there is none in the session.
+
+        Raises RequestError for a request's id that is malformed.
+        """
+        claim = claim_of("stream", {}, request_id, owner=self._owner)
+        if claim is None or await self.session_of(claim.stream_id) != session_id:
+            return None
+        return claim.stream_id
+
     async def answer(self, session_id: str, answers: Mapping[str, Any]) -> str | None:
         """Answer calls that wait, and return the id of the stream that goes on; None when there is none.
 
@@ -78,12 +89,15 @@ class SessionReplies:
         response = await self._answer(session_id, {"approvals": answers}, self._access)
         return None if isinstance(response.body, bytes) else await _stream_of(response)
 
-    async def follow(self, stream_id: str, encoder: Encoder) -> HttpResponse[AsyncGenerator[bytes]]:
-        """Return the response that follows a reply from its beginning, wherever it is produced.
+    async def follow(
+        self, stream_id: str, encoder: Encoder, *, after: int | None = None
+    ) -> HttpResponse[AsyncGenerator[bytes]]:
+        """Return the response that follows a reply, wherever it is produced: from its beginning, or after an id.
 
-        Raises RequestError, with status 404, for one that is unknown, not the owner's, or has expired.
+        Raises RequestError, with status 404, for one that is unknown, not the owner's, or has expired, and with 400 for
+        an id out of range.
         """
-        response = await self._replies.follow_in(stream_id, encoder, self._owner)
+        response = await self._replies.follow_in(stream_id, encoder, self._owner, after=after)
         return replace(response, headers={**response.headers, "X-Resumable-Stream-Id": stream_id})
 
     async def load(self, session_id: str, *, limit: int = ALL_MESSAGES) -> ChatHistory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
 
@@ -30,7 +30,8 @@ class UiRequest:
     """A request to send, edit or regenerate, or to go on after tools that ran on the page.
 
     ``message`` is the last of the client's messages, with the id ``message_id``. ``names_it`` is whether the request
-    names that message, as an edit and the output of a tool do. ``options`` go to the endpoint ``stream`` as they are.
+    names that message, as an edit and the output of a tool do. ``options`` go to the endpoint ``stream`` as they are,
+    and ``tools`` are those that the page runs.
     """
 
     chat_id: str
@@ -39,6 +40,7 @@ class UiRequest:
     message_id: str
     names_it: bool
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def parse(cls, body: object) -> UiRequest:
@@ -67,6 +69,7 @@ class UiRequest:
             message_id=check_id("The id of the last message", message_id),
             names_it=body.get("messageId") == message_id,
             options={name: body[name] for name in _PASSED_ON if body.get(name) is not None},
+            tools=tuple(_tools(body.get("tools"))),
         )
 
     @property
@@ -117,3 +120,11 @@ class UiRequest:
     def _parts(self, kind: str) -> list[dict[str, Any]]:
         parts: list[Any] = self.message["parts"]
         return [part for part in parts if is_object(part) and part.get("type") == kind]
+
+
+def _tools(tools: object) -> Iterator[Mapping[str, Any]]:
+    """Yield the tools of an object by their names, as assistant-ui sends them; other values are an application's."""
+    for name, tool in tools.items() if is_object(tools) else ():
+        if is_object(tool) and is_object(tool.get("parameters")):
+            described = {"description": tool["description"]} if tool.get("description") is not None else {}
+            yield {"name": name, **described, "parameters": tool["parameters"]}

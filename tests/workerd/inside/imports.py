@@ -23,7 +23,7 @@ async def the_standard_library_is_enough(_bench: Bench) -> None:
 
 @checks_once
 async def public_classes_name_their_package(bench: Bench) -> None:
-    from aibind.cloudflare import KVConversationStore, WorkersAIModel, wrap_d1
+    from aibind.cloudflare import KVConversationStore, OpenAIFetchModel, WorkersAIModel, wrap_d1
     from aibind.history import TreeNode
     from aibind.models import ModelRequest
     from aibind.testing import Faults, FaultyKV
@@ -34,6 +34,8 @@ async def public_classes_name_their_package(bench: Bench) -> None:
     assert repr(wrap_d1(bench.db)) == "<D1Client database patience_s=5>"
     assert repr(wrap_d1(bench.db).with_session()) == "<D1Client session patience_s=5>"
     assert repr(WorkersAIModel(javascript(bench, "{run() {}}"), "@cf/x")) == "WorkersAIModel('@cf/x')"
+    model = OpenAIFetchModel("m", api_key="a secret", base_url="http://127.0.0.1/v1")
+    assert repr(model) == "OpenAIFetchModel('m', base_url='http://127.0.0.1/v1')"
     assert pickle.loads(pickle.dumps(ModelRequest([]))) == ModelRequest([])
     assert typing.get_type_hints(TreeNode)["children"] == tuple[str, ...]
     fields = "messages system json_schema tools context session_id owner settings model approvals"

@@ -10,10 +10,12 @@ from typing import Any
 
 from workers import Response, import_from_javascript, wait_until
 
-from aibind.cloudflare import wrap_d1
-from aibind.errors import AibindError
+from aibind.cloudflare import OpenAIFetchModel, wrap_d1
+from aibind.errors import AibindError, ModelError
+from aibind.models import ModelRequest, ReplyReference, TextDelta
 from aibind.sqlite import SqliteStreamStore
 from aibind.streams import DurableStream, HttpResponse, StreamEvent
+from aibind.streams.normalize import TextNormalizer
 
 from . import fault_runs, turns
 from .bench import Bench
@@ -36,6 +38,8 @@ async def serve(worker: Any, request: Any, path: str) -> Any:
         return _json(await turns.serve(worker.env, path, body))
     if path == "/faults":
         return _json(await fault_runs.play(worker.env, body["kind"], body["seeds"]))
+    if path == "/model":
+        return _json(await _ask_model(**body))
     store = SqliteStreamStore(wrap_d1(worker.env.DB), lease_ms=body.get("lease_ms", 30_000))
     if body.get("shared"):  # one store for all requests, as a module would have that makes it when it is imported
         store = _shared.setdefault("store", store)
@@ -66,6 +70,41 @@ async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
     for number in range(tokens):
         await asyncio.sleep(max(0.0, began + number / rate - asyncio.get_running_loop().time()))
         yield SAID.format(number)
+
+
+async def _ask_model(
+    base_url: str,
+    *,
+    so_far: str | None = None,
+    reference: str | None = None,
+    stop_after: int | None = None,
+    cancel: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Ask a model at an endpoint, go on with an answer where there is ``so_far``, or cancel one."""
+    fields = {"api": "responses", "background": True, "base_url": base_url, "backoff_s": 0.05, **(options or {})}
+    model = OpenAIFetchModel("m", **fields)
+    if cancel is not None:
+        await model.cancel(cancel)
+        return {}
+    request = ModelRequest([{"role": "user", "content": "hello"}])
+    told: dict[str, Any] = {"text": "", "reference": None, "error": None}
+    known = [TextDelta(so_far)] if so_far else []
+    events = model.stream(request) if so_far is None else model.resume(request, known, reference)
+    normalizer = TextNormalizer()
+    try:
+        async for event in events:
+            if isinstance(event, ReplyReference):
+                told["reference"] = event.value
+            elif isinstance(event, TextDelta):
+                told["text"] += normalizer.clean(event.text)
+            if stop_after is not None and len(told["text"]) >= stop_after:
+                break
+    except ModelError as error:
+        told |= {"error": error.code, "status": error.status, "said": str(error)}
+    finally:
+        await events.aclose()
+    return told
 
 
 # --- streams to be left, killed and followed ---

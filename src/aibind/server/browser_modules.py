@@ -1,4 +1,4 @@
-"""The JavaScript client that pages import from the server."""
+"""The JavaScript modules that pages import from the server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from functools import cache
 from ..streams.response import Body, HttpResponse
 from .session_wire import matches
 
-__all__ = ["CLIENT_NAME", "client_response"]
+__all__ = ["CLIENT_NAME", "TRANSPORT_NAME", "module_response"]
 
 CLIENT_NAME = "aibind.js"
+TRANSPORT_NAME = "transport.js"
 
 
-def client_response(headers: Mapping[str, str]) -> HttpResponse[Body]:
-    """Return the client's module, which anybody may read; 304 when the browser has it."""
-    code, tag = _read()
+def module_response(name: str, headers: Mapping[str, str]) -> HttpResponse[Body]:
+    """Return a module, which anybody may read; 304 when the browser has it."""
+    code, tag = _read(name)
     answer = {
         "Content-Type": "text/javascript; charset=utf-8",
         "X-Content-Type-Options": "nosniff",
@@ -29,8 +30,8 @@ def client_response(headers: Mapping[str, str]) -> HttpResponse[Body]:
 
 
 @cache
-def _read() -> tuple[bytes, str]:
+def _read(name: str) -> tuple[bytes, str]:
     from importlib.resources import files  # imports random, which seeds itself: a Worker must not while it starts
 
-    code = files("aibind.server").joinpath(CLIENT_NAME).read_bytes()
+    code = files("aibind.server").joinpath(name).read_bytes()
     return code, f'"{hashlib.sha256(code).hexdigest()[:32]}"'
