@@ -11,6 +11,7 @@ __all__ = ["NAMES", "load"]
 _MODULES = {
     "d1_cost": "d1_cost",
     "d1_latency": "d1_latency",
+    "engines": "engines",
     "follow": "follow",
     "sqlite": "sqlite",
     "catch_up": "catch_up",

@@ -21,10 +21,11 @@ PUBLIC = {
         AibindError ChatHistory ConversationStore DurableStream MemoryConversationStore MemoryStreamStore MessageTree
         StreamEvent StreamStore __version__""",
     "aibind.client": """
-        ApprovalAnswer AsyncClient AsyncReply Client Reply ReplyEvent Session SessionList SessionMessage WaitingCall""",
+        ApprovalAnswer AsyncClient AsyncReply Client ClientTransport Reply ReplyEvent Session SessionList SessionMessage
+        TransportResponse WaitingCall""",
     "aibind.cloudflare": """
-        D1Client DurableObjectClient DurableStreamObject KVConversationStore ObjectRouter OpenAIFetchModel
-        WorkersAIModel wrap_d1 wrap_durable_object""",
+        D1Client DurableObjectClient DurableStreamObject FetchTransport KVConversationStore ObjectRouter
+        OpenAIFetchModel WorkersAIModel wrap_d1 wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",

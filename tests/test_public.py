@@ -200,8 +200,17 @@ async def words() -> AsyncIterator[str]:
     yield "one"
 
 
-INSIDE_A_WORKER = {"D1Client", "DurableObjectClient", "FaultyKV", "KVConversationStore", "WorkersAIModel"}
-INSIDE_A_WORKER |= {"DurableStreamObject", "ObjectRouter", "OpenAIFetchModel"}
+INSIDE_A_WORKER = {
+    "D1Client",
+    "DurableObjectClient",
+    "DurableStreamObject",
+    "FaultyKV",
+    "FetchTransport",
+    "KVConversationStore",
+    "ObjectRouter",
+    "OpenAIFetchModel",
+    "WorkersAIModel",
+}
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""
 
 

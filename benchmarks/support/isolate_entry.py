@@ -21,7 +21,7 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
             return _json(_import())
         from aibind.cloudflare import wrap_d1
         from aibind.sqlite import migrate
-        from benchmarks.support.reply import follow_reply, run_reply
+        from benchmarks.support.reply import follow_reply, run_reply, sweep_reply
         from benchmarks.support.turn import store_conversation, store_turn
         from testbed.javascript import JavaScriptStreamStore
 
@@ -37,6 +37,9 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
         client = wrap_d1(self.env.DB)
         if path == "/turn":
             return _json({"bytes": await store_turn(client, **asked)})
+        if path == "/sweep":
+            await sweep_reply(client, wrap_d1(self.env.NATIVE_DB), **asked)
+            return _json({})
         if path == "/follow":
             return _json(await follow_reply(asked["kind"], client, asked["stream_id"]))
         return _json(await run_reply(client=client, **asked))

@@ -14,7 +14,16 @@ from testbed.workerd.setting import parse_setting
 from .measure import delay_figures, median_figures
 from .result import Figures, Result, Say
 
-__all__ = ["follow_in_isolates", "import_in_isolate", "open_isolates", "prepare", "reply_in_isolate", "turn_in_isolate"]
+__all__ = [
+    "follow_in_isolates",
+    "import_in_isolate",
+    "open_isolates",
+    "prepare",
+    "reply_in_isolate",
+    "resume_in_isolate",
+    "sweep_in_isolate",
+    "turn_in_isolate",
+]
 
 SETTING = "py314"
 MAX_ANSWER_S = 1200
@@ -36,12 +45,18 @@ FILES = {
     },
 }
 
+OBJECT_FILES = {**FILES, "entry.py": ROOT / "benchmarks" / "support" / "object_entry.py"}
+
 
 @contextmanager
 def open_isolates(say: Say) -> Iterator[Rig]:
-    """Run workerd with two Workers, ``first`` and ``second``. Raise CannotInstallError where it cannot be had."""
+    """Run workerd with the Workers ``first`` and ``second``, and ``objects``, which has Durable Objects.
+
+    Raise CannotInstallError where it cannot be had.
+    """
     say("starting workerd")
-    rig = Rig(parse_setting(SETTING), [Worker(name, FILES, meter=True) for name in ("first", "second")])
+    workers = [Worker(name, FILES, meter=True) for name in ("first", "second")]
+    rig = Rig(parse_setting(SETTING), [*workers, Worker("objects", OBJECT_FILES, objects={"CHATS": "Chat"})])
     rig.start()
     try:
         yield rig
@@ -76,6 +91,24 @@ def reply_in_isolate(
         "behind_ms": round(answer["behind_ms"], 1),
         "added_ms": round(answer["added_ms"], 3),
     }
+
+
+def resume_in_isolate(rig: Rig, kind: str, stream_id: str) -> Figures:
+    """Read a stream that has ended in the second isolate, and return what the binding counted."""
+    rig.meter("second", 0)
+    rig.ask("second", "/follow", {"kind": kind, "stream_id": stream_id}, timeout_s=MAX_ANSWER_S)
+    return _rows(rig.meter("second", 0))
+
+
+def sweep_in_isolate(rig: Rig, kind: str, stream_id: str) -> Figures:
+    """Remove a stream in the first isolate as one that has expired, and return what the binding counted."""
+    rig.meter("first", 0)
+    rig.ask("first", "/sweep", {"kind": kind, "stream_id": stream_id}, timeout_s=MAX_ANSWER_S)
+    return _rows(rig.meter("first", 0))
+
+
+def _rows(counted: Figures) -> Figures:
+    return {"rows_read": counted["rowsRead"], "rows_written": counted["rowsWritten"]}
 
 
 def turn_in_isolate(rig: Rig, messages: int, seen: int) -> Figures:

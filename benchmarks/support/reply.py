@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aibind.errors import StreamNotFoundError
-from aibind.sqlite.client import SqliteClient
+from aibind.sqlite.client import SqliteClient, Statement
 from aibind.sqlite.stream_store import SqliteStreamStore
 from aibind.streams import DurableStream
 from testbed.javascript import JavaScriptStreamStore, javascript_follow, javascript_pipe
 
 from .clocked import ClockedText, stamp
 
-__all__ = ["PacedModel", "follow_reply", "run_reply"]
+__all__ = ["PacedModel", "follow_reply", "run_reply", "sweep_reply"]
 
 
 @dataclass
@@ -120,6 +120,23 @@ async def follow_reply(kind: str, client: SqliteClient, stream_id: str, patience
     async for data in body:
         text.take(data, round(time.time() * 1_000_000))
     return text.delays_ms
+
+
+async def sweep_reply(client: SqliteClient, uncounted: SqliteClient, *, kind: str, stream_id: str) -> None:
+    """Let a stream expire, and remove it and every other that has."""
+    if kind == "javascript":
+        await client.batch(
+            [
+                Statement("DELETE FROM javascript_chunks WHERE id = ?", (stream_id,)),
+                Statement("DELETE FROM javascript_status WHERE id = ?", (stream_id,)),
+            ]
+        )
+        return
+    await uncounted.execute("DELETE FROM aibind_stream_chunks WHERE id <> ?", (stream_id,))  # those of other replies
+    await uncounted.execute("DELETE FROM aibind_stream_status WHERE id <> ?", (stream_id,))
+    await uncounted.execute("UPDATE aibind_stream_status SET expires_at = 1 WHERE id = ?", (stream_id,))
+    if await SqliteStreamStore(client).cleanup() != 1:
+        raise AssertionError(f"{stream_id} was not removed")
 
 
 async def _count_tokens(body: AsyncIterator[bytes]) -> int:

@@ -1,7 +1,7 @@
 // node rig.mjs OPTIONS.json: runs Workers on workerd until its standard input ends.
 //
 // OPTIONS: {"modules": node_modules folder with miniflare, "persist": folder, "workers": [{"name", "build": folder,
-// "date": compatibility date, "pyodide": {…}, "meter": bool, "objects": {binding: class}, "bindings": {…}}]}.
+// "date": compatibility date, "flags": […], "pyodide": {…}, "meter": bool, "objects": {binding: class}, "bindings": {…}}]}.
 // Prints one line of JSON when all is ready: {"urls": {name: …}}. Each line on its standard input is a command, answered
 // by a line: {"scheduled": name, "cron": …} runs the cron handler of a worker, {"evict": name, "class": …, "object": …}
 // evicts an object, which the oldest miniflare cannot do.
@@ -13,7 +13,7 @@ import { createInterface } from "node:readline";
 const { modules: nodeModules, persist, workers } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const { Miniflare } = createRequire(join(nodeModules, "rig.js"))("miniflare");
 
-function worker({ name, build, date, pyodide, meter = false, objects = {}, bindings = {} }) {
+function worker({ name, build, date, flags, pyodide, meter = false, objects = {}, bindings = {} }) {
   const modules = (type, ...files) => files.map((file) => ({ type, path: join(build, file) }));
   return {
     name,
@@ -24,6 +24,7 @@ function worker({ name, build, date, pyodide, meter = false, objects = {}, bindi
       ...modules("Data", "stdlib.zip", "site.zip"),
     ],
     compatibilityDate: date,
+    compatibilityFlags: flags,
     unsafeEvalBinding: "UNSAFE_EVAL",
     unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
     bindings: { ...bindings, PYODIDE: pyodide, METER: meter },

@@ -49,6 +49,8 @@ class Worker:
     objects: Mapping[str, str] = field(default_factory=dict)
     date: str | None = None
     """Its compatibility date, unless it is that of the rig's setting."""
+    flags: Sequence[str] = ()
+    """Its compatibility flags."""
 
 
 class Rig:
@@ -113,6 +115,7 @@ class Rig:
                     "meter": worker.meter,
                     "objects": dict(worker.objects),
                     "date": worker.date or self.setting.date,
+                    "flags": list(worker.flags),
                     "pyodide": self.python.describe(),
                 }
             )

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 D1 = {"statements", "round_trips", "rows_read", "rows_written", "seconds", "behind_ms"}
 DELAYS = {"p50_ms", "p99_ms"}
+BILLED = {"worker_requests", "object_requests", "object_s", "rows_read", "rows_written", "dollars"}
 STORED = {"chunks_per_second", *DELAYS}
 CAUGHT_UP = {"first_byte_ms", "seconds", "peak_mb"}
 TURN = {"p50_ms", "load_p50_ms", "statements", "rows_read", "rows_written", "bytes"}
@@ -26,6 +27,7 @@ TURN = {"p50_ms", "load_p50_ms", "statements", "rows_read", "rows_written", "byt
 EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
     "d1_cost": (D1 | {"fewer"}, {"javascript": D1}),
     "d1_latency": (D1 | {"added_ms"}, {"javascript": D1}),
+    "engines": (BILLED | {*DELAYS, "object", "d1"}, {"javascript": BILLED, "agents": BILLED}),
     "follow": (DELAYS, {"javascript": DELAYS}),
     "sqlite": (
         STORED | {"streamed", "http", "http_memory"},

@@ -96,7 +96,7 @@ async def teller_server(file: Path) -> AsyncIterator[str]:
     """Serve the replies, which are stored in a file."""
     async with wrap_sqlite3(file) as database:
         await migrate(database)
-        handler = StreamHandler(model=Teller(), resumable=True, store=SqliteStreamStore(database))
+        handler = StreamHandler(model=Teller(), resumable=True, store=SqliteStreamStore(database, ttl_ms=86_400_000))
         async with serve(create_app(handler)) as url:
             yield url
         await handler.aclose()

@@ -32,7 +32,11 @@ CHECKS = {
 }
 
 
-OBJECTS = {"STREAMS": "StreamObject"}
+OBJECTS = {"STREAMS": "StreamObject", "REPLIES": "ReplyObject"}
+
+
+STAYS_AWAKE = "durable_object_io_tasks_prevent_eviction"
+"""The flag with which an object outlives its clients before 2026-10-01; the oldest workerd does not know it."""
 
 LIVE = {"entry.py": ROOT / "tests" / "workerd" / "live" / "entry.py"}
 
@@ -45,12 +49,14 @@ def open_rig(setting: str) -> Rig:
     ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker,
     and ``live`` has the objects of ``live/``.
     """
+    parsed = parse_setting(setting)
+    flags = (STAYS_AWAKE,) if parsed.release.name == "newest" and parsed.date < "2026-10-01" else ()
     return Rig(
-        parse_setting(setting),
+        parsed,
         [
-            Worker("checks", CHECKS, meter=True, objects=OBJECTS),
-            Worker("second", CHECKS, meter=True, objects=OBJECTS),
+            Worker("checks", CHECKS, meter=True, objects=OBJECTS, flags=flags),
+            Worker("second", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
-            Worker("live", LIVE, objects=LIVE_OBJECTS),
+            Worker("live", LIVE, objects=LIVE_OBJECTS, flags=flags),
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -11,17 +12,16 @@ from .._time import sleep
 from ..errors import ClientError
 from . import calls
 from .approvals import WaitingCall
-from .calls import Answer, Operation
+from .calls import Answer, Call, Operation
 from .events import ReplyEvent
 from .follower import ReplyFollower
 from .options import BaseClient, ClientOptions
 from .reply import ReplyState
 from .sessions import Session, SessionList
+from .transport import ClientTransport, TransportResponse, choose_transport
 
-try:
+with suppress(ImportError):  # for the hints: a Worker has none
     import httpx2
-except ImportError as error:
-    raise ImportError('aibind.client needs httpx2: install it with pip install "aibind[http]"') from error
 
 __all__ = ["AsyncClient", "AsyncReply"]
 
@@ -67,7 +67,8 @@ class AsyncClient(BaseClient[AsyncReply]):
     - ``timeout_s`` is the longest silence in seconds; servers send a comment every 15.
     - ``max_failures`` is how many connections in a row may bring nothing. The waits between them double from 0.25 s to
       5 s, or are those that the server asks for; one that brought something is replaced at once.
-    - ``http`` is an ``httpx2.AsyncClient`` that you keep and close.
+    - ``http`` is an ``httpx2.AsyncClient`` that you keep and close, or another transport. Without it the client has an
+      ``httpx2.AsyncClient``, and in a Cloudflare Worker JavaScript's ``fetch``.
 
     Every method raises ClientError for what the server refuses, with its status, and when it is out of reach.
     """
@@ -81,15 +82,15 @@ class AsyncClient(BaseClient[AsyncReply]):
         resumable: bool = True,
         timeout_s: float = 60.0,
         max_failures: int = 10,
-        http: httpx2.AsyncClient | None = None,
+        http: httpx2.AsyncClient | ClientTransport | None = None,
     ) -> None:
         super().__init__(
             ClientOptions(
                 base_url.rstrip("/") + prefix.rstrip("/"), dict(headers or {}), resumable, timeout_s, max_failures
             )
         )
-        self._owns_http = http is None
-        self._http = http or httpx2.AsyncClient(trust_env=not self._options.is_loopback)
+        self._owns_transport = http is None
+        self._transport = choose_transport(http, trust_env=not self._options.is_loopback)
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,8 +102,8 @@ class AsyncClient(BaseClient[AsyncReply]):
 
     async def aclose(self) -> None:
         """Close the connections. A client that was given stays open."""
-        if self._owns_http:
-            await self._http.aclose()
+        if self._owns_transport:
+            await self._transport.aclose()
 
     # --- replies ---
 
@@ -155,27 +156,47 @@ class AsyncClient(BaseClient[AsyncReply]):
 
     async def _run(self, operation: Operation[_T]) -> _T:
         try:
-            response = await self._http.request(**self._options.arguments(operation.call))
-        except httpx2.HTTPError as error:
+            response = await self._send(operation.call)
+            try:
+                answer = await _whole(response)
+            finally:
+                await response.aclose()
+        except OSError as error:
             raise ClientError(f"The server could not be reached: {error or type(error).__name__}") from error
-        return operation.result(Answer(response.status_code, response.headers, response.content))
+        return operation.result(answer)
 
     async def _follow(self, follower: ReplyFollower) -> AsyncGenerator[ReplyEvent]:
         while not follower.is_ended:
             lost: Exception = EOFError("the response ended before the reply did")
             try:
-                async with self._http.stream(**self._options.arguments(follower.next_call())) as response:
-                    if follower.open(response.status_code, response.headers):
-                        async for data in response.aiter_raw():
+                response = await self._send(follower.next_call())
+                try:
+                    if follower.open(response.status, response.headers):
+                        async for data in response:
                             for event in follower.feed(data):
                                 yield event
                             if follower.is_ended:
                                 break
                     else:
-                        answer = Answer(response.status_code, response.headers, await response.aread())
-                        lost = follower.refuse(answer)
-            except httpx2.HTTPError as error:
+                        lost = follower.refuse(await _whole(response))
+                finally:
+                    await response.aclose()
+            except OSError as error:
                 lost = error
             if not follower.is_ended:
                 await sleep(follower.lost(lost, random.random()))
         follower.raise_failure()
+
+    async def _send(self, call: Call) -> TransportResponse:
+        options = self._options
+        return await self._transport.open(
+            call.method,
+            options.url + call.path,
+            headers={**options.headers, **call.headers},
+            body=call.body,
+            timeout_s=options.timeout_s,
+        )
+
+
+async def _whole(response: TransportResponse) -> Answer:
+    return Answer(response.status, response.headers, b"".join([piece async for piece in response]))

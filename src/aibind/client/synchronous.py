@@ -21,7 +21,9 @@ from .sessions import Session, SessionList
 try:
     import httpx2
 except ImportError as error:
-    raise ImportError('aibind.client needs httpx2: install it with pip install "aibind[http]"') from error
+    raise ImportError(
+        'aibind.client.Client needs httpx2: install it with pip install "aibind[http]"; in a Worker use AsyncClient'
+    ) from error
 
 __all__ = ["Client", "Reply"]
 
@@ -146,7 +148,7 @@ class Client(BaseClient[Reply]):
             try:
                 with self._http.stream(**self._options.arguments(follower.next_call())) as response:
                     if follower.open(response.status_code, response.headers):
-                        for data in response.iter_raw():
+                        for data in response.iter_bytes():
                             yield from follower.feed(data)
                             if follower.is_ended:
                                 break

@@ -13,6 +13,7 @@ from .._lazy import load_on_demand
 if TYPE_CHECKING:
     from .d1 import D1Client, wrap_d1
     from .durable_object import DurableObjectClient, wrap_durable_object
+    from .fetch import FetchTransport
     from .fetch_model import OpenAIFetchModel
     from .kv import KVConversationStore
     from .object_router import ObjectRouter
@@ -23,6 +24,7 @@ __all__ = [
     "D1Client",
     "DurableObjectClient",
     "DurableStreamObject",
+    "FetchTransport",
     "KVConversationStore",
     "ObjectRouter",
     "OpenAIFetchModel",
@@ -36,6 +38,7 @@ __getattr__ = load_on_demand(
     {
         "d1": "D1Client wrap_d1",
         "durable_object": "DurableObjectClient wrap_durable_object",
+        "fetch": "FetchTransport",
         "fetch_model": "OpenAIFetchModel",
         "kv": "KVConversationStore",
         "object_router": "ObjectRouter",

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "MAX_SAFE_INTEGER",
     "ByteSink",
+    "Fetch",
     "Fetched",
     "JsObject",
     "JsRequest",
@@ -28,6 +29,7 @@ __all__ = [
     "failure_of",
     "fetch",
     "from_js",
+    "global_object",
     "is_nothing",
     "make_error",
     "make_object",
@@ -76,6 +78,20 @@ def unwrap(binding: object, *, method: str, what: str) -> JsObject:
     if not isinstance(proxy, proxy_type) or not hasattr(proxy, method):
         raise _no_binding(binding, method, what)
     return proxy
+
+
+def global_object(*, what: str) -> JsObject:
+    """Return JavaScript's global object. Raises RuntimeError outside a Worker, which names ``what``, the caller."""
+    try:
+        return _js("js").globalThis
+    except ImportError as error:
+        raise _no_worker(what) from error
+
+
+def _no_worker(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"{what} works inside a Cloudflare Worker, and this Python does not run in one: it has no pyodide"
+    )
 
 
 def _no_binding(value: object, method: str, what: str) -> TypeError:
@@ -175,6 +191,46 @@ async def settle(target: JsObject, method: str, *arguments: Any) -> Any:
     raise reason if isinstance(reason, Exception) else RejectionError(reason)
 
 
+class Fetch:
+    """One request of JavaScript's ``fetch``, which can be aborted at any time.
+
+    ``status`` and ``headers``, whose names are in lower case, are those of the response, and ``body`` is its
+    ReadableStream, None where it has none.
+    """
+
+    def __init__(self, target: JsObject) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = {}
+        self.body: JsObject | None = None
+        self._target = target
+        self._controller = _js("js").AbortController.new()
+        self._reader: JsObject = None
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> None:
+        """Send the request and wait for the head of the response. Redirects are not followed."""
+        options = to_js_object({"method": method, "headers": dict(headers), "redirect": "manual"})
+        options.signal = self._controller.signal
+        if body is not None:
+            options.body = _js("pyodide.ffi").to_js(body)
+        response = await settle(self._target, "fetch", url, options)
+        self.status = int(response.status)
+        self.headers = from_js(_js("js").Object.fromEntries(response.headers))
+        self.body = None if is_nothing(response.body) else response.body
+
+    async def read(self) -> bytes | None:
+        """Return the next piece of the body, None at its end."""
+        if self.body is None:
+            return None
+        if self._reader is None:
+            self._reader = self.body.getReader()
+        part = await settle(self._reader, "read")
+        return None if part.done else part.value.to_bytes()
+
+    def abort(self) -> None:
+        """End the request and close its connection, at once; do nothing when it has ended."""
+        self._controller.abort()
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """An answer of ``fetch``, with the names of its headers in lower case, and its body as a ReadableStream."""
@@ -186,18 +242,13 @@ class Fetched:
 
 async def fetch(url: str, *, method: str, headers: Mapping[str, str], body: str) -> Fetched:
     """Send a request, without following redirects; an empty body is none. A call that is cancelled aborts it."""
-    js = _js("js")
-    controller = js.AbortController.new()
-    given = {"method": method, "headers": dict(headers), "redirect": "manual"}
-    options = to_js_object(given | ({"body": body} if body else {}))
-    options.signal = controller.signal
+    request = Fetch(_js("js").globalThis)
     try:
-        response = await settle(js.globalThis, "fetch", url, options)
+        await request.send(method, url, headers, body.encode() or None)
     except BaseException:
-        controller.abort()
+        request.abort()
         raise
-    named: dict[str, str] = from_js(js.Object.fromEntries(response.headers))
-    return Fetched(int(response.status), named, None if is_nothing(response.body) else response.body)
+    return Fetched(request.status, request.headers, request.body)
 
 
 async def read_stream(stream: JsObject) -> AsyncGenerator[bytes, None]:

@@ -23,6 +23,8 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
             return _import_time()
         if path.startswith("/object/"):
             return await self.env.STREAMS.getByName("one").fetch(request)
+        if path.startswith("/reply/"):
+            return await self.env.REPLIES.getByName(path.split("/")[2]).fetch(request)
         from tests.workerd.inside import service
 
         return await service.serve(self, request, path)
@@ -93,3 +95,20 @@ class StreamObject(DurableObject):  # type: ignore[misc]
             self.sql.exec("INSERT INTO words VALUES (?)", "told")
             self.told.set()
         return Response(json.dumps([row["word"] for row in self.sql.exec("SELECT word FROM words").toArray()]))
+
+
+class ReplyObject(DurableObject):  # type: ignore[misc]
+    """A Durable Object with a reply."""
+
+    def __init__(self, ctx: Any, env: Any) -> None:
+        super().__init__(ctx, env)
+        from tests.workerd.inside.replies import Replies
+
+        self.replies = Replies(ctx.storage)
+
+    async def fetch(self, request: Any) -> Any:
+        asked = json.loads(await request.text())
+        return await self.replies.serve(urlsplit(request.url).path.rpartition("/")[2], asked)
+
+    async def alarm(self, _info: Any = None) -> None:
+        await self.replies.alarm()

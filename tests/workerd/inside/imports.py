@@ -23,7 +23,8 @@ async def the_standard_library_is_enough(_bench: Bench) -> None:
 
 @checks_once
 async def public_classes_name_their_package(bench: Bench) -> None:
-    from aibind.cloudflare import KVConversationStore, OpenAIFetchModel, WorkersAIModel, wrap_d1
+    from aibind.client import AsyncClient
+    from aibind.cloudflare import FetchTransport, KVConversationStore, OpenAIFetchModel, WorkersAIModel, wrap_d1
     from aibind.history import TreeNode
     from aibind.models import ModelRequest
     from aibind.testing import Faults, FaultyKV
@@ -33,6 +34,9 @@ async def public_classes_name_their_package(bench: Bench) -> None:
     assert repr(FaultyKV(bench.kv, Faults(7))) == "<FaultyKV <Faults seed=7 rate=0 calls=0 struck={}>>"
     assert repr(wrap_d1(bench.db)) == "<D1Client database patience_s=5>"
     assert repr(wrap_d1(bench.db).with_session()) == "<D1Client session patience_s=5>"
+    assert repr(FetchTransport()) == "FetchTransport()"
+    assert repr(FetchTransport(javascript(bench, "{fetch() {}}"))) == "FetchTransport(binding)"
+    assert repr(AsyncClient("https://chat.example")) == "AsyncClient('https://chat.example/__aibind__')"
     assert repr(WorkersAIModel(javascript(bench, "{run() {}}"), "@cf/x")) == "WorkersAIModel('@cf/x')"
     model = OpenAIFetchModel("m", api_key="a secret", base_url="http://127.0.0.1/v1")
     assert repr(model) == "OpenAIFetchModel('m', base_url='http://127.0.0.1/v1')"

@@ -17,7 +17,7 @@ from aibind.sqlite import SqliteStreamStore
 from aibind.streams import DurableStream, HttpResponse, StreamEvent
 from aibind.streams.normalize import TextNormalizer
 
-from . import fault_runs, turns
+from . import asking, fault_runs, turns
 from .bench import Bench
 
 SAID = "word{} "
@@ -36,6 +36,8 @@ async def serve(worker: Any, request: Any, path: str) -> Any:
         return _json({})
     if path.startswith("/turns/"):
         return _json(await turns.serve(worker.env, path, body))
+    if path.startswith("/client/"):
+        return _json(await asking.serve(worker.env, path, body))
     if path == "/faults":
         return _json(await fault_runs.play(worker.env, body["kind"], body["seeds"]))
     if path == "/model":
@@ -47,7 +49,7 @@ async def serve(worker: Any, request: Any, path: str) -> Any:
         return await _produce(worker, request, store, body)
     if path == "/resume":
         try:
-            return await _send(await DurableStream.resume(store, body["id"], body.get("after", 0)))
+            return await send(await DurableStream.resume(store, body["id"], body.get("after", 0)))
         except AibindError as error:
             return Response(str(error), status=404)
     if path == "/stop":
@@ -64,7 +66,7 @@ def _json(value: Any) -> Any:
     return Response(json.dumps(value), headers={"Content-Type": "application/json"})
 
 
-async def _model(tokens: int, rate: float) -> AsyncIterator[str]:
+async def model(tokens: int, rate: float) -> AsyncIterator[str]:
     """Yield numbered words at an even pace."""
     began = asyncio.get_running_loop().time()
     for number in range(tokens):
@@ -116,14 +118,14 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
     async def create() -> HttpResponse[AsyncGenerator[bytes, None]]:
         stream = await DurableStream.create(
             store,
-            _model(asked["tokens"], asked["rate"]),
+            model(asked["tokens"], asked["rate"]),
             stream_id=asked["id"],
             keep_alive=wait_until if asked["keep_alive"] else None,
         )
         return stream.response()
 
     if asked["through"] == "entry":
-        return await _send(await create())
+        return await send(await create())
     import asgi
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -144,7 +146,7 @@ async def _produce(worker: Any, request: Any, store: SqliteStreamStore, asked: d
     return await asgi.fetch(app, Request.new(request.url), worker.env, worker.ctx)
 
 
-async def _send(response: HttpResponse[AsyncGenerator[bytes, None]]) -> Any:
+async def send(response: HttpResponse[AsyncGenerator[bytes, None]]) -> Any:
     """Answer with a body of our own making, as an entry point without a framework does."""
     from js import TransformStream
     from pyodide.ffi import JsException, to_js
@@ -174,14 +176,14 @@ async def _cost(store: SqliteStreamStore, uncounted: SqliteStreamStore, asked: d
     loop = asyncio.get_running_loop()
     finished_at = 0.0
 
-    async def model() -> AsyncIterator[StreamEvent | str]:
+    async def source() -> AsyncIterator[StreamEvent | str]:
         nonlocal finished_at
-        async for token in _model(asked["tokens"], asked["rate"]):
+        async for token in model(asked["tokens"], asked["rate"]):
             yield StreamEvent("tool_call_delta", token) if asked.get("events") else token
         finished_at = loop.time()
 
     began = loop.time()
-    stream = await DurableStream.create(store, model(), stream_id=asked["id"])
+    stream = await DurableStream.create(store, source(), stream_id=asked["id"])
     received = b"".join([data async for data in stream.response().body])
     read_at = loop.time()
     await stream.wait_closed()
