@@ -42,6 +42,19 @@ SECTIONS = (
         ("statements", "rows_written"),
     ),
     Section(
+        "engines",
+        "What a million replies cost on Cloudflare",
+        "tokens",
+        (
+            ("ours", "aibind, an object for each conversation"),
+            ("ours.object", "aibind, an object for each reply"),
+            ("ours.d1", "aibind on D1"),
+            ("yardsticks.javascript", f"{JAVASCRIPT} on D1"),
+            ("yardsticks.agents", "Cloudflare's agents, computed"),
+        ),
+        (("rows_read", "rows read"), ("rows_written", "rows written"), ("dollars", "dollars a million")),
+    ),
+    Section(
         "d1_latency",
         "A distant database",
         "rtt",

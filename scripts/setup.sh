@@ -1,5 +1,5 @@
 # Sourced by the other scripts: brings what a fresh machine with Python 3.11 or newer lacks, and says so.
-# Nothing is installed outside this folder, except Chromium for the browser tests.
+# Nothing is installed outside this folder, except Chromium, libfaketime and nginx, each for the tests of its name.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"

@@ -1,10 +1,13 @@
 // A page with useChat: it opens the stored conversation of the chat that its address names, and goes on with its reply.
+// With the address of our transport, it uses that, over the endpoints at `api`.
 import { useChat } from "@ai-sdk/react";
 import { DefaultChatTransport, lastAssistantMessageIsCompleteWithApprovalResponses } from "ai";
 import { useState } from "react";
 import { createRoot } from "react-dom/client";
 
-const id = new URLSearchParams(location.search).get("chat");
+const query = Object.fromEntries(new URLSearchParams(location.search));
+const id = query.chat;
+const ours = query.transport && new (await import(query.transport)).AibindChatTransport({ api: query.api });
 
 function Part({ part, allow }) {
   if (part.type === "text") return <span>{part.text}</span>;
@@ -23,15 +26,17 @@ function Chat({ stored }) {
     id,
     messages: stored,
     resume: true,
-    transport: new DefaultChatTransport({
-      api: "/api/chat",
-      prepareSendMessagesRequest: ({ id, messages, trigger, messageId, body }) => ({
-        body: { ...body, id, messages: messages.slice(-1), trigger, messageId },
+    transport:
+      ours ??
+      new DefaultChatTransport({
+        api: "/api/chat",
+        prepareSendMessagesRequest: ({ id, messages, trigger, messageId, body }) => ({
+          body: { ...body, id, messages: messages.slice(-1), trigger, messageId },
+        }),
       }),
-    }),
     sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithApprovalResponses,
   });
-  const stopReply = () => fetch(`/api/chat/${id}/stop`, { method: "POST" }).then(stop);
+  const stopReply = () => ours?.stop(id) ?? fetch(`/api/chat/${id}/stop`, { method: "POST" }).then(stop);
   const allow = (approval) => addToolApprovalResponse({ id: approval, approved: true });
   const send = (event) => {
     event.preventDefault();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.demo.conftest import OPTIONS, find_chromium
 from tests.frontends.chat_server import PAID, TOOLS, Scripted
 from tests.frontends.driver import FOLDER
 from tests.processes.support import run_server
+from tests.support.cutting import CuttingProxy, every
 from tests.support.http import serve
 
 pytestmark = [pytest.mark.anyio, pytest.mark.front_end(clients=["useChat in Chromium"])]
@@ -150,3 +152,37 @@ async def test_a_server_that_is_killed_and_started_again(browser: Browser, bundl
         await say(page, "3")
         await expect(page.locator(".assistant").last).to_have_text("0 1 2")
     await context.close()
+
+
+async def test_our_transport_over_connections_that_break(browser: Browser, bundle: str) -> None:
+    """The page is of another site than the endpoints, is reloaded in mid-reply, and never sees an error."""
+
+    async def page_of(request: Any) -> HTMLResponse:
+        del request
+        return HTMLResponse(HTML.replace("{}", bundle))
+
+    model = Scripted()
+    handler = StreamHandler(model=model, resumable=True, conversations=MemoryConversationStore())
+    app = create_chat_app(handler, cors_origins=["*"])
+    places = random.Random(3)
+    async with serve(Starlette(routes=[Route("/", page_of), Mount("/api", app)])) as url:
+        proxy = CuttingProxy(url, every(lambda: places.randrange(800, 4_000)))
+        async with proxy.serving() as proxied:
+            context = await browser.new_context()
+            page = await context.new_page()
+            await page.goto(f"{url}/?chat=one&api={proxied}/api/chat&transport=/api/chat/transport.js")
+            await say(page, "count 150")
+            answer = page.locator(".assistant")
+            await expect(answer).to_contain_text("50 ", timeout=20_000)
+            await page.reload()
+            await expect(answer).to_have_text(ALL, timeout=30_000)
+            await expect(page.locator("main")).to_have_attribute("data-status", "ready")
+            await say(page, "count 5000")
+            await expect(answer.last).to_contain_text("9 ", timeout=20_000)
+            await page.get_by_role("button", name="Stop").click()
+            await expect(page.locator("main")).to_have_attribute("data-status", "ready", timeout=20_000)
+            await expect(page.get_by_role("alert")).to_have_count(0)
+            await context.close()
+        assert proxy.cuts > 4
+    assert len(model.requests) == 2
+    await handler.aclose()
