@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 
 from aibind.streams import SseMessage, SseParser
 from testbed.workerd.rig import Rig, RigError
+from tests.object_kills import play
 
 from .client import Reader, read_sse, stream_id_of, text_of
 
@@ -169,17 +171,10 @@ def test_a_reply_ends_with_its_object(rig: Rig, client: httpx2.Client) -> None:
     assert history[1]["message"]["content"] == text_of(messages)
 
 
-def test_a_killed_workerd_leaves_an_exact_prefix(rig: Rig, client: httpx2.Client) -> None:
-    with reading(rig, "2000 20") as reader:
-        stream_id = stream_id_of(reader.read_until("word30@"))
-        rig.kill()
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_object_that_ends_at_any_moment_leaves_an_exact_prefix(rig: Rig, seed: int) -> None:
     rig.start()
-    with rig.client("live") as client:
-        messages = resume(client, stream_id)
-    assert ends_of(messages) == [("error", "producer lost"), ("done", "")]
-    kept = words_in(messages)
-    assert words(2000)[: len(kept) - 1] == kept[:-1]
-    assert len(kept) > 5
+    assert play(rig, "abort", random.Random(seed), seed) == []
 
 
 def test_a_repeated_request_finds_its_reply(client: httpx2.Client) -> None:
