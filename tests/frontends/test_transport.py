@@ -217,6 +217,8 @@ async def test_stop_at_once(page: Open, server: Server, leaves: bool) -> None:
     """A message that is stopped before it is answered is sent, and its reply is stopped."""
     chat = await page()
     await chat.begin("sendMessage", {"text": "count 5000"})
+    while (await chat.state())["status"] == "ready":  # the library prepares the request
+        await asyncio.sleep(0)
     stopping = asyncio.ensure_future(chat.stop_reply())
     while not server.model.requests:
         await asyncio.sleep(0)
