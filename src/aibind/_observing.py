@@ -30,8 +30,8 @@ class Observer(Protocol):
         """Note that a producer of this process was refused: ``ended``, ``removed`` or ``conflict``."""
         ...
 
-    def note_takeover(self) -> None:
-        """Note that this process ended a stream whose producer was lost."""
+    def note_takeover(self, outcome: str) -> None:
+        """Note that this process ``ended`` a stream whose producer was lost, or ``continued`` it."""
         ...
 
     def note_lag(self, chars: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from benchmarks.support.prices import Operations, agents_reply, dollars_of
+from benchmarks.support.prices import PRICES_OF, Operations, agents_reply, dollars_of
 
 
 @pytest.mark.parametrize(
@@ -27,3 +30,18 @@ def test_a_million_replies(operations: Operations, dollars: float) -> None:
 def test_operations_add_up() -> None:
     one = Operations(worker_requests=1, rows_written=2)
     assert one + one * 0.5 == Operations(worker_requests=1.5, rows_written=3)
+
+
+def test_the_guide_says_what_its_figures_cost() -> None:
+    """Each row of its table: object requests, object seconds, rows read, rows written, dollars."""
+    page = (Path(__file__).parents[2] / "docs" / "choosing-an-engine.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        *counts, dollars = map(float, row)
+        assert dollars_of(Operations(1.1, *counts)) == pytest.approx(dollars, abs=0.06), row
+    assert f"in {PRICES_OF}" in page
+    agents = agents_reply(1000, 100, 0.1)
+    assert f"| {agents.rows_written:g} | {dollars_of(agents):.1f} |" in page
+    for price in ("0.30", "0.15", "0.001", "1.00", "12.50"):
+        assert price in page

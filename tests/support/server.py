@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvicorn
 
-from aibind.models import ModelEvent, ModelRequest, OpenAIModel, TextDelta
+from aibind.models import Model, ModelEvent, ModelRequest, OpenAIModel, TextDelta
 from aibind.server import StreamHandler, create_agent_app, create_app, create_chat_app
 from aibind.sqlite import SqliteConversationStore, SqliteMessageStore, SqliteStreamStore, migrate, wrap_sqlite3
 from tests.support.tools import TOOLSETS
@@ -68,16 +68,20 @@ async def main() -> None:
     parser.add_argument("--calls", type=Path)
     parser.add_argument("--messages", type=bool, default=False)
     parser.add_argument("--endpoint")
+    parser.add_argument("--background", type=bool, default=False, help="ask the endpoint for background responses")
     parser.add_argument("--chat-app", type=bool, default=False)
     parser.add_argument("--agent-app", type=bool, default=False)
     options = parser.parse_args()
     async with wrap_sqlite3(options.database, busy_timeout_ms=options.busy_timeout_ms) as client:
         await migrate(client)
         streams = SqliteStreamStore(client, lease_ms=options.lease_ms, ttl_ms=options.ttl_ms)
+        model: Model = CountingModel(options.rate, options.note, options.calls)
+        if options.background:
+            model = OpenAIModel("any", base_url=options.endpoint, api="responses", background=True)
+        elif options.endpoint:
+            model = OpenAIModel("any", base_url=options.endpoint)
         handler = StreamHandler(
-            model=OpenAIModel("any", base_url=options.endpoint)
-            if options.endpoint
-            else CountingModel(options.rate, options.note, options.calls),
+            model=model,
             resumable=True,
             store=streams,
             conversations=SqliteMessageStore(client) if options.messages else SqliteConversationStore(client),

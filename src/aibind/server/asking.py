@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .. import _observing
-from ..models.model import Message, Model, ModelRequest
+from ..models.model import Message, Model, ModelEvent, ModelRequest
 from .access import Access, owner_of
 from .bounded import bounded
 from .limits import Limits
@@ -58,6 +59,31 @@ class Asking:
     ) -> AsyncGenerator[ReplyEvent]:
         """Yield a model's answer, running the tools that it calls, in at most ``max_steps`` rounds."""
         return self._reply(run_rounds(model, request, tools, max_steps), model, request)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether any of the models can go on with an answer that another process began."""
+        return self._models.can_resume
+
+    def answer_from(
+        self,
+        model: Model,
+        request: ModelRequest,
+        tools: Sequence[Tool],
+        max_steps: int,
+        said: Sequence[Message],
+        so_far: Sequence[ModelEvent],
+    ) -> AsyncGenerator[ReplyEvent]:
+        """Yield the rest of an answer that another process began.
+
+        ``said`` are the messages of its rounds that are over, and ``so_far`` what the model has said since.
+        """
+        rounds_over = sum(message["role"] == "assistant" for message in said)
+        request = replace(request, messages=[*request.messages, *said])
+        if not tools:
+            return self._reply(ask_model(model, request), model, request)
+        steps = max(1, max_steps - rounds_over)
+        return self._reply(run_rounds(model, request, tools, steps, so_far), model, request)
 
     def go_on(
         self,

@@ -28,6 +28,7 @@ from ..streams.events import StreamEvent
 from ..streams.normalize import normalized
 from ..streams.store import Pace
 from .answers import Answer
+from .continuation import Continuation
 from .partial_json import MAX_PARTIAL_CHARS, parse_partial
 from .reply_events import AnsweredCall, ReplyEvent, ToolRunning, json_or_text
 
@@ -45,7 +46,7 @@ class Generation:
     ``message_data`` has ``{key: value}``.
     Calls that users are asked about are ``approval_request``, ``approval`` and ``tool_running``; ``turn`` is what the
     first request also holds: what a process needs to go on with the turn. ``answered`` are the calls that it goes on
-    from.
+    from, and ``continuation`` is how another process goes on with the reply (None: none can).
     Custom events have their own names, and JSON. A structured answer comes as ``partial`` events, each with all that is
     known so far, and one ``data`` event with the whole; ``pace`` limits how often a partial comes, since each is
     stored. An error of the model that is not meant for clients is logged and becomes a ModelError that they may read.
@@ -59,8 +60,10 @@ class Generation:
         pace: Pace | None = None,
         turn: Mapping[str, Any] | None = None,
         answered: Sequence[AnsweredCall] = (),
+        continuation: Continuation | None = None,
     ) -> None:
         self._events = events
+        self.continuation = continuation
         self._structured = structured
         self._pace = pace or Pace(0)
         self._turn = turn
@@ -99,7 +102,12 @@ class Generation:
         async for event in self._events:
             if isinstance(event, TextDelta):
                 yield StreamEvent("", event.text)
+            elif isinstance(event, ReplyReference):  # for other processes, not for readers
+                if self.continuation is not None:
+                    await self.continuation.refer(event.value)
             elif named := self._named(event):
+                if isinstance(event, ToolResult) and self.continuation is not None:
+                    self.continuation.results += 1
                 yield named
 
     async def _structure(self) -> AsyncGenerator[StreamEvent]:

@@ -14,6 +14,7 @@ from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
 from ..models.model import ChooseModel, Message, Model, ModelFunction
+from ..models.resuming import can_resume
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.position import END_ID
@@ -27,6 +28,7 @@ from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
 from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
 from .claims import Claim
 from .completions import Completions
+from .continuation import Continuation, Task
 from .generation import Generation
 from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
 from .limits import Limits
@@ -45,6 +47,7 @@ from .shutdown import GRACE_S, Shutdown
 from .signals import noticing_signals
 from .starting import ReplyStarter
 from .stream_ids import StreamIds
+from .takeovers import Takeovers
 from .tools import Tool
 
 __all__ = ["StreamHandler"]
@@ -144,6 +147,7 @@ class StreamHandler:
         if conversations is not None:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments, self._stream_ids)
         self._toolsets = toolsets or {}
+        self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools)
         self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
         self._completions = Completions(
             self._asking,
@@ -251,7 +255,17 @@ class StreamHandler:
         """
         if self._store is None:
             return 0
+        await self._takeovers.sweep()
         return await sweep(self._store, self._recover_end if self._sessions is not None else None)
+
+    async def continue_replies(self, *, at_once: bool = False) -> int:
+        """Go on with the replies whose producers are lost, and return with how many; :meth:`sweep` does it as well.
+
+        A producer whose lease has run out has a lease to renew it, for which this waits. With ``at_once`` every reply
+        that is not ended counts as lost: call it so where no other process can produce one, as when a Durable Object
+        has started, and before it begins new ones. Raises the store's errors.
+        """
+        return await self._takeovers.sweep(at_once=at_once)
 
     async def _recover_end(self, session_id: str) -> None:
         await self._session(session_id).recover(limit=1)
@@ -303,7 +317,11 @@ class StreamHandler:
         request = self._asking.request(asked.messages, access, asked.model, system=asked.system)
 
         async def begin() -> HttpResponse[Body]:
-            generation = Generation(self._asking.answer_with_tools(model, request, tools, asked.max_steps))
+            task = Task(asked.model, asked.system, asked.toolset, asked.max_steps, messages=asked.messages)
+            generation = Generation(
+                self._asking.answer_with_tools(model, request, tools, asked.max_steps),
+                continuation=await self._continuation(model, task, is_large(body)),
+            )
             return await self._starter.start(generation, None, claim, owner=owner_of(access), events=events)
 
         return await self._starter.once(claim, begin, owner=owner_of(access), events=events)
@@ -323,7 +341,9 @@ class StreamHandler:
     async def stop(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Stop a durable stream, wherever it is produced, and answer the same when it is unknown or has ended."""
         replies = self._require_replies()
-        await replies.stop(parse_id(body), owner_of(access))
+        stream_id = parse_id(body)
+        await replies.stop(stream_id, owner_of(access))
+        await self._takeovers.cancel(stream_id, owner_of(access))
         return json_response({"ok": True})
 
     async def resume(
@@ -452,7 +472,11 @@ class StreamHandler:
                 )
             turn = await session.begin(asked, claim) if session is not None else None
             events = ask(turn.messages if turn else [await offload(asked.question, is_large(body))])
-            generation = Generation(events, structured=structured, pace=pace, turn=again)
+            task = Task(asked.model, asked.system, asked.toolset, asked.max_steps, asked.session_id)
+            if turn is None:
+                task = replace(task, messages=[asked.question()])
+            continuation = None if structured else await self._continuation(model, task, is_large(body))
+            generation = Generation(events, structured=structured, pace=pace, turn=again, continuation=continuation)
             return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
 
         async def check_question(claim: Claim) -> None:
@@ -460,6 +484,12 @@ class StreamHandler:
                 await session.save_claimed(asked, claim)
 
         return await self._starter.once(claim, begin, check_question, owner=owner_of(access), events=sent)
+
+    async def _continuation(self, model: Model, task: Task, is_large: bool) -> Continuation | None:
+        """Return how another process goes on with a reply; None where none can."""
+        if not can_resume(model) or not self.resumable:
+            return None
+        return Continuation(await offload(task.to_text, is_large), model, task.model)
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:

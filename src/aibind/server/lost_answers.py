@@ -21,7 +21,7 @@ from .answers import Answer
 from .exchanges import OpenTurn, find_open_turn, is_kept
 from .recovery import StoredReply, complete_turn, read_ended
 
-__all__ = ["find_lost", "recover_lost"]
+__all__ = ["find_lost", "keep_answer", "recover_lost"]
 
 logger = logging.getLogger("aibind")
 
@@ -47,7 +47,7 @@ async def recover_lost(
     for one, reply in zip(lost, replies, strict=True):
         if reply is None or reply.end is None:
             continue  # it has been removed, or its producer is alive after all
-        recovered += await _complete(session_id, conversations, one, reply)
+        recovered += await _complete(session_id, conversations, one.stream_id, one.status.question_id, reply)
         await streams.settle(one.stream_id)
     return recovered
 
@@ -59,13 +59,24 @@ async def _read(streams: StreamStore, stream_id: str) -> StoredReply | None:
         return None
 
 
-async def _complete(session_id: str, conversations: ConversationStore, lost: StreamInfo, reply: StoredReply) -> bool:
+async def keep_answer(
+    session_id: str, conversations: ConversationStore, streams: StreamStore, stream_id: str, question_id: str
+) -> None:
+    """Add the answer of a stream that has ended to its conversation. The caller holds the conversation."""
+    reply = await _read(streams, stream_id)
+    if reply is not None and reply.end is not None:
+        await _complete(session_id, conversations, stream_id, question_id, reply)
+
+
+async def _complete(
+    session_id: str, conversations: ConversationStore, stream_id: str, question_id: str | None, reply: StoredReply
+) -> bool:
     """Store what the conversation lacks of one answer; return whether it lacked anything."""
-    question_id, end = lost.status.question_id, reply.end
+    end = reply.end
     assert end is not None
     if question_id is None:
         return False
-    chat, turn = await _find_turn(session_id, conversations, question_id, lost.stream_id)
+    chat, turn = await _find_turn(session_id, conversations, question_id, stream_id)
     answer = Answer(reply.events, turn.answered if turn is not None else ())
     if turn is None or (turn.is_unanswered and not is_kept(answer, end)):
         return False

@@ -81,6 +81,11 @@ class Models:
     def __repr__(self) -> str:
         return f"Models({self._by_key or self._default!r})"
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether any of the models can go on with an answer that another process began."""
+        return any(map(can_resume, (self._default, *self._by_key.values())))
+
     def pick(self, key: str | None) -> Model:
         """Return the model of a key; the default for None, and for any key when there is a single model."""
         assert self._default is not None

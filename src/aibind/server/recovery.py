@@ -13,6 +13,7 @@ from ..history import ChatHistory
 from ..streams.durable import DurableStream
 from ..streams.events import StreamEvent
 from ..streams.leases import has_run_out
+from ..streams.lost import give_up_lost
 from ..streams.store import StreamEnd, StreamStatus, StreamStore
 from .answers import Answer
 from .exchanges import OpenTurn, add_messages, count_stored, find_open_turn, is_kept
@@ -50,10 +51,11 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """A reply as its stream holds it: its events in order, and how it ended (None: not yet)."""
+    """A reply as its stream holds it: its events in order, how it ended (None: not yet), and how many chunks it has."""
 
     events: tuple[StreamEvent, ...]
     end: StreamEnd | None
+    count: int = 0
 
 
 async def read_reply(streams: StreamStore, stream_id: str) -> StoredReply:
@@ -167,7 +169,10 @@ async def complete_turn(
 
 
 async def read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
-    """Read a reply; when its producer is lost, end the stream as failed first, so that it is kept like any other."""
+    """Read a reply whose producer may be lost.
+
+    This process then goes on with it, and it has no end yet; or it is ended as failed, and kept like any other.
+    """
     reading = _Reading(streams, stream_id)
     await reading.read_on()
     status = reading.status
@@ -178,7 +183,7 @@ async def read_ended(streams: StreamStore, stream_id: str) -> StoredReply:
         # one that does may be behind.
         await sleep(streams.grace_s)
         if not await reading.read_on() and reading.lease == status.expires_at:
-            end = await streams.give_up(stream_id, lease=status.expires_at)
+            end = await give_up_lost(streams, stream_id, status.expires_at)
             await reading.read_on()  # the producer may have ended it first, with more text
             return StoredReply(reading.reply.events, reading.reply.end or end)
     except StreamNotFoundError:  # swept meanwhile: what was read is all that is left
@@ -217,4 +222,4 @@ class _Reading:
     def reply(self) -> StoredReply:
         """What was read."""
         end = self.status.end if self.status is not None else None
-        return StoredReply(tuple(self._events), end)
+        return StoredReply(tuple(self._events), end, self._after_seq)

@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Collection
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from typing import TypedDict
 from weakref import WeakSet
 
-from .._closing import close_iterator
 from .._logging import log_fields
-from ..errors import AibindError, RequestError, StreamNotFoundError
+from ..errors import RequestError, StreamNotFoundError
 from ..protocols.encoder import Encoder, respond
+from ..streams.claims import ClaimableStreamStore, StreamClaim
 from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
 from ..streams.events import StreamEvent
-from ..streams.normalize import normalized
 from ..streams.position import Position
 from ..streams.response import Body, HttpResponse
 from ..streams.short_messages import in_short_messages
-from ..streams.source import message_for_readers
-from ..streams.sse import HEADERS, encode_message
-from ..streams.sse_body import encode_end, encoder_of
+from ..streams.sse import HEADERS
+from ..streams.sse_body import encoder_of
 from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
 from ..streams.writer import SHUT_DOWN
 from .answers import Answer
 from .busy import WaitingTurn
 from .claims import Claim
+from .continuation import Continuation
 from .continuing import ContinuingTurn
 from .generation import Generation
 from .housekeeping import CLAIM_ID
-from .load import Load, Slot, counted, followed
+from .load import Load, Slot, followed
 from .recovery import read_reply
 from .stream_ids import StreamIds
 from .turns import Turn
 
-__all__ = ["DurableReplies", "shut_down_error", "start_plain_reply"]
+__all__ = ["DurableReplies", "shut_down_error"]
 
 RETRY_AFTER_S = 1
 """Seconds after which a refused request is to come again: by then, connections lead to another process."""
@@ -45,6 +45,13 @@ logger = logging.getLogger("aibind")
 def shut_down_error() -> RequestError:
     """Return the refusal of a reply that would begin during a shutdown."""
     return RequestError(SHUT_DOWN, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
+class _StreamOptions(TypedDict):
+    flush_interval_ms: float | None
+    pack_events: bool | None
+    whole_chunks: bool
+    heartbeat_ms: float
 
 
 class DurableReplies:
@@ -65,8 +72,12 @@ class DurableReplies:
         self._store = store
         self._ids = ids
         self._load = load
-        self._flush_interval_ms = flush_interval_ms
-        self._pack_events = pack_events
+        self._options: _StreamOptions = {
+            "flush_interval_ms": flush_interval_ms,
+            "pack_events": pack_events,
+            "whole_chunks": whole_chunks,
+            "heartbeat_ms": heartbeat_ms,
+        }
         self._whole_chunks = whole_chunks
         self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
@@ -131,6 +142,52 @@ class DurableReplies:
             save = turn.save_question if turn is not None else _nothing
             return await self._create(generation, turn, owner, slot, claim, save)
         return await self._create_and_save(generation, turn, owner, slot)
+
+    async def go_on(
+        self,
+        generation: Generation,
+        events: AsyncGenerator[StreamEvent],
+        stream_id: str,
+        claim: StreamClaim,
+        saved_seq: int,
+        keep_answer: Callable[[], Awaitable[None]],
+        let_go: Callable[[], None],
+    ) -> None:
+        """Go on with a reply that this process has claimed, with the ``events`` of ``generation``.
+
+        ``keep_answer`` is awaited when its end is stored, and ``let_go`` is called when this process is not its
+        producer any more. It takes no place of its owner's: it had one.
+        """
+        assert generation.continuation is not None
+        continuation = generation.continuation
+        created: asyncio.Future[DurableStream] = asyncio.get_running_loop().create_future()
+
+        async def refer(reference: str) -> None:
+            await (await created).set_reference(reference)
+
+        async def finish(end: StreamEnd, _: bool) -> None:
+            if end.state != "done":
+                self._cancel(continuation)
+            await keep_answer()
+            let_go()
+
+        continuation.store = refer
+        stream = await DurableStream.go_on(
+            self._store,
+            events,
+            stream_id=stream_id,
+            claim=claim,
+            saved_seq=saved_seq,
+            shows_stored=_shows_stored(continuation),
+            **self._options,
+            keep_alive=self._keep_alive,
+            on_end=finish,
+            on_moved=let_go,
+        )
+        created.set_result(stream)
+        self._producing.add(stream)
+        if self._closed:
+            await stream.abort(SHUT_DOWN)
 
     async def find(self, claim: Claim) -> StreamStatus | None:
         """Return the current state of the stream that answers a request already; None when there is none.
@@ -280,6 +337,12 @@ class DurableReplies:
             return True
         return await self._store.get_status(stream_id, owner=owner) is not None
 
+    def _cancel(self, continuation: Continuation) -> None:
+        """End an answer at its provider, beside what the reply still has to do."""
+        cancelling = continuation.cancel()
+        if cancelling is not None and self._keep_alive is not None:
+            self._keep_alive(cancelling)
+
     async def _create_and_save(
         self, generation: Generation, turn: Turn | None, owner: str | None, slot: Slot
     ) -> DurableStream:
@@ -312,7 +375,16 @@ class DurableReplies:
             if generation.record(event) and turn is not None:
                 turn.save_rounds(generation.answer, is_stored)
 
+        continuation = generation.continuation if isinstance(self._store, ClaimableStreamStore) else None
+        if isinstance(turn, WaitingTurn | ContinuingTurn):
+            continuation = None  # its question is not known yet, or a user has allowed what must not run twice
+
+        async def refer(reference: str) -> None:
+            await (await created).set_reference(reference)
+
         async def finish_turn(end: StreamEnd, is_whole: bool) -> None:
+            if generation.continuation is not None and end.state != "done":
+                self._cancel(generation.continuation)
             if turn is not None:
                 answer = generation.answer if is_whole else await self._read_answer(turn, generation.answer)
                 await turn.finish(answer, end)
@@ -324,6 +396,8 @@ class DurableReplies:
                 self._keep_alive(producer)
 
         generation.is_stored = is_stored
+        if continuation is not None and continuation.text is not None:
+            continuation.store = refer
         if turn is not None:
             turn.go_live()
         try:
@@ -335,14 +409,14 @@ class DurableReplies:
                 owner=owner,
                 request=claim.mark if claim is not None else None,
                 question_id=turn.question_id if turn is not None else None,
-                flush_interval_ms=self._flush_interval_ms,
-                pack_events=self._pack_events,
-                whole_chunks=self._whole_chunks,
-                heartbeat_ms=self._heartbeat_ms,
+                continuation=None if continuation is None else continuation.text,
+                shows_stored=_shows_stored(continuation),
+                **self._options,
                 keep_alive=keep,
                 prepare=prepare,
                 on_event=record,
                 on_end=finish_turn,
+                on_moved=turn.abandon if turn is not None else None,
             )
         except BaseException:
             created.cancel()
@@ -362,72 +436,10 @@ class DurableReplies:
             return produced
 
 
+def _shows_stored(continuation: Continuation | None) -> bool:
+    """Return whether readers must see stored events alone, since another process would go on with other words."""
+    return continuation is not None and continuation.text is not None and not continuation.repeats_exactly
+
+
 async def _nothing() -> None:
     """Prepare nothing: the stream is created before its model is asked."""
-
-
-async def start_plain_reply(
-    generation: Generation,
-    turn: Turn | None,
-    under_way: AbstractContextManager[None],
-    load: Load,
-    *,
-    owner: str | None,
-    events: Collection[str] | None = None,
-) -> HttpResponse[Body]:
-    """Store a turn's question, and return the response that produces the reply while it is read, ``under_way``.
-
-    It has the named ``events`` (None: all).
-    """
-    following = load.follow(owner)
-    try:
-        slot = load.start(owner)
-    except BaseException:
-        following.release()
-        raise
-    try:
-        if turn is not None:
-            await turn.save_question()
-    except BaseException:
-        slot.release()
-        following.release()
-        raise
-    body = _plain_body(generation, turn, under_way, None if events is None else frozenset(events))
-    return HttpResponse(200, HEADERS, counted(body, slot, following))
-
-
-async def _plain_body(
-    generation: Generation,
-    turn: Turn | None,
-    under_way: AbstractContextManager[None],
-    sent: frozenset[str] | None,
-) -> AsyncGenerator[bytes]:
-    """Yield a reply that cannot be resumed: text is numbered from 0, and other events have no id."""
-    with under_way:
-        number = 0
-        end = StreamEnd("stopped")  # unless the reply gets to its end, the client has gone
-        events = generation.stream()
-        try:
-            async for event in normalized(events):
-                if generation.record(event) and turn is not None:
-                    turn.save_rounds(generation.answer)
-                if event.event:
-                    if sent is None or event.event in sent:
-                        yield encode_message(event.data, event=event.event)
-                else:
-                    yield encode_message(event.data, id=number)
-                    number += 1
-            end = StreamEnd("done")
-        except AibindError as error:
-            end = StreamEnd("error", message_for_readers(error))
-        finally:
-            await close_iterator(events)
-            if turn is not None:
-                try:
-                    await turn.finish(generation.answer, end)
-                except Exception:
-                    logger.exception(
-                        "The answer to a turn could not be stored",
-                        extra=log_fields("turn.answer_not_stored", session_id=turn.session_id),
-                    )  # its reader has it nevertheless
-        yield encode_end(end)

@@ -133,6 +133,14 @@ class Session:
             files=self._attachments.pending(self.id, question_id, body.attachments),
         )
 
+    async def messages_to(self, question_id: str) -> Sequence[Message]:
+        """Return the messages that a model is asked with to answer a stored question; none where it is not stored."""
+        chat = await self._load(self._max_messages + 1, question_id)
+        if question_id not in chat.tree:
+            return ()
+        path = chat.tree.get_path_to(question_id, limit=self._max_messages + 1)
+        return await self._attachments.resolve(self.id, context_of(path.messages))
+
     async def save_claimed(self, body: StreamBody, claim: Claim) -> None:
         """Store the question of a claimed turn whose server was killed before it could, and nothing else.
 
@@ -366,6 +374,11 @@ class Sessions:
         self._streams = streams
         self._max_messages = max_messages
         self._sessions: WeakValueDictionary[str, Session] = WeakValueDictionary()
+
+    @property
+    def conversations(self) -> ConversationStore:
+        """The store of the conversations."""
+        return self._conversations
 
     def find(self, session_id: str, owner: str | None = None) -> Session:
         """Return an owner's session by the id that the owner's requests name, creating it when it is not in use."""

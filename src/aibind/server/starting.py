@@ -16,7 +16,8 @@ from .claims import Claim, lacks_question
 from .generation import Generation
 from .housekeeping import Housekeeping
 from .load import Load
-from .replies import DurableReplies, start_plain_reply
+from .plain_replies import start_plain_reply
+from .replies import DurableReplies
 from .reply_events import ReplyEvent
 from .requests import StreamBody, is_large
 from .sessions import Session

@@ -96,14 +96,15 @@ class Tool:
 
 
 async def run_rounds(
-    model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int
+    model: Model, request: ModelRequest, tools: Sequence[Tool], max_steps: int, so_far: Sequence[ModelEvent] = ()
 ) -> AsyncGenerator[ModelEvent]:
     """Ask a model, run the tools that it calls, and ask again with their results, ``max_steps`` times at most.
 
     Text, calls and results are yielded as they come; the last round's reason to stop and the usage of all rounds
     together come at the end, before the error of a model that fails. Calls of the last round, and all calls when there
     are no tools, are left to the client. Calls that the model gives a result for are not run. Where calls need
-    approval, the others are run, and then the requests end the answer.
+    approval, the others are run, and then the requests end the answer. ``so_far`` is what the model's first answer has
+    said before.
     """
     by_name = {tool.name: tool for tool in tools}
     request = replace(request, tools=[tool.declaration for tool in tools])
@@ -112,6 +113,8 @@ async def run_rounds(
     failure: Exception | None = None
     for step in range(1, max_steps + 1):
         rounds = [_round_of(request)]
+        for event in so_far if step == 1 else ():
+            _take(rounds, event)
         finish = None
         asks = False
         events = ask_model(model, request)

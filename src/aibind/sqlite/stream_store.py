@@ -188,7 +188,7 @@ class SqliteStreamStore(BaseStreamStore):
         if not rows:
             return None
         if _observing.observer is not None:
-            _observing.observer.note_takeover()
+            _observing.observer.note_takeover("continued")
         return claim_of(rows[0])
 
     async def orphans(self, *, before: int | None = None) -> Sequence[StreamInfo]:
@@ -244,7 +244,7 @@ class SqliteStreamStore(BaseStreamStore):
         if await self._cleanup.give_up(stream_id, now, lease):
             self._has_ended(stream_id)
             if _observing.observer is not None:
-                _observing.observer.note_takeover()
+                _observing.observer.note_takeover("ended")
             return lost
         status = await self._read_status(stream_id)
         if status is None:

@@ -12,6 +12,7 @@ from .. import _observing
 from .._time import now_ms, wait_for_event
 from ..errors import PRODUCER_LOST, StreamNotActiveError, StreamNotFoundError
 from .leases import grace_s
+from .lost import give_up_lost
 from .polling import PagePoller, PollBackoff, poll_pages
 from .store import Pace, StreamChunk, StreamEnd, StreamInfo, StreamPage, StreamStatus
 from .wakeups import WakeupSignals
@@ -188,7 +189,7 @@ class BaseStreamStore(ABC):
         if status.end is not None:
             return status.end
         if _observing.observer is not None:
-            _observing.observer.note_takeover()
+            _observing.observer.note_takeover("ended")
         return await self.finish(stream_id, StreamEnd("error", PRODUCER_LOST))
 
     async def lost_streams(self, session_id: str | None = None) -> Sequence[StreamInfo]:  # noqa: ARG002
@@ -237,7 +238,7 @@ class BaseStreamStore(ABC):
                 poller,
                 after_seq=after_seq,
                 lease_ms=self._lease_ms,
-                give_up=lambda lease: self.give_up(stream_id, lease=lease),
+                give_up=lambda lease: give_up_lost(self, stream_id, lease),
                 shares_clock=self._shares_clock,
             ):
                 yield page

@@ -201,7 +201,7 @@ class MemoryStreamStore(BaseStreamStore):
         stream.takeovers += 1
         stream.expires_at = max(now_ms() + self._lease_ms, lease + 1)
         if _observing.observer is not None:
-            _observing.observer.note_takeover()
+            _observing.observer.note_takeover("continued")
         return StreamClaim(
             stream.takeovers,
             stream.expires_at,

@@ -46,7 +46,7 @@ class Metrics:
             "Streams ended or taken while this process produced them",
         )
         self.takeovers = meter.create_counter(
-            "aibind.stream.takeovers", "{stream}", "Streams of lost producers that this process ended"
+            "aibind.stream.takeovers", "{stream}", "Streams of lost producers that this process ended or continued"
         )
         self.lag = meter.create_histogram(
             "aibind.follower.lag",

@@ -95,9 +95,9 @@ class Telemetry:
         """Count a lease that was lost."""
         self._metrics.lost_leases.add(1, {"aibind.reason": reason})
 
-    def note_takeover(self) -> None:
-        """Count a stream that was ended for a lost producer."""
-        self._metrics.takeovers.add(1)
+    def note_takeover(self, outcome: str) -> None:
+        """Count a stream whose producer was lost."""
+        self._metrics.takeovers.add(1, {"aibind.outcome": outcome})
 
     def note_lag(self, chars: int) -> None:
         """Record what had gathered for a follower."""
