@@ -20,6 +20,7 @@ _MODULES = {
     "server": "server",
     "formats": "formats",
     "durable_response": "durable_response",
+    "objects": "objects",
     "search": "search",
     "import": "import_time",
 }

@@ -5,7 +5,7 @@ sent by itself, as those of a model are. A Starlette app answers with it, called
 is counted and dropped. ``ours`` is :func:`aibind.server.durable_response` of the generator, over a SQLite file;
 ``ours.memory`` over a store in memory; and ``ours.named`` is a stream of the same text as named events of ours
 (:class:`~aibind.streams.StreamEvent`), over a SQLite file too, sent as aibind's server-sent events. The yardstick
-``passthrough`` is Starlette's ``StreamingResponse`` of the generator: nothing is stored, and nobody can resume.
+``passthrough`` is Starlette's ``StreamingResponse`` of the generator: nothing is stored, and no reader can come back.
 
 ``cpu_us_per_event`` is the processor time of the process, with the threads of the database, divided by the events, and
 ``added_us_per_event`` how much of it is more than that of the pass-through right before. Both are medians of

@@ -42,6 +42,19 @@ SECTIONS = (
         ("statements", "rows_written"),
     ),
     Section(
+        "engines",
+        "What a million replies cost on Cloudflare",
+        "tokens",
+        (
+            ("ours", "aibind, an object for each conversation"),
+            ("ours.object", "aibind, an object for each reply"),
+            ("ours.d1", "aibind on D1"),
+            ("yardsticks.javascript", f"{JAVASCRIPT} on D1"),
+            ("yardsticks.agents", "Cloudflare's agents, computed"),
+        ),
+        (("rows_read", "rows read"), ("rows_written", "rows written"), ("dollars", "dollars a million")),
+    ),
+    Section(
         "d1_latency",
         "A distant database",
         "rtt",
@@ -203,6 +216,26 @@ SECTIONS = (
             ("yardsticks.passthrough", "`StreamingResponse`, nothing stored"),
         ),
         (("cpu_us_per_event", "CPU, µs an event"), ("added_us_per_event", "added, µs an event")),
+    ),
+    Section(
+        "objects",
+        "Followers of a Durable Object",
+        "tokens",
+        (
+            ("ours.followers_1", "1 follower"),
+            ("ours.followers_10", "10 followers"),
+            ("ours.followers_100", "100 followers"),
+            ("ours.followers_500", "500 followers"),
+            ("ours.elsewhere", "1 follower, through another Worker"),
+            ("ours.stop", "stop through another Worker, until the model is closed"),
+        ),
+        (
+            ("p50_ms", "p50, ms"),
+            ("p95_ms", "p95, ms"),
+            ("p99_ms", "p99, ms"),
+            ("statements", "statements"),
+            ("rows_written", "rows written"),
+        ),
     ),
     Section(
         "import",

@@ -24,8 +24,8 @@ PUBLIC = {
         ApprovalAnswer AsyncClient AsyncReply Client ClientTransport Reply ReplyEvent Session SessionList SessionMessage
         TransportResponse WaitingCall""",
     "aibind.cloudflare": """
-        D1Client DurableObjectClient DurableStreamObject FetchTransport KVConversationStore ObjectRouter
-        OpenAIFetchModel WorkersAIModel wrap_d1 wrap_durable_object""",
+        D1Client DurableObjectClient DurableObjectStreamStore DurableStreamObject FetchTransport KVConversationStore
+        ObjectRouter OpenAIFetchModel SessionIndex WorkersAIModel wrap_d1 wrap_durable_object""",
     "aibind.conversations": """
         ConversationStore FileReference FileStore MemoryConversationStore MessagePage SessionInfo SessionStore
         StoredFile StoredMessage""",

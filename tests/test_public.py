@@ -203,12 +203,14 @@ async def words() -> AsyncIterator[str]:
 INSIDE_A_WORKER = {
     "D1Client",
     "DurableObjectClient",
+    "DurableObjectStreamStore",
     "DurableStreamObject",
     "FaultyKV",
     "FetchTransport",
     "KVConversationStore",
     "ObjectRouter",
     "OpenAIFetchModel",
+    "SessionIndex",
     "WorkersAIModel",
 }
 """Classes whose reprs are tested where they can be made: tests/workerd/inside/imports.py, tests/workerd/live."""

@@ -1,7 +1,8 @@
 // node rig.mjs OPTIONS.json: runs Workers on workerd until its standard input ends.
 //
 // OPTIONS: {"modules": node_modules folder with miniflare, "persist": folder, "workers": [{"name", "build": folder,
-// "date": compatibility date, "flags": […], "pyodide": {…}, "meter": bool, "objects": {binding: class}, "bindings": {…}}]}.
+// "date": compatibility date, "flags": […], "pyodide": {…}, "meter": bool, "bindings": {…},
+// "objects": {binding: class, or class@worker}}]}.
 // Prints one line of JSON when all is ready: {"urls": {name: …}}. Each line on its standard input is a command, answered
 // by a line: {"scheduled": name, "cron": …} runs the cron handler of a worker, {"evict": name, "class": …, "object": …}
 // evicts an object, which the oldest miniflare cannot do.
@@ -31,7 +32,10 @@ function worker({ name, build, date, flags, pyodide, meter = false, objects = {}
     d1Databases: { DB: "rig-database" },
     kvNamespaces: { KV: "rig-namespace", CONVERSATIONS: "rig-conversations" },
     durableObjects: Object.fromEntries(
-      Object.entries(objects).map(([binding, className]) => [binding, { className, useSQLite: true }]),
+      Object.entries(objects).map(([binding, named]) => {
+        const [className, scriptName] = named.split("@");
+        return [binding, { className, useSQLite: true, ...(scriptName && { scriptName }) }];
+      }),
     ),
   };
 }

@@ -40,7 +40,8 @@ class Worker:
     """A Worker to run: its files by their place in its site packages, and whether its D1 binding counts.
 
     The module ``entry`` among the files has the Worker's class, and those of its Durable Objects: ``objects`` has their
-    names, by those of their bindings. Workers with equal files and objects share one folder.
+    names, by those of their bindings, and ``Class@worker`` for those of another Worker. Workers with equal files and
+    objects share one folder.
     """
 
     name: str
@@ -103,7 +104,7 @@ class Rig:
         built: list[dict[str, Any]] = []
         folders: list[tuple[Mapping[str, Path], set[str], Path]] = []
         for worker in self._workers:
-            classes = set(worker.objects.values())
+            classes = _own_classes(worker)
             folder = next((folder for *of, folder in folders if of == [worker.files, classes]), None)
             if folder is None:
                 folder = build_worker(worker.name, self.python, worker.files, classes, into=self.data / "build")
@@ -196,6 +197,10 @@ class Rig:
         if response.status_code != 200:
             raise RigError(f"{response.status_code}: {response.text}\n{self.log()}")
         return response.json()
+
+
+def _own_classes(worker: Worker) -> set[str]:
+    return {name for name in worker.objects.values() if "@" not in name}
 
 
 def _pump(stream: IO[str], take: Callable[[str], None]) -> None:

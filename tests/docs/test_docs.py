@@ -262,7 +262,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
         "aibind.cloudflare.KVConversationStore",
         "aibind.cloudflare.WorkersAIModel",
     ),
-    "durable-objects.md": ("aibind.cloudflare.ObjectRouter",),
+    "durable-objects.md": ("aibind.cloudflare.ObjectRouter", "aibind.cloudflare.DurableObjectStreamStore"),
 }
 """What each page has a table of options for."""
 

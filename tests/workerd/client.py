@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,13 +27,15 @@ def text_of(messages: list[SseMessage]) -> str:
 class Reader:
     """Posts a request and reads the answer as it comes, to be cut off at any moment by closing the socket."""
 
-    def __init__(self, url: str, path: str, body: object) -> None:
+    def __init__(self, url: str, path: str, body: object, headers: Mapping[str, str] | None = None) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
         data = json.dumps(body).encode()
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(data)}\r\nConnection: close\r\n\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(data)}\r\n{more}"
+            "Connection: close\r\n\r\n"
         )
         self._socket = socket.create_connection((parts.hostname, parts.port), timeout=90)
         self._socket.sendall(head.encode() + data)

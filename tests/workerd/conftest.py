@@ -85,7 +85,7 @@ def is_in_short_run(setting: str, name: str, kind: str) -> bool:
     bindings those of the bindings themselves: what the SDK adds, and SQL to another table, is the same for all that
     stands on them. In an object the contracts of stores run on both kinds of storage.
     """
-    if name in LARGE:
+    if name in LARGE or name.startswith("streams_from_worker::"):
         return setting == NEWEST and kind == "raw"
     return (
         setting == NEWEST

@@ -102,6 +102,7 @@ def test_a_reply_is_resumed_exactly_after_every_message(client: httpx2.Client) -
     seen = look(client, "c-exact")
     assert seen["asked"] == 1
     assert seen["repr"] == ["<Chat 'c-exact'>", "<ObjectRouter prefix='/p'>"]
+    assert seen["stores"] == ["<DurableObjectStreamStore 's'>", "<SessionIndex client=<DurableObjectClient>>"]
 
 
 def test_followers_who_come_at_any_time_read_the_same(rig: Rig, client: httpx2.Client) -> None:

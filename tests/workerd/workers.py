@@ -32,7 +32,7 @@ CHECKS = {
 }
 
 
-OBJECTS = {"STREAMS": "StreamObject", "REPLIES": "ReplyObject"}
+OBJECTS = {"STREAMS": "StreamObject", "REPLIES": "ReplyObject", "SHELVES": "Chat@live"}
 
 
 STAYS_AWAKE = "durable_object_io_tasks_prevent_eviction"
@@ -47,7 +47,7 @@ def open_rig(setting: str) -> Rig:
     """Make the rig of a setting, such as ``py314``, not started yet.
 
     ``checks`` and ``second`` run the checks in ``inside/``, with a counting D1 binding; ``example`` is examples/worker,
-    and ``live`` has the objects of ``live/``.
+    ``live`` has the objects of ``live/``, and ``objects`` is examples/worker-durable-object.
     """
     parsed = parse_setting(setting)
     flags = (STAYS_AWAKE,) if parsed.release.name == "newest" and parsed.date < "2026-10-01" else ()
@@ -58,5 +58,6 @@ def open_rig(setting: str) -> Rig:
             Worker("second", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
             Worker("live", LIVE, objects=LIVE_OBJECTS, flags=flags),
+            Worker("objects", {"": ROOT / "examples" / "worker-durable-object" / "src"}, objects={"CHATS": "Chat"}),
         ],
     )

@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from .fetch_model import OpenAIFetchModel
     from .kv import KVConversationStore
     from .object_router import ObjectRouter
+    from .object_stream_store import DurableObjectStreamStore
+    from .session_index import SessionIndex
     from .stream_object import DurableStreamObject
     from .workers_ai import WorkersAIModel
 
 __all__ = [
     "D1Client",
     "DurableObjectClient",
+    "DurableObjectStreamStore",
     "DurableStreamObject",
     "FetchTransport",
     "KVConversationStore",
     "ObjectRouter",
     "OpenAIFetchModel",
+    "SessionIndex",
     "WorkersAIModel",
     "wrap_d1",
     "wrap_durable_object",
@@ -42,6 +46,8 @@ __getattr__ = load_on_demand(
         "fetch_model": "OpenAIFetchModel",
         "kv": "KVConversationStore",
         "object_router": "ObjectRouter",
+        "object_stream_store": "DurableObjectStreamStore",
+        "session_index": "SessionIndex",
         "stream_object": "DurableStreamObject",
         "workers_ai": "WorkersAIModel",
     },

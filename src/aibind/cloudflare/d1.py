@@ -10,7 +10,7 @@ from ..errors import SqliteError
 from ..sqlite import SqliteResult, SqliteRow, SqliteValue, Statement
 from . import ffi
 from .attempts import attempt
-from .sql_errors import did_not_run, map_error
+from .sql_errors import did_not_run, is_read, map_error
 from .sql_values import check_parameters, read_integer
 from .timers import repair_timers
 
@@ -69,7 +69,7 @@ class D1Client:
         async def send() -> SqliteResult:
             return _result(ffi.from_js(await ffi.settle(self._prepare(sql, parameters), "all")))
 
-        return await self._attempt(send, sql, repeatable=_is_read(sql))
+        return await self._attempt(send, sql, repeatable=is_read(sql))
 
     async def batch(self, statements: Sequence[Statement]) -> list[SqliteResult]:
         """Run several statements in one transaction and return one result for each; none for an empty batch.
@@ -89,7 +89,7 @@ class D1Client:
                 raise SqliteError(f"D1 gave {len(answers)} results for a batch of {len(prepared)}")
             return [_result(answer) for answer in answers]
 
-        repeatable = all(_is_read(sql) for sql, _ in prepared)
+        repeatable = all(is_read(sql) for sql, _ in prepared)
         return await self._attempt(send, prepared[0][0] if len(prepared) == 1 else None, repeatable=repeatable)
 
     def with_session(self, start: str = "first-unconstrained") -> D1Client:
@@ -121,15 +121,6 @@ class D1Client:
             patience_s=self._patience_s,
             may_repeat=lambda error: repeatable or did_not_run(str(error)),
         )
-
-
-def _is_read(sql: str) -> bool:
-    """Return whether this certainly only reads.
-
-    A statement that begins with WITH, PRAGMA or a comment may write, and so may the second of two: D1 runs both.
-    """
-    sql = sql.strip()
-    return sql[:7].upper().rstrip() == "SELECT" and ";" not in sql[:-1]
 
 
 def _result(answer: Any) -> SqliteResult:

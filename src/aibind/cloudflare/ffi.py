@@ -21,6 +21,7 @@ __all__ = [
     "Fetched",
     "JsObject",
     "JsRequest",
+    "answer_pings",
     "ask_object",
     "call",
     "context_of",
@@ -34,7 +35,9 @@ __all__ = [
     "make_error",
     "make_object",
     "make_response",
+    "make_socket_pair",
     "namespace_of",
+    "object_of",
     "read_request",
     "read_stream",
     "require",
@@ -331,8 +334,13 @@ async def ask_object(
     init = to_js_object({"method": request.method, "headers": dict(headers)})
     if body:
         init.body = to_js_bytes(body)
-    stub = namespace.get(namespace.idFromName(name))
-    return _js("workers").Response(await settle(stub, "fetch", _js("js").Request.new(request.url, init)))
+    request_of_ours = _js("js").Request.new(request.url, init)
+    return _js("workers").Response(await settle(object_of(namespace, name), "fetch", request_of_ours))
+
+
+def object_of(namespace: JsObject, name: str) -> JsObject:
+    """Return the object of a name, whose methods can be called remotely."""
+    return namespace.get(namespace.idFromName(name))
 
 
 def wait_until(task: Awaitable[Any]) -> None:
@@ -411,6 +419,17 @@ class ByteSink:
                 raise
         self._on_cancel.destroy()
         self._on_cancel = None
+
+
+def make_socket_pair() -> tuple[JsObject, JsObject]:
+    """Return the client's and the server's end of a new WebSocket."""
+    client, server = _js("js").WebSocketPair.new().object_values()
+    return client, server
+
+
+def answer_pings(context: JsObject) -> None:
+    """Let the runtime answer each message ``ping`` with ``pong``, without waking the object."""
+    context.setWebSocketAutoResponse(_js("js").WebSocketRequestResponsePair.new("ping", "pong"))
 
 
 def stream_body(body: AsyncGenerator[bytes, None]) -> JsObject:

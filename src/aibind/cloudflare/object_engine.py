@@ -6,18 +6,22 @@ An engine holds no state but its object's: objects share an interpreter, and one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from .._time import now_ms
-from ..errors import RequestError
+from ..errors import RequestError, SqliteError
 from ..server import DEFAULT_PREFIX, Endpoints, HttpResponse, StreamHandler
 from ..server.bodies import MAX_BODY_BYTES
+from ..server.requests import parse_after
+from ..streams.live_reader import LiveReader
 from ..streams.response import Body
 from . import ffi
 from .object_access import ACCESS_HEADER, granted
 from .object_followers import StreamFeed
+from .object_sockets import ObjectSockets
+from .object_statements import read_statements, write_answer, write_failure
 from .object_store import ObjectStore
 from .object_waking import end_orphans
 
@@ -52,7 +56,14 @@ class ObjectEngine:
     ) -> None:
         self._context = ffi.context_of(ctx)
         self._stream_ttl_ms = stream_ttl_ms
-        self.store = ObjectStore(self._context.storage, stream_ttl_ms=stream_ttl_ms, session_ttl_ms=session_ttl_ms)
+        self._prefix_of_streams = f"{self.name}." if self.name else ""
+        self.store = ObjectStore(
+            self._context.storage,
+            stream_ttl_ms=stream_ttl_ms,
+            session_ttl_ms=session_ttl_ms,
+            prefix=self._prefix_of_streams,
+        )
+        self._sockets = ObjectSockets(self._context, self.store.streams, self._feed_of)
         self._make_handler = make_handler
         self._prefix = prefix
         self._max_body_bytes = max_body_bytes
@@ -82,7 +93,7 @@ class ObjectEngine:
                 conversations=self.store.conversations,
                 keep_alive=self._keep_alive,
                 flush_interval_ms=FLUSH_MS,
-                stream_prefix=f"{self.name}." if self.name else "",
+                stream_prefix=self._prefix_of_streams,
             )
         return self._handler
 
@@ -97,11 +108,43 @@ class ObjectEngine:
             return await read_limited(asked, self._max_body_bytes)
 
         async def answer() -> Any:
+            if asked.headers.get("upgrade", "").lower() == "websocket":
+                return await self._connect(parse_qs(url.query))
             endpoints = self._endpoints_for(asked.headers)
             response = await endpoints.answer(asked.method, url.path, url.query, asked.headers, read_body)
             return self.respond(response)
 
         return await self.run(answer)
+
+    async def run_statements(self, text: str) -> str:
+        """Run statements of a DurableObjectStreamStore, and return their results or their failure, all as JSON."""
+
+        async def run() -> str:
+            try:
+                results = await self.store.client.batch(read_statements(text))
+            except SqliteError as error:
+                return write_failure(error, self.store.changes.version)
+            if any(result.rows_written for result in results):
+                self.store.changes.note()
+                if self._alarm_at is None:
+                    await self._set_next_alarm()
+            return write_answer(results, self.store.changes.version)
+
+        answer: str = await self.run(run)
+        return answer
+
+    async def wait_for_change(self, version: int, timeout_s: float) -> int:
+        """Wait until a stream has changed since it had this version, ``timeout_s`` seconds at most; return the next."""
+
+        async def wait() -> int:
+            return await self.store.changes.wait(version, timeout_s)
+
+        found: int = await self.run(wait)
+        return found
+
+    async def forget_socket(self, socket: ffi.JsObject) -> None:
+        """Note that a socket was closed."""
+        self._sockets.remove(socket)
 
     async def alarm(self) -> None:
         """Remove what has expired, recover lost answers, and set the next alarm, or delete all when nothing is left."""
@@ -128,13 +171,23 @@ class ObjectEngine:
             return ffi.make_response(response.status, response.headers, response.body)
         if response.live is None:
             return ffi.make_response(response.status, response.headers, ffi.stream_body(response.body))
-        live = response.live
+        body = self._feed_of(response.live).add(response.live, response.body)
+        return ffi.make_response(response.status, response.headers, body)
+
+    def _feed_of(self, live: LiveReader) -> StreamFeed:
         feed = self._feeds.get(live.stream_id)
         if feed is None:
             feed = self._feeds[live.stream_id] = StreamFeed(
                 live.buffer, idle_s=live.idle_s, on_empty=lambda: self._feeds.pop(live.stream_id, None)
             )
-        return ffi.make_response(response.status, response.headers, feed.add(live, response.body))
+        return feed
+
+    async def _connect(self, fields: Mapping[str, list[str]]) -> Any:
+        """Accept a socket, which goes on with the stream ``id`` after the message ``after``."""
+        stream_id = fields.get("id", [None])[0]
+        after = parse_after(fields.get("after", [None])[0], stream_id)
+        live = [one.stream_id for one in await self.store.active_streams()]
+        return await self._sockets.accept(live, stream_id, after)
 
     # --- coming to life ---
 
@@ -153,6 +206,7 @@ class ObjectEngine:
         await self.store.migrate()
         if await end_orphans(self.store):
             self._set_alarm(now_ms() + MIN_ALARM_MS)  # which recovers the answers of conversations
+        await self._sockets.go_on()
 
     # --- the alarm ---
 
@@ -161,6 +215,8 @@ class ObjectEngine:
         ffi.wait_until(producer)
         self._set_alarm(now_ms() + self.store.streams.lease_ms)
         asyncio.ensure_future(producer).add_done_callback(lambda _: self._set_alarm(now_ms() + self._stream_ttl_ms))
+        for stream_id in self.store.take_created():
+            self._sockets.begin(stream_id)
 
     async def _sweep(self) -> None:
         await self.handler.sweep()

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from typing import TypeAlias
 
 from .._logging import log_fields
 from .._time import Timer, call_later
 from ..streams.batch import EventBatch
 from ..streams.buffer import StreamBuffer
 from ..streams.live_reader import LiveReader
-from ..streams.position import Position
+from ..streams.position import END_ID, Position
 from . import ffi
 
 __all__ = ["StreamFeed"]
@@ -34,24 +35,63 @@ logger = logging.getLogger("aibind")
 
 
 class _Follower:
-    """A response: what it lacks, where it goes, and the body in whose place it is sent."""
+    """A reader: what it lacks, and where it goes.
 
-    __slots__ = ("body", "controller", "enqueue", "is_fed", "is_gone", "reader", "sink", "stalled_ticks")
+    ``controller`` tells whether there is room, ``enqueue`` sends what ``pack`` makes of bytes, and ``note`` is told the
+    position after each message (None: nobody is).
+    """
 
-    def __init__(self, reader: LiveReader, body: AsyncGenerator[bytes], wake: Callable[[], None]) -> None:
+    __slots__ = ("controller", "enqueue", "is_fed", "is_gone", "note", "pack", "reader", "stalled_ticks")
+
+    def __init__(
+        self,
+        reader: LiveReader,
+        controller: ffi.JsObject,
+        enqueue: Callable[[ffi.JsObject], object],
+        pack: Callable[[bytes], ffi.JsObject],
+        note: Callable[[int], object] | None = None,
+    ) -> None:
         self.reader = reader
-        self.body = body
+        self.controller = controller
+        self.enqueue = enqueue
+        self.pack = pack
+        self.note = note
         self.is_gone = False
         self.is_fed = True  # since the last tick
         self.stalled_ticks = 0
 
+    async def close(self, error: str | None = None) -> None:
+        """End what the reader is sent, with an error or without."""
+
+
+class _Response(_Follower):
+    """A response, whose body is read in another way, and is closed in the end."""
+
+    __slots__ = ("_body", "sink")
+
+    def __init__(self, reader: LiveReader, body: AsyncGenerator[bytes], wake: Callable[[], None]) -> None:
         def leave() -> None:
             self.is_gone = True
             wake()
 
+        self._body = body
         self.sink = ffi.ByteSink(ROOM, leave)
-        self.controller = self.sink.controller
-        self.enqueue = self.sink.enqueue
+        super().__init__(reader, self.sink.controller, self.sink.enqueue, ffi.to_js_bytes)
+
+    async def close(self, error: str | None = None) -> None:
+        """End the response, which also ends for a client that has gone."""
+        self.sink.close(error)
+        await self._body.aclose()
+
+
+class _AlwaysRoom:
+    """The controller of a socket, which takes all that it is sent."""
+
+    desiredSize = 1  # noqa: N815  # as JavaScript's
+
+
+def _as_text(data: bytes) -> str:
+    return data.decode()
 
 
 class StreamFeed:
@@ -68,14 +108,22 @@ class StreamFeed:
 
     def add(self, reader: LiveReader, body: AsyncGenerator[bytes]) -> ffi.JsObject:
         """Return a ReadableStream of what ``reader`` lacks; ``body`` is closed when that has been sent, or is left."""
-        follower = _Follower(reader, body, self._wake)
+        follower = _Response(reader, body, self._wake)
+        self._add(follower)
+        return follower.sink.stream
+
+    def add_socket(self, reader: LiveReader, socket: ffi.JsObject, note: Callable[[int], object]) -> None:
+        """Send a WebSocket what ``reader`` lacks, as text; ``note`` is told the id after each message."""
+        self._add(_Follower(reader, _AlwaysRoom, socket.send, _as_text, note))
+
+    def _add(self, follower: _Follower) -> None:
+        reader = follower.reader
         if reader.head:
-            follower.enqueue(ffi.to_js_bytes(reader.head))
+            follower.enqueue(follower.pack(reader.head))
         self._followers.append(follower)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"aibind feed of {reader.stream_id}")
         self._wake()
-        return follower.sink.stream
 
     def _wake(self) -> None:
         if self._changed is not None and not self._changed.done():
@@ -106,8 +154,7 @@ class StreamFeed:
             logger.exception("Followers could not be fed", extra=log_fields("stream.feed_failed"))
             for follower in self._followers:
                 follower.is_gone = True
-                follower.sink.close("The stream could not be read")
-            await self._let_go()
+            await self._let_go("The stream could not be read")
         finally:
             self._timer.cancel()
             self._task = None
@@ -116,7 +163,7 @@ class StreamFeed:
     def _feed(self) -> tuple[bool, bool]:
         """Give each follower what it lacks; return whether some were passed over, and whether others lack more."""
         is_passed_over = is_more = False
-        shared: dict[tuple[Position, Callable[[EventBatch], bytes]], _Piece] = {}
+        shared: dict[_Key, _Piece] = {}
         for follower in self._followers:  # for each token and follower: nothing here that can be avoided
             if follower.is_gone:
                 continue
@@ -125,7 +172,7 @@ class StreamFeed:
                 if follower.controller.desiredSize <= 0:
                     is_passed_over = True
                     continue
-                key = (reader.position, reader.encode)
+                key = (reader.position, reader.encode, follower.pack)
                 piece = shared.get(key)
                 if piece is None:
                     piece = shared[key] = self._read(*key)
@@ -134,9 +181,10 @@ class StreamFeed:
                     follower.is_fed = True
                     follower.stalled_ticks = 0
                 reader.position = piece.reached
+                if follower.note is not None and piece.data is not None:
+                    follower.note(END_ID if piece.is_end else piece.reached.id)
                 if piece.is_end:
                     follower.is_gone = True
-                    follower.sink.close()
                 elif piece.is_more:
                     is_more = True
             except Exception as error:
@@ -145,7 +193,9 @@ class StreamFeed:
                 follower.is_gone = True  # its response was closed meanwhile
         return is_passed_over, is_more
 
-    def _read(self, position: Position, encode: Callable[[EventBatch], bytes]) -> _Piece:
+    def _read(
+        self, position: Position, encode: Callable[[EventBatch], bytes], pack: Callable[[bytes], ffi.JsObject]
+    ) -> _Piece:
         buffer = self._buffer
         if not buffer.reaches(position):
             return _Piece(None, position)  # see _read_dropped
@@ -154,7 +204,7 @@ class StreamFeed:
             return _Piece(None, reached)
         data = encode(batch)
         is_more = batch.end is None and reached != position and buffer.read(reached)[0] is not None
-        return _Piece(ffi.to_js_bytes(data) if data else None, reached, is_end=batch.end is not None, is_more=is_more)
+        return _Piece(pack(data) if data else None, reached, is_end=batch.end is not None, is_more=is_more)
 
     async def _read_dropped(self) -> bool:
         """Give those whose place the buffer has dropped a page from the store; return whether there were any."""
@@ -168,22 +218,19 @@ class StreamFeed:
             data, may_go_on = await follower.reader.read_dropped()
             if follower.is_gone:
                 continue
-            follower.enqueue(ffi.to_js_bytes(data))
+            follower.enqueue(follower.pack(data))
             follower.is_fed = True
-            if not may_go_on:
-                follower.is_gone = True
-                follower.sink.close()
+            follower.is_gone = not may_go_on
         return bool(behind)
 
-    async def _let_go(self) -> None:
-        """Close the bodies of those who have gone, or have all."""
+    async def _let_go(self, error: str | None = None) -> None:
+        """Close what those are sent who have gone, or have all."""
         gone = [follower for follower in self._followers if follower.is_gone]
         if not gone:
             return
         self._followers = [follower for follower in self._followers if not follower.is_gone]
         for follower in gone:
-            follower.sink.close()
-            await follower.body.aclose()
+            await follower.close(error or ("The client took nothing for too long" if follower.stalled_ticks else None))
 
     def _tick(self) -> None:
         """Send a comment to those who were given nothing since the last tick; cut off those who take nothing."""
@@ -197,9 +244,8 @@ class StreamFeed:
                     follower.stalled_ticks += 1
                     if follower.stalled_ticks * self._tick_s > MAX_STALLED_S:
                         follower.is_gone = True
-                        follower.sink.close("The client took nothing for too long")
                         self._wake()
-                elif not follower.is_fed:
+                elif not follower.is_fed and follower.note is None:
                     ping = pings.get(reader.encode)
                     if ping is None:
                         ping = ffi.to_js_bytes(reader.encode(EventBatch((), reader.position.id)))
@@ -212,6 +258,10 @@ class StreamFeed:
                 self._wake()
             follower.is_fed = False
         self._timer = call_later(self._tick_s, self._tick)
+
+
+_Key: TypeAlias = tuple[Position, Callable[[EventBatch], bytes], Callable[[bytes], ffi.JsObject]]
+"""A position, how it is encoded, and what JavaScript is given of that."""
 
 
 class _Piece:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-from ..errors import RequestError, StreamNotFoundError
+from .._json import is_object
+from .._logging import log_fields
+from ..errors import AibindError, RequestError, StreamNotFoundError
 from ..server import DEFAULT_PREFIX, Access, Authorize, HttpRequest, HttpResponse
 from ..server.access import ask_authorize, owner_of
 from ..server.bodies import MAX_BODY_BYTES
@@ -22,11 +25,14 @@ from . import ffi
 from .object_access import ACCESS_HEADER, write_access
 from .object_engine import read_limited
 from .object_routes import Route, find_route
+from .session_index import SessionIndex
 
 __all__ = ["ObjectRouter"]
 
 _NOT_FORWARDED = frozenset({ACCESS_HEADER, "authorization", "cookie", "origin", "sec-fetch-site", "content-length"})
 """Headers that the router has acted upon, and the header that it alone sets."""
+
+logger = logging.getLogger("aibind")
 
 _EMPTY: HttpResponse[Body] = HttpResponse(204, {}, b"")
 
@@ -54,7 +60,7 @@ class ObjectRouter:
     ``authorize`` is asked before each request whose it is: see :data:`~aibind.server.Authorize`. What it grants goes
     along to the object, so that the ``context`` of an Access must be JSON. ``prefix``, ``allowed_hosts`` and
     ``max_body_bytes`` are as in :func:`~aibind.server.create_app`; pages of ``allowed_origins`` may change something as
-    well.
+    well. ``index`` is the list of conversations, which no object knows; without one, ``GET sessions`` is refused.
 
     Raises RuntimeError outside a Worker, and TypeError for anything but a namespace of objects.
     """
@@ -68,7 +74,9 @@ class ObjectRouter:
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
         max_body_bytes: int = MAX_BODY_BYTES,
+        index: SessionIndex | None = None,
     ) -> None:
+        self._index = index
         self._namespace = ffi.namespace_of(namespace, what="ObjectRouter")
         self._authorize = authorize
         self._prefix = prefix.rstrip("/")
@@ -115,7 +123,9 @@ class ObjectRouter:
             return not_found()
         access = await self._enter(asked, route, url.path, url.query)
         if route.action == "list":
-            raise RequestError("This server does not list sessions: each of them is in its own object", 501)
+            if self._index is None:
+                raise RequestError("This server does not list sessions: give its ObjectRouter an index", 501)
+            return await self._index.list_sessions(parse_qs(url.query), owner=owner_of(access))
         if route.action == "resume" and not route.stream_id:
             raise RequestError("id parameter is required")
         name = route.object_name(owner_of(access), asked.headers.get("idempotency-key"))
@@ -138,7 +148,31 @@ class ObjectRouter:
         }
         if destination.access is not None:
             headers = {**headers, ACCESS_HEADER: write_access(destination.access)}
-        return await ffi.ask_object(self._namespace, destination.name, asked, headers, destination.route.data)
+        response = await ffi.ask_object(self._namespace, destination.name, asked, headers, destination.route.data)
+        if self._index is not None and response.status < 300:
+            ffi.wait_until(self._note(self._index, destination))
+        return response
+
+    async def _note(self, index: SessionIndex, destination: _Destination) -> None:
+        """Keep the list of conversations up to date, after what an object has done."""
+        route, owner = destination.route, owner_of(destination.access)
+        if route.session_id is None:
+            return
+        body: Mapping[str, Any] = route.body if is_object(route.body) else {}
+        try:
+            if route.action in ("stream", "structured", "import"):
+                prompt = body.get("prompt")
+                await index.note(route.session_id, prompt if isinstance(prompt, str) else None, owner=owner)
+            elif route.action == "delete":
+                await index.remove(route.session_id, owner=owner)
+            elif route.action == "change" and "title" in body:
+                await index.rename(route.session_id, body["title"], owner=owner)
+        except AibindError:
+            logger.exception(
+                "The list of conversations lacks a change of %s",
+                route.session_id,
+                extra=log_fields("session.index_failed", session_id=route.session_id),
+            )
 
     def _below_prefix(self, path: str) -> list[str] | None:
         """Return the segments of a path that follow the prefix, still encoded; None for a path elsewhere."""

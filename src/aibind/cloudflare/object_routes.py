@@ -27,6 +27,7 @@ _OF_SESSION: Mapping[tuple[str, str], Action] = {
     ("PATCH", ""): "change",
     ("DELETE", ""): "delete",
     ("GET", "stream"): "attach",
+    ("GET", "socket"): "attach",
     ("GET", "export"): "export",
     ("GET", "approvals"): "approvals",
     ("POST", "approvals"): "approve",
@@ -94,15 +95,17 @@ async def _session_route(
     action = _OF_SESSION.get((method, segments[1] if len(segments) == 2 else ""))
     if action is None:
         return None
-    return Route(action, session_id, data=bytes(await read_body()) if method in ("POST", "PATCH") else b"")
+    if method == "PATCH":
+        return await _read(action, read_body, session_id)
+    return Route(action, session_id, data=bytes(await read_body()) if method == "POST" else b"")
 
 
-async def _read(action: Action, read_body: ReadBody) -> Route:
+async def _read(action: Action, read_body: ReadBody, session_id: str | None = None) -> Route:
     """Return the route of a request with a body; nobody is told what is wrong with it before they are known."""
     try:
         data = bytes(await read_body())
         body = await parse_json(data)
-        session_id, stream_id = ids_in(body, action=action)
+        found = ids_in(body, action=action) if session_id is None else (session_id, None)
     except RequestError as error:
-        return Route(action, error=error)
-    return Route(action, session_id, stream_id, data, cast("object", body))
+        return Route(action, session_id, error=error)
+    return Route(action, *found, data, cast("object", body))

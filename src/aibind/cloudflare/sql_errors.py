@@ -20,7 +20,7 @@ from ..errors import (
     SqliteTypeError,
 )
 
-__all__ = ["did_not_run", "map_error"]
+__all__ = ["did_not_run", "is_read", "map_error"]
 
 _APPLY = 'apply the schema ("aibind schema" prints it, "wrangler d1 migrations apply" takes it)'
 
@@ -64,3 +64,12 @@ def map_error(text: str, sql: str | None = None) -> SqliteError:
 def did_not_run(text: str) -> bool:
     """Return whether D1 turned the statements away before any of them ran, so that even writes are safe to repeat."""
     return re.search(r"requests queued|cannot resolve d1 db", text, re.IGNORECASE) is not None
+
+
+def is_read(sql: str) -> bool:
+    """Return whether this certainly only reads.
+
+    A statement that begins with WITH, PRAGMA or a comment may write, and so may the second of two: D1 runs both.
+    """
+    sql = sql.strip()
+    return sql[:7].upper().rstrip() == "SELECT" and ";" not in sql[:-1]

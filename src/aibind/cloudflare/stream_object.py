@@ -70,3 +70,22 @@ class DurableStreamObject(ffi.durable_object_class()):  # type: ignore[misc]  # 
     async def alarm(self, alarm_info: Any = None) -> None:  # noqa: ARG002
         """Remove what has expired, and end what an eviction cut off."""
         await self._engine.alarm()
+
+    async def run_statements(self, text: str) -> str:
+        """Run statements for a :class:`DurableObjectStreamStore` in a Worker: both are JSON."""
+        return await self._engine.run_statements(text)
+
+    async def wait_for_change(self, version: int, timeout_s: float) -> int:
+        """Wait for a change of the streams, for a reader in a Worker."""
+        return await self._engine.wait_for_change(int(version), timeout_s)
+
+    async def webSocketMessage(self, socket: Any, message: Any) -> None:  # noqa: N802
+        """Take a message of a client: there is none that means anything but ``ping``, which the runtime answers."""
+
+    async def webSocketClose(self, socket: Any, code: int, reason: str, was_clean: bool) -> None:  # noqa: ARG002, N802
+        """Forget a socket that was closed."""
+        await self._engine.forget_socket(socket)
+
+    async def webSocketError(self, socket: Any, error: Any) -> None:  # noqa: ARG002, N802
+        """Forget a socket that has failed."""
+        await self._engine.forget_socket(socket)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aibind.cloudflare import KVConversationStore
+from aibind.cloudflare import DurableObjectStreamStore, KVConversationStore
 from aibind.conversations import ConversationStore
 from aibind.sqlite.client import SqliteClient, SqliteResult, SqliteValue, Statement
 from aibind.sqlite.conversation_store import SqliteConversationStore
@@ -54,6 +55,27 @@ class Streams:
     async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
         client = Breathing(self._bench.client())
         return SqliteStreamStore(client, ttl_ms=ttl_ms, lease_ms=lease_ms, **self._bench.tables)  # type: ignore[arg-type]
+
+
+class ObjectStreams:
+    """Stream stores on one object, from a Worker: each check has an object for itself."""
+
+    records_sessions = True
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._name = f"shelf-{secrets.token_hex(8)}"
+
+    async def open(self, *, ttl_ms: int = 300_000, lease_ms: int = 30_000) -> StreamStore:
+        store = DurableObjectStreamStore(self._bench.env.SHELVES, self._name, ttl_ms=ttl_ms, lease_ms=lease_ms)
+        run = store._object.batch
+
+        async def breathe_and_run(statements: Sequence[Statement]) -> list[SqliteResult]:
+            await asyncio.sleep(PAUSE_S)  # as above: the object is in the same process
+            return await run(statements)
+
+        setattr(store._object, "batch", breathe_and_run)  # noqa: B010  # mypy forbids to assign to a method
+        return store
 
 
 class Conversations:
@@ -118,6 +140,7 @@ SUITES = (
     Suite("messages_on_d1", "D1 messages", *MESSAGES, KINDS[:2]),
     Suite("sessions_on_d1", "D1 messages", *SESSIONS, KINDS[:2]),
     Suite("streams_in_object", "Durable Object", *STREAMS, OBJECT_KINDS),
+    Suite("streams_from_worker", "Durable Object, from a Worker", *STREAMS[:2], ObjectStreams, KINDS[:2]),
     Suite("conversations_in_object", "Durable Object", *CONVERSATIONS, OBJECT_KINDS),
     Suite("messages_in_object", "Durable Object messages", *MESSAGES, OBJECT_KINDS),
     Suite("sessions_in_object", "Durable Object messages", *SESSIONS, OBJECT_KINDS),

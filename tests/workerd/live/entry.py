@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from workers import Response, WorkerEntrypoint
 
 from aibind._time import sleep
-from aibind.cloudflare import DurableStreamObject, ObjectRouter
+from aibind.cloudflare import DurableObjectStreamStore, DurableStreamObject, ObjectRouter, SessionIndex
 from aibind.models import ModelRequest
 from aibind.server import StreamHandler
 
@@ -50,6 +50,10 @@ class Chat(DurableStreamObject):
             "closed_at": self.closed_at,
             "made_at": self.made_at,
             "repr": [repr(self), repr(ObjectRouter(self.env.CHATS, prefix="/p"))],
+            "stores": [
+                repr(DurableObjectStreamStore(self.env.CHATS, "s")),
+                repr(SessionIndex(self._engine.store.client)),
+            ],
             "feeds": len(self._engine._feeds),
         }
 

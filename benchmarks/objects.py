@@ -1,0 +1,53 @@
+"""Followers of a reply in a Durable Object: how old a token is when its bytes arrive, inside workerd.
+
+One object says ``--tokens`` tokens at ``--rate`` a second, and 1 to 500 connections follow it. ``statements`` and
+``rows_written`` are counted in the object, during the reply: they are the writer's. ``elsewhere`` is a follower through
+another Worker, and ``stop`` is the time from a request to that Worker until the model was closed. Server and readers
+share the machine's processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from .support.measure import delay_figures
+from .support.result import Benchmark, Figures, Result, Say
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tokens", type=int, default=500)
+    parser.add_argument("--rate", type=float, default=50, help="tokens a second")
+    parser.add_argument("--followers", type=int, nargs="+", default=[1, 10, 100, 500])
+    parser.add_argument("--stops", type=int, default=30)
+
+
+def run(options: argparse.Namespace, say: Say) -> Result:
+    from .support.object_crowd import follow_object, open_objects, stop_object
+
+    found: Figures = {}
+    with open_objects(say) as rig:
+        follow_object(rig, "first", 1, tokens=20, rate=50)
+        follow_object(rig, "second", 1, tokens=20, rate=50)
+        for count in options.followers:
+            say(f"{count} followers")
+            found[f"followers_{count}"] = follow_object(rig, "first", count, tokens=options.tokens, rate=options.rate)
+        say("a follower through another Worker")
+        found["elsewhere"] = follow_object(rig, "second", 1, tokens=options.tokens, rate=options.rate)
+        took = []
+        for number in range(options.stops):
+            say(f"stop {number + 1} of {options.stops}")
+            took.append(stop_object(rig, number))
+            time.sleep(0.05)
+        found["stop"] = delay_figures(took)
+    names = ("tokens", "rate", "stops")
+    return Result("objects", {name: getattr(options, name) for name in names}, found, {})
+
+
+BENCHMARK = Benchmark(
+    "objects",
+    "how old a token is at the followers of a Durable Object, inside workerd",
+    add_options,
+    run,
+    quick=("--tokens", "20", "--followers", "1", "5", "--stops", "2"),
+)

@@ -1,0 +1,157 @@
+"""Objects that end in mid-reply: each reader ends with an exact prefix and ``producer lost``, and nothing hangs.
+
+``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()`` and by killing workerd; the suite
+runs a few rounds. ``--rounds`` and ``--seed`` change that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import httpx2
+
+from aibind.streams import SseParser
+from testbed.workerd.rig import Rig
+
+from .workerd.workers import open_rig
+
+STREAM = "/__aibind__/stream"
+WORDS = 400
+RATE = 40
+MAX_S = 60
+"""Seconds within which each reader must have come to an end."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one reader was sent, over as many connections as it took."""
+
+    text: str = ""
+    last_id: str = "0"
+    ends: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    connections: int = 0
+
+    def read(self, response: httpx2.Response) -> None:
+        """Read until the end, or until the connection is cut."""
+        self.connections += 1
+        parser = SseParser()
+        for data in response.iter_bytes():
+            for message in parser.feed(data):
+                if not message.event:
+                    self.text += message.data
+                elif message.event != "stream-id":
+                    self.ends.append((message.event, message.data))
+                if message.event != "stream-id" and message.id:
+                    self.last_id = message.id
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.ends) and self.ends[-1][0] == "done"
+
+
+def follow(rig: Rig, stream_id: str, reading: Reading, deadline: float) -> None:
+    """Read a stream to its end, as a client does: it resumes whenever it is cut off."""
+    while not reading.is_over and time.monotonic() < deadline:
+        try:
+            with rig.client("live", timeout_s=20) as client:
+                asked = {"id": stream_id, "after": reading.last_id}
+                with client.stream("GET", f"{STREAM}/resume", params=asked) as response:
+                    if response.status_code == 200:
+                        reading.read(response)
+        except (httpx2.HTTPError, OSError):
+            pass
+        if not reading.is_over:
+            time.sleep(0.1)
+
+
+def play(rig: Rig, kind: str, dice: random.Random, number: int) -> list[str]:
+    """End an object in mid-reply; return what was wrong, or nothing."""
+    session_id = f"kill-{number}-{time.time_ns()}"
+    deadline = time.monotonic() + MAX_S
+    begun = threading.Event()
+    first = Reading()
+    found: list[str] = []
+
+    def ask() -> None:
+        body = {"prompt": f"{WORDS} {RATE}", "sessionId": session_id}
+        try:
+            with (
+                rig.client("live", timeout_s=MAX_S) as client,
+                client.stream("POST", STREAM, json=body) as response,
+            ):
+                found.append(response.headers["x-stream-id"])
+                begun.set()
+                first.read(response)
+        except (httpx2.HTTPError, OSError):
+            pass
+        follow(rig, found[0], first, deadline)
+
+    readings = [first, Reading(), Reading()]
+    threads = [threading.Thread(target=ask)]
+    threads[0].start()
+    if not begun.wait(MAX_S):
+        return [f"{kind}: the reply did not begin"]
+    for reading in readings[1:]:
+        time.sleep(dice.uniform(0, 0.5))
+        threads.append(threading.Thread(target=follow, args=(rig, found[0], reading, deadline)))
+        threads[-1].start()
+    time.sleep(dice.uniform(0, 3))
+    if kind == "kill":
+        rig.kill()
+        rig.start()
+    else:
+        with rig.client("live") as client:
+            client.post(f"/object/CHATS/c-{session_id}/crash")
+    for thread in threads:
+        thread.join(max(0.1, deadline + 20 - time.monotonic()))
+    return list(check(rig, found[0], readings))
+
+
+def check(rig: Rig, stream_id: str, readings: list[Reading]) -> Iterator[str]:
+    """Say what is wrong with what the readers have."""
+    stored = Reading()
+    follow(rig, stream_id, stored, time.monotonic() + MAX_S)
+    for number, reading in enumerate([*readings, stored]):
+        words = [word.partition("@")[0] for word in reading.text.split()]
+        if not reading.is_over:
+            yield f"reader {number} hangs after {len(words)} words"
+        elif ("error", "producer lost") not in reading.ends:
+            yield f"reader {number} ends with {reading.ends}"
+        if words[:-1] != [f"word{one}" for one in range(len(words))][:-1]:
+            yield f"reader {number} has a wrong text: {reading.text[:200]!r}"
+        if not reading.text.startswith(stored.text):
+            yield f"reader {number} lacks what is stored: {reading.text[-80:]!r}, {stored.text[-80:]!r}"
+
+
+def main() -> None:
+    """Run the campaign, and print what was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.object_kills")
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    dice = random.Random(options.seed)
+    rig = open_rig("py314")
+    rig.start()
+    wrong: list[str] = []
+    counts: Counter[str] = Counter()
+    try:
+        for number in range(options.rounds):
+            kind = dice.choice(["abort", "abort", "kill"])
+            counts[kind] += 1
+            wrong += (failures := play(rig, kind, dice, number))
+            print(f"{number + 1} of {options.rounds}: {kind}: {failures or 'as it should be'}", flush=True)
+    finally:
+        rig.stop()
+    print(json.dumps({"rounds": options.rounds, "kinds": counts, "wrong": wrong}))
+    raise SystemExit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
