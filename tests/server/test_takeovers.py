@@ -143,6 +143,12 @@ class Rig:
             setattr(self.dead, method, refuse)
         self.tasks += tasks
 
+    async def go_on(self, handler: StreamHandler, stream_id: str) -> bool:
+        """Let a handler go on with a stream at once."""
+        status = await self.streams.get_status(stream_id)
+        assert status is not None
+        return await handler.continue_reply(stream_id, lease=status.expires_at)
+
     async def wait_for_end(self, stream_id: str) -> tuple[str, str | None]:
         """Follow a stream to its end; return its text and its error."""
         text = ""
@@ -216,7 +222,7 @@ async def test_a_sweep_goes_on_with_replies_outside_of_sessions(rig: Rig) -> Non
     messages = [{"role": "user", "content": "said by the page"}]
     stream_id = await rig.leave(model, 3, messages=messages, owner="ada")
     handler = rig.handler(model)
-    assert await handler.continue_replies() == 0  # its lease has not run out
+    assert not await rig.streams.orphans()  # its lease has not run out
     await asyncio.sleep(LEASE_MS / 1000 + 0.05)
     await handler.sweep()
     assert await rig.wait_for_end(stream_id) == (f"{TEXT} ", None)
@@ -228,7 +234,7 @@ async def test_an_object_that_has_just_started_waits_for_no_lease(rig: Rig) -> N
     model = Resuming(words)
     stream_id = await rig.leave(model, 2, sessionId="s")
     async with asyncio.timeout(LEASE_MS / 1000):
-        assert await rig.handler(model).continue_replies(at_once=True) == 1
+        assert await rig.go_on(rig.handler(model), stream_id)
     assert await rig.wait_for_end(stream_id) == (f"{TEXT} ", None)
 
 
@@ -237,7 +243,7 @@ async def test_rounds_of_tools_go_on_where_they_were(rig: Rig, stored: int, aske
     model = Resuming(forecast)
     stream_id = await rig.leave(model, stored, sessionId="s", toolset="eyes")
     before = len(model.asked)
-    await rig.handler(model).continue_replies(at_once=True)
+    await rig.go_on(rig.handler(model), stream_id)
     text, error = await rig.wait_for_end(stream_id)
     assert (text, error) == ("Let me look. It is 1 degrees.", None)
     told = await until_answered(rig, 4)
@@ -256,7 +262,7 @@ async def test_a_tool_that_may_have_been_running_is_not_run_again(rig: Rig) -> N
     await rig.dead.create("s1", continuation=json.dumps(asked))
     call = StreamEvent("tool_call", '{"id":"c1","name":"look","args":{"at":"the window"}}')
     await rig.dead.append_many("s1", ["\x01Let me look. ", encode_chunk(call)], first_seq=1, epoch=0)
-    assert await rig.handler(model).continue_replies(at_once=True) == 0
+    assert not await rig.go_on(rig.handler(model), "s1")
     assert await rig.wait_for_end("s1") == ("Let me look. ", PRODUCER_LOST)
     assert not model.resumed
 
@@ -286,7 +292,7 @@ async def test_a_reply_is_taken_over_a_bounded_number_of_times(rig: Rig) -> None
         status = await rig.streams.get_status(stream_id)
         assert status is not None
         assert await rig.streams.claim(stream_id, lease=status.expires_at, max_takeovers=MAX_TAKEOVERS)
-    assert await rig.handler(model).continue_replies(at_once=True) == 0
+    assert not await rig.go_on(rig.handler(model), stream_id)
     text, error = await rig.wait_for_end(stream_id)
     assert (text.split(), error) == (TEXT.split()[:2], PRODUCER_LOST)
 
@@ -343,7 +349,7 @@ async def test_the_echo_model_goes_on_in_the_middle_of_a_word(rig: Rig) -> None:
     await rig.dead.create("s1", continuation=json.dumps({
         "maxSteps": 5, "messages": [{"role": "user", "content": "hi"}]}))  # fmt: skip
     await rig.dead.append_many("s1", [f"\x01{whole[:7]}"], first_seq=1, epoch=0)
-    assert await handler.continue_replies(at_once=True) == 1
+    assert await rig.go_on(handler, "s1")
     assert await rig.wait_for_end("s1") == (whole, None)
 
 

@@ -258,14 +258,14 @@ class StreamHandler:
         await self._takeovers.sweep()
         return await sweep(self._store, self._recover_end if self._sessions is not None else None)
 
-    async def continue_replies(self, *, at_once: bool = False) -> int:
-        """Go on with the replies whose producers are lost, and return with how many; :meth:`sweep` does it as well.
+    async def continue_reply(self, stream_id: str, *, lease: int) -> bool:
+        """Go on with a reply whose producer is known to be lost, and return whether this handler does.
 
-        A producer whose lease has run out has a lease to renew it, for which this waits. With ``at_once`` every reply
-        that is not ended counts as lost: call it so where no other process can produce one, as when a Durable Object
-        has started, and before it begins new ones. Raises the store's errors.
+        ``lease`` is the ``expires_at`` that the stream was seen with: a producer that has renewed it since is alive. No
+        lease is waited for, as in a Durable Object that has started again. :meth:`sweep` finds lost replies by itself.
+        Raises the store's errors.
         """
-        return await self._takeovers.sweep(at_once=at_once)
+        return await self._takeovers.take_over(stream_id, lease)
 
     async def _recover_end(self, session_id: str) -> None:
         await self._session(session_id).recover(limit=1)

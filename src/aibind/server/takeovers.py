@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from .._logging import log_fields
-from .._time import now_ms, sleep
+from .._time import sleep
 from ..errors import AibindError, ModelError, ProducerLostError
 from ..models.resuming import can_resume
 from ..streams.claims import ClaimableStreamStore, StreamClaim
@@ -30,9 +30,6 @@ __all__ = ["MAX_TAKEOVERS", "Takeovers"]
 
 MAX_TAKEOVERS = 5
 """Times that a reply is gone on with: one that ends every process which takes it over must not end them all."""
-
-_EVER = 2**53
-"""A time after every lease, in milliseconds since the epoch."""
 
 logger = logging.getLogger("aibind")
 
@@ -95,18 +92,16 @@ class Takeovers:
         )
         return True
 
-    async def sweep(self, *, at_once: bool = False) -> int:
+    async def sweep(self) -> int:
         """Go on with the replies of all lost producers, and return with how many.
 
-        A producer whose lease has run out has the store's ``grace_s`` to renew it. With ``at_once`` every active stream
-        is one of a lost producer, as in a Durable Object that was just started: those that cannot be gone on with are
-        ended.
+        A producer whose lease has run out has the store's ``grace_s`` to renew it.
         """
         store = self._store
-        if store is None:
+        if store is None or not self._asking.can_resume:
             return 0
-        lost = await store.orphans(before=_EVER if at_once else now_ms())
-        if lost and not at_once:
+        lost = await store.orphans()
+        if lost:
             await sleep(store.grace_s)
         found = await asyncio.gather(*(self.take_over(one.stream_id, one.status.expires_at) for one in lost))
         return sum(found)
