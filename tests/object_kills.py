@@ -1,32 +1,74 @@
-"""Objects that end in mid-reply: each reader ends with an exact prefix and ``producer lost``, and nothing hangs.
+"""Objects that end in mid-reply: each reader has the whole reply, or an exact prefix and ``producer lost``.
 
-``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()`` and by killing workerd; the suite
-runs a few rounds. ``--rounds`` and ``--seed`` change that.
+``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()`` and by killing workerd, with a
+model that does not go on; the suite runs a few rounds. With ``--continued`` the model goes on: by background responses
+of a loopback endpoint, which counts what it generates. ``--rounds`` and ``--seed`` change the rest.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import httpx2
 
 from aibind.streams import SseParser
 from testbed.workerd.rig import Rig
+from tests.support.background_endpoint import BackgroundEndpoint, text_for
 
 from .workerd.workers import open_rig
 
-STREAM = "/__aibind__/stream"
 WORDS = 400
 RATE = 40
+TOKENS = 120
 MAX_S = 60
 """Seconds within which each reader must have come to an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """What is asked of which objects: a model that says words, or background responses of an endpoint."""
+
+    rig: Rig
+    endpoint: BackgroundEndpoint | None = None
+
+    @property
+    def stream(self) -> str:
+        return "/__aibind__/stream" if self.endpoint is None else "/continued/stream"
+
+    @property
+    def binding(self) -> str:
+        return "CHATS" if self.endpoint is None else "CONTINUED"
+
+    def body(self, session_id: str) -> dict[str, str]:
+        if self.endpoint is None:
+            return {"prompt": f"{WORDS} {RATE}", "sessionId": session_id}
+        return {"prompt": session_id, "system": self.endpoint.base_url, "sessionId": session_id}
+
+
+@contextmanager
+def serving_endpoint() -> Iterator[BackgroundEndpoint]:
+    """Serve an endpoint in a thread, since the rig is asked from this one."""
+    served = BackgroundEndpoint(tokens=TOKENS, per_second=RATE)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(60)
+    try:
+        yield served
+    finally:
+        asyncio.run_coroutine_threadsafe(served.__aexit__(), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)
+        loop.close()
 
 
 @dataclass(slots=True)
@@ -46,7 +88,7 @@ class Reading:
             for message in parser.feed(data):
                 if not message.event:
                     self.text += message.data
-                elif message.event != "stream-id":
+                elif message.event not in ("stream-id", "usage"):
                     self.ends.append((message.event, message.data))
                 if message.event != "stream-id" and message.id:
                     self.last_id = message.id
@@ -56,13 +98,13 @@ class Reading:
         return bool(self.ends) and self.ends[-1][0] == "done"
 
 
-def follow(rig: Rig, stream_id: str, reading: Reading, deadline: float) -> None:
+def follow(game: Game, stream_id: str, reading: Reading, deadline: float) -> None:
     """Read a stream to its end, as a client does: it resumes whenever it is cut off."""
     while not reading.is_over and time.monotonic() < deadline:
         try:
-            with rig.client("live", timeout_s=20) as client:
+            with game.rig.client("live", timeout_s=20) as client:
                 asked = {"id": stream_id, "after": reading.last_id}
-                with client.stream("GET", f"{STREAM}/resume", params=asked) as response:
+                with client.stream("GET", f"{game.stream}/resume", params=asked) as response:
                     if response.status_code == 200:
                         reading.read(response)
         except (httpx2.HTTPError, OSError):
@@ -71,8 +113,9 @@ def follow(rig: Rig, stream_id: str, reading: Reading, deadline: float) -> None:
             time.sleep(0.1)
 
 
-def play(rig: Rig, kind: str, dice: random.Random, number: int) -> list[str]:
+def play(game: Game, kind: str, dice: random.Random, number: int) -> list[str]:
     """End an object in mid-reply; return what was wrong, or nothing."""
+    rig = game.rig
     session_id = f"kill-{number}-{time.time_ns()}"
     deadline = time.monotonic() + MAX_S
     begun = threading.Event()
@@ -80,18 +123,17 @@ def play(rig: Rig, kind: str, dice: random.Random, number: int) -> list[str]:
     found: list[str] = []
 
     def ask() -> None:
-        body = {"prompt": f"{WORDS} {RATE}", "sessionId": session_id}
         try:
             with (
                 rig.client("live", timeout_s=MAX_S) as client,
-                client.stream("POST", STREAM, json=body) as response,
+                client.stream("POST", game.stream, json=game.body(session_id)) as response,
             ):
                 found.append(response.headers["x-stream-id"])
                 begun.set()
                 first.read(response)
         except (httpx2.HTTPError, OSError):
             pass
-        follow(rig, found[0], first, deadline)
+        follow(game, found[0], first, deadline)
 
     readings = [first, Reading(), Reading()]
     threads = [threading.Thread(target=ask)]
@@ -100,7 +142,7 @@ def play(rig: Rig, kind: str, dice: random.Random, number: int) -> list[str]:
         return [f"{kind}: the reply did not begin"]
     for reading in readings[1:]:
         time.sleep(dice.uniform(0, 0.5))
-        threads.append(threading.Thread(target=follow, args=(rig, found[0], reading, deadline)))
+        threads.append(threading.Thread(target=follow, args=(game, found[0], reading, deadline)))
         threads[-1].start()
     time.sleep(dice.uniform(0, 3))
     if kind == "kill":
@@ -108,16 +150,34 @@ def play(rig: Rig, kind: str, dice: random.Random, number: int) -> list[str]:
         rig.start()
     else:
         with rig.client("live") as client:
-            client.post(f"/object/CHATS/c-{session_id}/crash")
+            client.post(f"/object/{game.binding}/c-{session_id}/crash")
     for thread in threads:
         thread.join(max(0.1, deadline + 20 - time.monotonic()))
-    return list(check(rig, found[0], readings))
-
-
-def check(rig: Rig, stream_id: str, readings: list[Reading]) -> Iterator[str]:
-    """Say what is wrong with what the readers have."""
     stored = Reading()
-    follow(rig, stream_id, stored, time.monotonic() + MAX_S)
+    follow(game, found[0], stored, time.monotonic() + MAX_S)
+    if game.endpoint is None:
+        return list(check_prefix(stored, readings))
+    return list(check_whole(game, session_id, [*readings, stored]))
+
+
+def check_whole(game: Game, prompt: str, readings: list[Reading]) -> Iterator[str]:
+    """Say what is wrong with what the readers have of a reply that is gone on with."""
+    assert game.endpoint is not None
+    expected = text_for(prompt, TOKENS)
+    for number, reading in enumerate(readings):
+        if (reading.text, reading.ends) != (expected, [("done", "")]):
+            yield f"reader {number} has {reading.text[:80]!r} … {reading.text[-80:]!r}, {reading.ends}"
+    asked = sum(one.prompt == prompt for one in list(game.endpoint.responses.values()))
+    if asked != 1:
+        yield f"the endpoint was asked {asked} times"
+    with game.rig.client("live") as client:
+        history = client.get(f"/continued/sessions/{prompt}").json()["messages"]
+    if [one["message"]["content"] for one in history] != [prompt, expected]:
+        yield f"the conversation has {history}"
+
+
+def check_prefix(stored: Reading, readings: list[Reading]) -> Iterator[str]:
+    """Say what is wrong with what the readers have of a reply that is lost."""
     for number, reading in enumerate([*readings, stored]):
         words = [word.partition("@")[0] for word in reading.text.split()]
         if not reading.is_over:
@@ -135,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.object_kills")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--continued", action="store_true", help="ask a model that goes on")
     options = parser.parse_args()
     dice = random.Random(options.seed)
     rig = open_rig("py314")
@@ -142,11 +203,12 @@ def main() -> None:
     wrong: list[str] = []
     counts: Counter[str] = Counter()
     try:
-        for number in range(options.rounds):
-            kind = dice.choice(["abort", "abort", "kill"])
-            counts[kind] += 1
-            wrong += (failures := play(rig, kind, dice, number))
-            print(f"{number + 1} of {options.rounds}: {kind}: {failures or 'as it should be'}", flush=True)
+        with serving_endpoint() if options.continued else nullcontext() as endpoint:
+            for number in range(options.rounds):
+                kind = dice.choice(["abort", "abort", "kill"])
+                counts[kind] += 1
+                wrong += (failures := play(Game(rig, endpoint), kind, dice, number))
+                print(f"{number + 1} of {options.rounds}: {kind}: {failures or 'as it should be'}", flush=True)
     finally:
         rig.stop()
     print(json.dumps({"rounds": options.rounds, "kinds": counts, "wrong": wrong}))

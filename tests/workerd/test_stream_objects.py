@@ -14,7 +14,7 @@ import pytest
 
 from aibind.streams import SseMessage, SseParser
 from testbed.workerd.rig import Rig, RigError
-from tests.object_kills import play
+from tests.object_kills import Game, play, serving_endpoint
 
 from .client import Reader, read_sse, stream_id_of, text_of
 
@@ -174,7 +174,14 @@ def test_a_reply_ends_with_its_object(rig: Rig, client: httpx2.Client) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_an_object_that_ends_at_any_moment_leaves_an_exact_prefix(rig: Rig, seed: int) -> None:
     rig.start()
-    assert play(rig, "abort", random.Random(seed), seed) == []
+    assert play(Game(rig), "abort", random.Random(seed), seed) == []
+
+
+@pytest.mark.parametrize("kind", ["abort", "kill"])
+def test_a_reply_goes_on_when_its_object_has_ended(rig: Rig, kind: str) -> None:
+    rig.start()
+    with serving_endpoint() as endpoint:
+        assert play(Game(rig, endpoint), kind, random.Random(3), 1) == []
 
 
 def test_a_repeated_request_finds_its_reply(client: httpx2.Client) -> None:

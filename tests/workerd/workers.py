@@ -40,7 +40,7 @@ STAYS_AWAKE = "durable_object_io_tasks_prevent_eviction"
 
 LIVE = {"entry.py": ROOT / "tests" / "workerd" / "live" / "entry.py"}
 
-LIVE_OBJECTS = {"CHATS": "Chat", "BRIEF": "Brief", "BARE": "Bare"}
+LIVE_OBJECTS = {"CHATS": "Chat", "BRIEF": "Brief", "BARE": "Bare", "CONTINUED": "Continued"}
 
 
 def open_rig(setting: str) -> Rig:

@@ -23,7 +23,7 @@ from .object_followers import StreamFeed
 from .object_sockets import ObjectSockets
 from .object_statements import read_statements, write_answer, write_failure
 from .object_store import ObjectStore
-from .object_waking import end_orphans
+from .object_waking import settle_orphans
 
 __all__ = ["ObjectEngine"]
 
@@ -204,7 +204,7 @@ class ObjectEngine:
 
     async def _come_to_life(self) -> None:
         await self.store.migrate()
-        if await end_orphans(self.store):
+        if await settle_orphans(self.store, self.handler):
             self._set_alarm(now_ms() + MIN_ALARM_MS)  # which recovers the answers of conversations
         await self._sockets.go_on()
 

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from workers import Response, WorkerEntrypoint
 
 from aibind._time import sleep
-from aibind.cloudflare import DurableObjectStreamStore, DurableStreamObject, ObjectRouter, SessionIndex
+from aibind.cloudflare import (
+    DurableObjectStreamStore,
+    DurableStreamObject,
+    ObjectRouter,
+    OpenAIFetchModel,
+    SessionIndex,
+)
 from aibind.models import ModelRequest
 from aibind.server import StreamHandler
 
@@ -76,6 +82,19 @@ class Brief(Chat):
         return super().make_handler(**{**options, "conversations": None})
 
 
+class Continued(Chat):
+    """Answers by background responses of the endpoint that the system prompt names."""
+
+    prefix = "/continued"
+
+    def make_handler(self, **options: Any) -> StreamHandler:
+        return StreamHandler(choose_model=self.ask_endpoint, **options)
+
+    def ask_endpoint(self, request: ModelRequest) -> OpenAIFetchModel:
+        assert request.system is not None
+        return OpenAIFetchModel("any", base_url=request.system, api="responses", background=True)
+
+
 class Bare(DurableStreamObject):
     """Has no model."""
 
@@ -90,4 +109,6 @@ class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known insi
             return await self.env.BARE.getByName("one").fetch(request)
         if path.startswith("/brief/"):
             return await ObjectRouter(self.env.BRIEF, prefix="/brief").fetch(request)
+        if path.startswith("/continued/"):
+            return await ObjectRouter(self.env.CONTINUED, prefix="/continued").fetch(request)
         return await ObjectRouter(self.env.CHATS).fetch(request)
