@@ -102,7 +102,7 @@ def test_it_is_resolved_and_imported_from_the_copy(vendored: Path) -> None:
         "print(aibind.__file__, len(migrations()))\n"
     )
     ran = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == f"{vendored / 'aibind' / '__init__.py'} 7\n"
+    assert ran.stdout == f"{vendored / 'aibind' / '__init__.py'} 8\n"
 
 
 @pytest.mark.usefixtures("node_modules")
