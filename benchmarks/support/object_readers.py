@@ -1,8 +1,8 @@
-"""Many readers of one stream over sockets, and how old each token is when its bytes arrive."""
+"""Many readers of one stream over sockets, and how old each message is when its bytes arrive."""
 
 from __future__ import annotations
 
-import re
+import gc
 import selectors
 import socket
 import threading
@@ -12,11 +12,15 @@ from urllib.parse import urlsplit
 
 __all__ = ["Readers"]
 
-_TOKEN = re.compile(rb"@(\d{13}\.\d)")
+TIME_CHARS = 15
+"""Characters of the time in a token, in milliseconds since the epoch."""
 
 
 class Readers:
-    """``count`` connections that read a stream in one thread, which does nothing but note the times."""
+    """``count`` connections that read a stream in one thread, which does little more than note the times.
+
+    Of the tokens that arrive together the first counts, which is the oldest.
+    """
 
     def __init__(self, url: str, path: str, count: int) -> None:
         parts = urlsplit(url)
@@ -35,7 +39,7 @@ class Readers:
             connection = socket.create_connection(self._address)
             connection.sendall(self._request)
             connection.setblocking(False)
-            self._selector.register(connection, selectors.EVENT_READ, bytearray())
+            self._selector.register(connection, selectors.EVENT_READ)
         self._thread.start()
 
     def join(self) -> list[float]:
@@ -45,26 +49,24 @@ class Readers:
         return [arrived - said for said, arrived in self._seen if said > began]
 
     def _read(self) -> None:
-        open_ones = self._count
         joined = set[int]()
-        while open_ones:
-            for key, _ in self._selector.select(30):
-                connection: Any = key.fileobj
-                data = connection.recv(65536)
-                now = time.time() * 1000
-                rest: bytearray = key.data
-                rest += data
-                found = _TOKEN.findall(rest)
-                if key.fd not in joined:
-                    joined.add(key.fd)
-                    self._joined.append(now)
-                self._seen += [(float(token), now) for token in found]
-                if found or len(rest) > 200:
-                    del rest[: max(0, len(rest) - 20)]
-                    if found:
-                        rest[:] = rest[rest.rfind(b" ") + 1 :]
-                if not data or b"event: done" in data:
-                    self.whole += b"event: done" in data
-                    self._selector.unregister(connection)
-                    connection.close()
-                    open_ones -= 1
+        seen, clock = self._seen, time.time
+        gc.disable()
+        try:
+            while self._selector.get_map():
+                for key, _ in self._selector.select(30):  # for each message of each reader: little work
+                    connection: Any = key.fileobj
+                    data = connection.recv(65536)
+                    now = clock() * 1000
+                    place = data.find(b"@")
+                    if place >= 0 and len(data) > place + TIME_CHARS:
+                        seen.append((float(data[place + 1 : place + 1 + TIME_CHARS]), now))
+                    if key.fd not in joined:
+                        joined.add(key.fd)
+                        self._joined.append(now)
+                    if not data or b"event: done" in data:
+                        self.whole += b"event: done" in data
+                        self._selector.unregister(connection)
+                        connection.close()
+        finally:
+            gc.enable()
