@@ -8,21 +8,20 @@ of a loopback endpoint, which counts what it generates. ``--rounds`` and ``--see
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import httpx2
 
 from aibind.streams import SseParser
 from testbed.workerd.rig import Rig
-from tests.support.background_endpoint import BackgroundEndpoint, text_for
+from tests.support.background_endpoint import BackgroundEndpoint, served_in_thread, text_for
 
 from .workerd.workers import open_rig
 
@@ -54,21 +53,9 @@ class Game:
         return {"prompt": session_id, "system": self.endpoint.base_url, "sessionId": session_id}
 
 
-@contextmanager
-def serving_endpoint() -> Iterator[BackgroundEndpoint]:
-    """Serve an endpoint in a thread, since the rig is asked from this one."""
-    served = BackgroundEndpoint(tokens=TOKENS, per_second=RATE)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(60)
-    try:
-        yield served
-    finally:
-        asyncio.run_coroutine_threadsafe(served.__aexit__(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(60)
-        loop.close()
+def endpoint_of_game() -> BackgroundEndpoint:
+    """Make the endpoint that models which go on ask."""
+    return BackgroundEndpoint(tokens=TOKENS, per_second=RATE)
 
 
 @dataclass(slots=True)
@@ -203,7 +190,7 @@ def main() -> None:
     wrong: list[str] = []
     counts: Counter[str] = Counter()
     try:
-        with serving_endpoint() if options.continued else nullcontext() as endpoint:
+        with served_in_thread(endpoint_of_game()) if options.continued else nullcontext() as endpoint:
             for number in range(options.rounds):
                 kind = dice.choice(["abort", "abort", "kill"])
                 counts[kind] += 1

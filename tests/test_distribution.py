@@ -121,7 +121,11 @@ for name in {PACKAGES!r}:
     assert ran.returncode == 0, ran.stderr
     needing = {tuple(line.removeprefix("needs an extra: ").split()) for line in ran.stdout.splitlines()}
     elsewhere = {name for package, name in needing if not package.startswith("aibind.integrations")}
-    assert elsewhere == {"Client", "OpenAIModel", "Reply"}  # AsyncClient asks for it when it is made: a Worker has fetch
+    assert elsewhere == {
+        "Client",
+        "OpenAIModel",
+        "Reply",
+    }  # AsyncClient asks for it when it is made
     for package in PACKAGES:
         if package.startswith("aibind.integrations."):
             assert any(needs == package for needs, _ in needing), f"{package} needs its extra"

@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import threading
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -401,6 +402,22 @@ async def _send_json(peer: Peer, status: int, value: Json) -> bool:
 
 async def _refuse(peer: Peer, status: int, message: str) -> bool:
     return await _send_json(peer, status, {"error": {"message": message, "type": "test_error", "code": None}})
+
+
+@contextlib.contextmanager
+def served_in_thread(endpoint: BackgroundEndpoint) -> Iterator[BackgroundEndpoint]:
+    """Serve an endpoint in a thread of its own, for a test that asks from threads that block."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(endpoint.__aenter__(), loop).result(60)
+    try:
+        yield endpoint
+    finally:
+        asyncio.run_coroutine_threadsafe(endpoint.__aexit__(), loop).result(60)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(60)
+        loop.close()
 
 
 async def _run(options: argparse.Namespace) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from testbed.workerd.rig import Rig
-from tests.support.background_endpoint import BackgroundEndpoint, Faults, text_for
+from tests.support.background_endpoint import BackgroundEndpoint, Faults, served_in_thread, text_for
 
 RUNS_ON = ("py314",)
 EVERY = ("py314", "py313-2026-04-01", "py312-oldest")  # with --every-combination
@@ -20,19 +18,8 @@ TOKENS = 60
 
 @pytest.fixture
 def endpoint() -> Iterator[BackgroundEndpoint]:
-    """Serve in a thread, since the rig is asked from this one."""
-    served = BackgroundEndpoint(tokens=TOKENS, per_second=200, faults=Faults())
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(served.__aenter__(), loop).result(60)
-    try:
+    with served_in_thread(BackgroundEndpoint(tokens=TOKENS, per_second=200, faults=Faults())) as served:
         yield served
-    finally:
-        asyncio.run_coroutine_threadsafe(served.__aexit__(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(60)
-        loop.close()
 
 
 def ask(rig: Rig, worker: str, endpoint: BackgroundEndpoint, **asked: Any) -> Any:

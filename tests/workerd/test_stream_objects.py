@@ -14,7 +14,8 @@ import pytest
 
 from aibind.streams import SseMessage, SseParser
 from testbed.workerd.rig import Rig, RigError
-from tests.object_kills import Game, play, serving_endpoint
+from tests.object_kills import Game, endpoint_of_game, play
+from tests.support.background_endpoint import served_in_thread
 
 from .client import Reader, read_sse, stream_id_of, text_of
 
@@ -180,7 +181,7 @@ def test_an_object_that_ends_at_any_moment_leaves_an_exact_prefix(rig: Rig, seed
 @pytest.mark.parametrize("kind", ["abort", "kill"])
 def test_a_reply_goes_on_when_its_object_has_ended(rig: Rig, kind: str) -> None:
     rig.start()
-    with serving_endpoint() as endpoint:
+    with served_in_thread(endpoint_of_game()) as endpoint:
         assert play(Game(rig, endpoint), kind, random.Random(3), 1) == []
 
 
