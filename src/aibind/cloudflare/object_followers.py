@@ -182,7 +182,7 @@ class StreamFeed:
                     follower.stalled_ticks = 0
                 reader.position = piece.reached
                 if follower.note is not None and piece.data is not None:
-                    follower.note(END_ID if piece.is_end else piece.reached.id)
+                    follower.note(END_ID if piece.is_end else piece.last_id)
                 if piece.is_end:
                     follower.is_gone = True
                 elif piece.is_more:
@@ -204,7 +204,8 @@ class StreamFeed:
             return _Piece(None, reached)
         data = encode(batch)
         is_more = batch.end is None and reached != position and buffer.read(reached)[0] is not None
-        return _Piece(pack(data) if data else None, reached, is_end=batch.end is not None, is_more=is_more)
+        is_end = batch.end is not None
+        return _Piece(pack(data) if data else None, reached, batch.position, is_end=is_end, is_more=is_more)
 
     async def _read_dropped(self) -> bool:
         """Give those whose place the buffer has dropped a page from the store; return whether there were any."""
@@ -265,14 +266,21 @@ _Key: TypeAlias = tuple[Position, Callable[[EventBatch], bytes], Callable[[bytes
 
 
 class _Piece:
-    """What all followers at one position are given, and where they are then."""
+    """What all followers at one position are given, and where they are then, also by the id that clients know."""
 
-    __slots__ = ("data", "is_end", "is_more", "reached")
+    __slots__ = ("data", "is_end", "is_more", "last_id", "reached")
 
     def __init__(
-        self, data: ffi.JsObject | None, reached: Position, *, is_end: bool = False, is_more: bool = False
+        self,
+        data: ffi.JsObject | None,
+        reached: Position,
+        last_id: int = 0,
+        *,
+        is_end: bool = False,
+        is_more: bool = False,
     ) -> None:
         self.data = data
         self.reached = reached
+        self.last_id = last_id  # not of reached: it counts from a stored chunk, for an object that comes to life again
         self.is_end = is_end
         self.is_more = is_more
