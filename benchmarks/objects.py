@@ -23,12 +23,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, say: Say) -> Result:
-    from .support.object_crowd import follow_object, open_objects, stop_object
+    from .support.object_crowd import follow_object, open_objects, stop_object, warm_up
 
     found: Figures = {}
     with open_objects(say) as rig:
         follow_object(rig, "first", 1, tokens=20, rate=50)
-        follow_object(rig, "second", 1, tokens=20, rate=50)
+        warm_up(rig)
         for count in options.followers:
             say(f"{count} followers")
             found[f"followers_{count}"] = follow_object(rig, "first", count, tokens=options.tokens, rate=options.rate)

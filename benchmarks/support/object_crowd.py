@@ -15,7 +15,7 @@ from .measure import delay_figures, percentile
 from .object_readers import Readers
 from .result import Figures, Say
 
-__all__ = ["follow_object", "open_objects", "stop_object"]
+__all__ = ["follow_object", "open_objects", "stop_object", "warm_up"]
 
 FILES = {"entry.py": ROOT / "benchmarks" / "support" / "object_crowd_entry.py"}
 STREAM = "/__aibind__/stream"
@@ -42,6 +42,14 @@ def _begin(rig: Rig, session_id: str, prompt: str) -> str:
     body = {"prompt": prompt, "sessionId": session_id}
     with rig.client("first") as client, client.stream("POST", STREAM, json=body) as response:
         return str(response.headers["x-stream-id"])
+
+
+def warm_up(rig: Rig) -> None:
+    """Answer and follow once through each Worker, whose Python takes seconds to start."""
+    stream_id = _begin(rig, uuid.uuid4().hex, "20 50")
+    for worker in ("first", "second"):
+        with rig.client(worker) as client:
+            client.get(f"{STREAM}/resume?id={stream_id}")
 
 
 def follow_object(rig: Rig, worker: str, count: int, *, tokens: int, rate: float) -> Figures:

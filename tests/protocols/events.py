@@ -45,7 +45,7 @@ def joined(chunks: Iterable[Any]) -> Iterator[Any]:
     last: Any = None
     for chunk in chunks:
         is_delta = last and chunk and chunk["type"] in ("text-delta", "reasoning-delta")
-        if is_delta and (last["type"], last["id"]) == (chunk["type"], chunk["id"]):
+        if is_delta and (last["type"], last.get("id")) == (chunk["type"], chunk["id"]):
             last = {**last, "delta": last["delta"] + chunk["delta"]}
             continue
         if last:

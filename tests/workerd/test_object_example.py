@@ -80,17 +80,23 @@ def test_send_reload_second_tab_and_stop(prepared: Rig, guest: httpx2.Client) ->
     assert [one["title"] for one in wait_for_list(guest, 1)] == ["/short"]
 
 
-def test_a_restart_leaves_what_there_was(prepared: Rig, guest: httpx2.Client) -> None:
+def test_a_reply_goes_on_after_a_restart(prepared: Rig, guest: httpx2.Client) -> None:
     with asking(prepared, guest, "/long 2000", "restarted") as reader:
-        reader.read_until("\nid: ", 60)
+        stream_id = stream_id_of(reader.read_until("\nid: ", 60))
         prepared.kill()
     prepared.start()
     cookies = dict(guest.cookies)
     with prepared.client("objects") as again:
         again.cookies.update(cookies)
+        with again.stream("GET", f"{STREAM}/resume", params={"id": stream_id}) as response:
+            texts = response.iter_text()
+            assert "data:" in next(texts)
+            assert "data:" in next(texts)  # it goes on
+            assert again.post(f"{STREAM}/stop", json={"id": stream_id}).json() == {"ok": True}
+            assert "event: stopped" in "".join(texts)
         found = messages_of(again, "restarted")
         assert [role for role, _ in found] == ["user", "assistant"]
-        assert len(found[1][1]) > 5
+        assert found[1][1] == text_of(read_sse(again.get(f"{STREAM}/resume", params={"id": stream_id})))
         read_sse(again.post(STREAM, json={"prompt": "/short", "sessionId": "restarted"}))
         assert len(messages_of(again, "restarted")) == 4
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._json import compact_json, is_list, is_object, load_json
+from .._json import is_list, is_object, load_json
 from ..models.model import (
     CustomEvent,
     Finish,
@@ -61,7 +62,7 @@ class Task:
             "messages": None if self.messages is None else list(self.messages),
         }
         given = {name: value for name, value in names.items() if value is not None}
-        text = compact_json({**given, "maxSteps": self.max_steps})
+        text = _to_json({**given, "maxSteps": self.max_steps})
         return text if len(text) <= MAX_CONTINUATION_CHARS else None
 
     @classmethod
@@ -120,7 +121,7 @@ class Continuation:
 
 def write_reference(key: str | None, results: int, value: str) -> str:
     """Return a reference as it is stored: with its model's key and how many tools had answered before."""
-    return compact_json({"value": value, "results": results, **({} if key is None else {"model": key})})
+    return _to_json({"value": value, "results": results, **({} if key is None else {"model": key})})
 
 
 def read_reference(text: str | None) -> tuple[str | None, int, str | None]:
@@ -202,6 +203,11 @@ def _model_event(event: StreamEvent) -> ModelEvent:
         return CustomEvent(event.event, load_json(event.data))
     except (ValueError, RecursionError):
         return CustomEvent(event.event, event.data)
+
+
+def _to_json(value: Mapping[str, Any]) -> str:
+    """Return JSON in ASCII, as a prompt may hold half of a character, which no store takes."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _object(text: str) -> Mapping[str, Any]:
