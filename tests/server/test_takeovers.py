@@ -370,26 +370,3 @@ async def test_of_a_thousand_races_for_a_stream_each_has_one_winner(tmp_path: Pa
             assert sum(claim is not None for claim in claims) == 1
             winners[claims[0] is None] += 1
         assert sum(winners) == 1000
-
-
-async def test_a_server_that_shuts_down_leaves_its_replies_to_another(rig: Rig) -> None:
-    model = Resuming(words)
-    closing = StreamHandler(
-        model=model, resumable=True, store=rig.dead, conversations=rig.conversations, housekeeping_interval_s=None
-    )
-    response = await closing.stream({"prompt": "hi", "sessionId": "s"})
-    stream_id = response.headers["X-Stream-Id"]
-    while not (await rig.streams.read_page(stream_id)).chunks:
-        await asyncio.sleep(0.01)
-    reading = asyncio.create_task(read_text(response))
-    await closing.aclose()
-    status = await rig.streams.get_status(stream_id)
-    assert status is not None
-    assert status.is_active
-    assert model.cancelled == []
-    assert not await closing.continue_reply(stream_id, lease=status.expires_at)  # it takes nothing over any more
-    handler = rig.handler(model)
-    assert await read_text(await handler.resume(stream_id, None)) == (f"{TEXT} ", ["done"])
-    assert await reading == (f"{TEXT} ", ["done"])  # where nothing cuts its connection
-    assert await until_answered(rig) == [("user", "hi"), ("assistant", f"{TEXT} ")]
-    assert (len(model.asked), len(model.resumed)) == (1, 1)

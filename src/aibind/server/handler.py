@@ -147,7 +147,7 @@ class StreamHandler:
         if conversations is not None:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments, self._stream_ids)
         self._toolsets = toolsets or {}
-        self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools, self._shutdown)
+        self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools)
         self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
         self._completions = Completions(
             self._asking,

@@ -115,7 +115,7 @@ class DurableReplies:
                 following.release()
                 raise
         if self._closed:  # meanwhile: aclose() did not see this stream
-            await _let_go(stream)
+            await stream.abort(SHUT_DOWN)
         return followed(stream.response(events=events), following, self._load.first_follower(stream.id))
 
     async def _begin_in_slot(
@@ -187,7 +187,7 @@ class DurableReplies:
         created.set_result(stream)
         self._producing.add(stream)
         if self._closed:
-            await stream.leave()
+            await stream.abort(SHUT_DOWN)
 
     async def find(self, claim: Claim) -> StreamStatus | None:
         """Return the current state of the stream that answers a request already; None when there is none.
@@ -285,17 +285,9 @@ class DurableReplies:
         return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
 
     async def aclose(self) -> None:
-        """End the replies under way, store what there is of them, and refuse new ones.
-
-        Those that another process can go on with are left to it.
-        """
+        """End the replies under way, store what there is of them, and refuse new ones."""
         self._closed = True
-        await asyncio.gather(*map(_let_go, list(self._producing)))
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether no reply may begin any more."""
-        return self._closed
+        await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
 
     async def _resume(
         self, stream_id: str, after: int | None, events: Collection[str] | None
@@ -442,10 +434,6 @@ class DurableReplies:
             return Answer((await read_reply(self._store, turn.stream_id)).events, turn.answered)
         except StreamNotFoundError:
             return produced
-
-
-async def _let_go(stream: DurableStream) -> None:
-    await (stream.leave() if stream.can_be_claimed else stream.abort(SHUT_DOWN))
 
 
 def _shows_stored(continuation: Continuation | None) -> bool:

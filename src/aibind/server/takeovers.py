@@ -24,7 +24,6 @@ from .lost_answers import keep_answer
 from .recovery import read_reply
 from .replies import DurableReplies
 from .sessions import Session, Sessions
-from .shutdown import Shutdown
 from .tools import Tool
 
 __all__ = ["MAX_TAKEOVERS", "Takeovers"]
@@ -53,14 +52,12 @@ class Takeovers:
         sessions: Sessions | None,
         asking: Asking,
         tools_of: Callable[[str | None], Sequence[Tool]],
-        shutdown: Shutdown,
     ) -> None:
         self._store = store if isinstance(store, ClaimableStreamStore) else None
         self._replies = replies
         self._sessions = sessions
         self._asking = asking
         self._tools_of = tools_of
-        self._shutdown = shutdown
         if self._store is not None:
             set_take_over(self._store, self.take_over)
 
@@ -70,7 +67,7 @@ class Takeovers:
         ``lease`` is the ``expires_at`` that was seen unchanged. Raises the store's errors.
         """
         store = self._store
-        if store is None or self._replies is None or not self._asking.can_resume or self._shutdown.has_begun:
+        if store is None or self._replies is None or not self._asking.can_resume:
             return False
         claim = await store.claim(stream_id, lease=lease, max_takeovers=MAX_TAKEOVERS)
         if claim is None:

@@ -76,7 +76,6 @@ class DurableStream:
         self._cut: StreamEnd | None = None  # how the stream is to end, when it was cut short
         self._abandoned = False
         self._on_moved: MoveHook | None = None
-        self._is_leaving = False
         self._ended = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -256,24 +255,6 @@ class DurableStream:
         self._cut_short(StreamEnd("error", message))
         await self.wait_closed()
 
-    @property
-    def can_be_claimed(self) -> bool:
-        """Whether another process can go on with the stream, as it has a ``continuation``."""
-        return self._writer.can_be_claimed
-
-    async def leave(self) -> None:
-        """Stop the source, keep what it yielded, and leave the rest to a process that claims the stream.
-
-        It does so once the lease has run out. Followers here read on in the store, and ``on_moved`` is called. From now
-        on a store that does not answer is given 5 s. Raises RuntimeError for a stream that cannot be claimed.
-        """
-        if not self.can_be_claimed:
-            raise RuntimeError("This stream cannot be claimed: create it with continuation=…, or end it with abort()")
-        self._writer.hurry()
-        self._is_leaving = True
-        self._cut_short(StreamEnd("error", SHUT_DOWN))
-        await self.wait_closed()
-
     async def set_reference(self, reference: str) -> None:
         """Store what the model's provider knows the answer by, for a process that goes on with the stream."""
         await self._writer.set_reference(reference)
@@ -399,10 +380,7 @@ class DurableStream:
             finally:
                 self._pumping = False
                 await close_iterator(events)
-            if self._is_leaving and end == StreamEnd("error", SHUT_DOWN):
-                await self._writer.leave()
-            else:
-                end = await self._writer.end(self._writer.halted or end)
+            end = await self._writer.end(self._writer.halted or end)
             if self._writer.has_moved:
                 self._move()
                 return

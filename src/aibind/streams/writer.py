@@ -122,7 +122,6 @@ class StreamWriter:
         self._end: StreamEnd | None = None  # as asked for
         self._actual: StreamEnd | None = None  # as stored
         self._stop_requested = False
-        self._is_leaving = False
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -247,19 +246,6 @@ class StreamWriter:
                 raise
         return self.halted or self._actual or end
 
-    @property
-    def can_be_claimed(self) -> bool:
-        """Whether another process can go on with the stream."""
-        return self._epoch is not None
-
-    async def leave(self) -> None:
-        """Store what is left, and leave the end to a process that claims the stream once the lease has run out."""
-        await self._opened.wait()
-        assert self._task is not None
-        self._is_leaving = True
-        self._work.set()
-        await asyncio.shield(self._task)
-
     def abandon(self) -> None:
         """End the stream because its producer is gone, without waiting."""
         self._end = self._end or StreamEnd("error", SHUT_DOWN)
@@ -269,17 +255,11 @@ class StreamWriter:
 
     async def _run(self) -> None:
         try:
-            while self._end is None and not self._is_leaving:
+            while self._end is None:
                 await self._wait_until_due()
-                if self._end is None and not self._is_leaving:
+                if self._end is None:
                     await (self._flush() if self._may_flush() else self._check())
-            if self._end is not None:
-                await self._finish(self._end)
-                return
-            if self._may_flush():
-                await self._flush()
-            self.has_moved = True
-            self._halt(StreamEnd("error", SHUT_DOWN))
+            await self._finish(self._end)
         except asyncio.CancelledError:  # the event loop is shutting down: later readers must learn it
             if self._is_discarded:
                 raise
@@ -346,7 +326,7 @@ class StreamWriter:
         """Wait until it is time to flush, to check whether the stream is still active, or to end."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
-        while self._end is None and not self._is_leaving:
+        while self._end is None:
             now = loop.time()
             due = self._next_due(asked, now)
             if due <= now:
