@@ -95,6 +95,7 @@ class Rig:
     """Two store objects over one file, as two processes have; the first process has died."""
 
     def __init__(self, client: SqliteDatabase) -> None:
+        self.client = client
         self.dead = SqliteStreamStore(client, lease_ms=LEASE_MS)
         self.streams = SqliteStreamStore(client, lease_ms=LEASE_MS)
         self.conversations = SqliteMessageStore(client)
@@ -370,3 +371,20 @@ async def test_of_a_thousand_races_for_a_stream_each_has_one_winner(tmp_path: Pa
             assert sum(claim is not None for claim in claims) == 1
             winners[claims[0] is None] += 1
         assert sum(winners) == 1000
+
+
+async def test_a_server_that_shuts_down_leaves_lost_replies_to_others(rig: Rig) -> None:
+    model = Resuming(words)
+    stream_id = await rig.leave(model, 2, sessionId="s")
+    closing, other = rig.handler(model), SqliteStreamStore(rig.client, lease_ms=LEASE_MS)
+    following = asyncio.create_task(rig.wait_for_end(stream_id))  # in the process that shuts down
+    await closing.aclose()
+    await asyncio.sleep(4 * LEASE_MS / 1000)
+    status = await other.get_status(stream_id)
+    assert status is not None
+    assert (status.is_active, status.takeovers) == (True, 0)
+    handler = StreamHandler(
+        model=model, resumable=True, store=other, conversations=rig.conversations, housekeeping_interval_s=None
+    )
+    await handler.sweep()
+    assert await following == (f"{TEXT} ", None)

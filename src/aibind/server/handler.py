@@ -147,7 +147,7 @@ class StreamHandler:
         if conversations is not None:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments, self._stream_ids)
         self._toolsets = toolsets or {}
-        self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools)
+        self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools, self._shutdown)
         self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
         self._completions = Completions(
             self._asking,
@@ -265,7 +265,7 @@ class StreamHandler:
         lease is waited for, as in a Durable Object that has started again. :meth:`sweep` finds lost replies by itself.
         Raises the store's errors.
         """
-        return await self._takeovers.take_over(stream_id, lease)
+        return bool(await self._takeovers.take_over(stream_id, lease))
 
     async def _recover_end(self, session_id: str) -> None:
         await self._session(session_id).recover(limit=1)

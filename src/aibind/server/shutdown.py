@@ -34,6 +34,11 @@ class Shutdown:
         if self._deadline is not None:
             raise shut_down_error()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the shutdown has begun."""
+        return self._deadline is not None
+
     async def run(self, grace_s: float) -> None:
         """Refuse new turns, wait ``grace_s`` seconds for replies to end, end the others, and then all responses.
 

@@ -24,6 +24,7 @@ from .lost_answers import keep_answer
 from .recovery import read_reply
 from .replies import DurableReplies
 from .sessions import Session, Sessions
+from .shutdown import Shutdown
 from .tools import Tool
 
 __all__ = ["MAX_TAKEOVERS", "Takeovers"]
@@ -52,23 +53,28 @@ class Takeovers:
         sessions: Sessions | None,
         asking: Asking,
         tools_of: Callable[[str | None], Sequence[Tool]],
+        shutdown: Shutdown,
     ) -> None:
         self._store = store if isinstance(store, ClaimableStreamStore) else None
         self._replies = replies
         self._sessions = sessions
         self._asking = asking
         self._tools_of = tools_of
+        self._shutdown = shutdown
         if self._store is not None:
             set_take_over(self._store, self.take_over)
 
-    async def take_over(self, stream_id: str, lease: int) -> bool:
-        """Claim a stream whose producer is lost, and go on with it; return False when this process does not.
+    async def take_over(self, stream_id: str, lease: int) -> bool | None:
+        """Claim a stream whose producer is lost, and go on with it; return False when this process cannot.
 
+        None leaves it to other processes, since this one is shutting down.
         ``lease`` is the ``expires_at`` that was seen unchanged. Raises the store's errors.
         """
         store = self._store
         if store is None or self._replies is None or not self._asking.can_resume:
             return False
+        if self._shutdown.has_begun:
+            return None
         claim = await store.claim(stream_id, lease=lease, max_takeovers=MAX_TAKEOVERS)
         if claim is None:
             return False
@@ -104,7 +110,7 @@ class Takeovers:
         if lost:
             await sleep(store.grace_s)
         found = await asyncio.gather(*(self.take_over(one.stream_id, one.status.expires_at) for one in lost))
-        return sum(found)
+        return sum(map(bool, found))
 
     async def cancel(self, stream_id: str, owner: str | None) -> None:
         """End at its provider what a stream was answered with, of a stopped stream whose producer was lost.

@@ -11,8 +11,11 @@ from .store import StreamEnd, StreamStore
 
 __all__ = ["TakeOver", "give_up_lost", "set_take_over"]
 
-TakeOver: TypeAlias = Callable[[str, int], Awaitable[bool]]
-"""A function of a stream's id and the lease that was seen, which goes on with the stream and returns True if it can."""
+TakeOver: TypeAlias = Callable[[str, int], Awaitable[bool | None]]
+"""A function of a stream's id and the lease that was seen, which goes on with the stream and returns True if it can.
+
+It returns None to leave the stream to other processes for now.
+"""
 
 # The store's followers and sweeps come to a lost stream; who can go on with it knows the models.
 _take_overs: WeakKeyDictionary[StreamStore, WeakMethod[TakeOver]] = WeakKeyDictionary()
@@ -30,6 +33,6 @@ async def give_up_lost(store: StreamStore, stream_id: str, lease: int) -> Stream
     """
     found = _take_overs.get(store)
     take_over = found() if found is not None else None
-    if take_over is not None and await take_over(stream_id, lease):
+    if take_over is not None and await take_over(stream_id, lease) is not False:
         return None
     return await store.give_up(stream_id, lease=lease)
