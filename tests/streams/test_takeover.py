@@ -229,3 +229,39 @@ async def test_a_reader_who_has_more_than_is_left_is_told(tmp_path: Path) -> Non
         seen = []
         end = await collect(await follow(store, "s", 10**9 + 6), seen)
         assert (end.state, seen) == ("error", [])
+
+
+async def test_ids_stay_those_of_whole_chunks_when_another_process_has_gone_on(tmp_path: Path) -> None:
+    async with wrap_sqlite3(tmp_path / "a.db") as first, wrap_sqlite3(tmp_path / "a.db") as second:
+        await migrate(first)
+        old, new = FreezingStore(first), SqliteStreamStore(second)
+        gate = asyncio.Event()
+        plan = [StreamEvent("", "stored "), StreamEvent("", TEXT)]
+        stream = await DurableStream.create(
+            old, pieces_of(plan, random.Random(1), gate), stream_id="s", continuation="{}", whole_chunks=True
+        )
+        seen: list[tuple[int, StreamEvent]] = []
+        reading = asyncio.create_task(collect(stream.follow(), seen))
+        while not seen:
+            await asyncio.sleep(0.005)
+        old.frozen = asyncio.Event()
+        gate.set()
+        status = await new.get_status("s")
+        assert status is not None
+        claim = await new.claim("s", lease=status.expires_at, max_takeovers=1)
+        assert claim is not None
+        rest = [StreamEvent("", TEXT[:1000]), StreamEvent("", TEXT[1000:])]
+        taken = await DurableStream.go_on(
+            new,
+            pieces_of(rest, random.Random(1)),
+            stream_id="s",
+            claim=claim,
+            saved_seq=1,
+            flush_interval_ms=0,
+            whole_chunks=True,
+        )
+        await taken.wait_closed()
+        old.frozen.set()
+        assert await reading == StreamEnd("done")
+        assert "".join(event.data for _, event in seen) == "stored " + TEXT
+        assert [id_ for id_, _ in seen] == [1, 2, 3]

@@ -57,8 +57,10 @@ async def follow_buffer(
                     if encoded := _encode(encode, stored):
                         yield encoded
             if buffer.has_moved:
-                first = await store.read_page(stream_id, buffer.anchored(position).seq - 1)
-                rest = follow_store(store, stream_id, buffer.anchored(position), first, encode, idle_s)
+                position = buffer.anchored(position)
+                first = await store.read_page(stream_id, position.seq - 1)
+                whole_chunks = buffer.whole_chunks
+                rest = follow_store(store, stream_id, position, first, encode, idle_s, whole_chunks=whole_chunks)
                 async with aclosing(rest):
                     async for encoded in rest:
                         yield encoded
