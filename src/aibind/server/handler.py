@@ -471,10 +471,16 @@ class StreamHandler:
                     events=sent,
                 )
             turn = await session.begin(asked, claim) if session is not None else None
-            events = ask(turn.messages if turn else [await offload(asked.question, is_large(body))])
-            task = Task(asked.model, asked.system, asked.toolset, asked.max_steps, asked.session_id)
-            if turn is None:
-                task = replace(task, messages=[asked.question()])
+            messages = turn.messages if turn else [await offload(asked.question, is_large(body))]
+            events = ask(messages)
+            task = Task(
+                asked.model,
+                asked.system,
+                asked.toolset,
+                asked.max_steps,
+                asked.session_id,
+                messages=None if turn else messages,  # the conversation has those of a turn
+            )
             continuation = None if structured else await self._continuation(model, task, is_large(body))
             generation = Generation(events, structured=structured, pace=pace, turn=again, continuation=continuation)
             return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
