@@ -44,8 +44,6 @@ class OpenAIFetchModel:
         ffi.require("OpenAIFetchModel", "aibind.models.OpenAIModel")
         if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s is {timeout_s}: give a number of seconds above 0, or None for no limit")
-        if max_retries < 0 or backoff_s < 0:
-            raise ValueError(f"max_retries is {max_retries} and backoff_s {backoff_s}: give 0 or more")
         self._endpoint = EndpointAddress(base_url, PATHS_OF.get(api, ""), api_key, headers or {})
         self._answering = EndpointAnswering(
             "OpenAIFetchModel",

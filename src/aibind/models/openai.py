@@ -88,8 +88,6 @@ class OpenAIModel:
         for name, seconds in (("timeout_s", timeout_s), ("connect_timeout_s", connect_timeout_s)):
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"{name} is {seconds}: give a number of seconds above 0, or None for no limit")
-        if max_retries < 0 or backoff_s < 0:
-            raise ValueError(f"max_retries is {max_retries} and backoff_s {backoff_s}: give 0 or more")
         self._endpoint = EndpointAddress(base_url, PATHS_OF.get(api, ""), api_key, headers or {})
         self._client = EndpointClient(
             self._endpoint,

@@ -43,9 +43,14 @@ class SendingError(Exception):
 
 
 class Sender:
-    """Sends requests, and again ``max_retries`` times; the waits start at ``backoff_s`` seconds and double."""
+    """Sends requests, and again ``max_retries`` times; the waits start at ``backoff_s`` seconds and double.
+
+    Raises ValueError for a number below 0.
+    """
 
     def __init__(self, max_retries: int, backoff_s: float) -> None:
+        if max_retries < 0 or backoff_s < 0:
+            raise ValueError(f"max_retries is {max_retries} and backoff_s {backoff_s}: give 0 or more")
         self._max_retries = max_retries
         self._backoff_s = backoff_s
         self._takes_stream_options = True
