@@ -342,8 +342,10 @@ class StreamHandler:
         """Stop a durable stream, wherever it is produced, and answer the same when it is unknown or has ended."""
         replies = self._require_replies()
         stream_id = parse_id(body)
+        is_produced_here = replies.produces(stream_id)
         await replies.stop(stream_id, owner_of(access))
-        await self._takeovers.cancel(stream_id, owner_of(access))
+        if not is_produced_here:
+            await self._takeovers.cancel(stream_id, owner_of(access))
         return json_response({"ok": True})
 
     async def resume(

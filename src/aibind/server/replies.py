@@ -215,6 +215,10 @@ class DurableReplies:
         except StreamNotFoundError:
             return None
 
+    def produces(self, stream_id: str) -> bool:
+        """Return whether this process produces a reply at the moment."""
+        return DurableStream.find(self._store, stream_id) is not None
+
     async def stop(self, stream_id: str, owner: str | None = None) -> None:
         """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
         if not await self._is_own(stream_id, owner):

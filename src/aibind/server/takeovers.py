@@ -115,7 +115,7 @@ class Takeovers:
     async def cancel(self, stream_id: str, owner: str | None) -> None:
         """End at its provider what a stream was answered with, of a stopped stream whose producer was lost.
 
-        A producer that is alive does it itself; a provider takes it twice.
+        A producer that is alive does it itself: call this for those of other processes, where it may come twice.
         """
         if self._store is None or not self._asking.can_resume:
             return
