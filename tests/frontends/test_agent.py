@@ -358,9 +358,9 @@ def test_live_and_replay_are_the_same_events(events: list[StreamEvent], end: Str
     cut = data.draw(st.integers(0, len(events)))
     numbered = tuple(enumerate(events, 1))
     whole = AgUiEncoder("t", "r", "s")
-    replay, _ = whole(EventBatch(numbered, len(events), end))
-    first, following = whole(EventBatch(numbered[:cut], cut))
-    rest, _ = following(EventBatch(numbered[cut:], len(events), end))
+    replay, _ = whole(EventBatch(numbered, 0, len(events), end))
+    first, following = whole(EventBatch(numbered[:cut], 0, cut))
+    rest, _ = following(EventBatch(numbered[cut:], cut, len(events), end))
     if cut:  # an empty batch is an idle one
         assert first + rest == replay
     open_messages: list[str] = []

@@ -25,10 +25,10 @@ def batches_of(events: Sequence[StreamEvent], end: StreamEnd | None, cuts: Itera
     numbered = list(enumerate(events, 1))
     begin = 0
     for stop in sorted({min(cut, len(events)) for cut in cuts} | {len(events)}):
-        batches.append(EventBatch(tuple(numbered[begin:stop]), stop))
+        batches.append(EventBatch(tuple(numbered[begin:stop]), begin, stop))
         begin = stop
     last = batches.pop()
-    return [*batches, EventBatch(last.events, last.position, end)]
+    return [*batches, EventBatch(last.events, last.after, last.position, end)]
 
 
 def encode(batches: Iterable[EventBatch], encoder: Encoder) -> bytes:

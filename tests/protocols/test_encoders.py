@@ -306,7 +306,7 @@ async def test_a_live_token_is_encoded_once_for_all_followers() -> None:
 
 
 def test_a_heartbeat_leaves_the_encoder_as_it_is() -> None:
-    idle = EventBatch((), 0)
+    idle = EventBatch.silent(0)
     for encoder in ENCODERS:
         data, after = encoder(idle)
         assert after == encoder

@@ -29,11 +29,12 @@ async def pieces(*given: str | bytes) -> AsyncIterator[str | bytes]:
 
 
 async def recorded(response: Recorded, *given: str | bytes) -> list[StreamEvent]:
-    return [event async for event in record(response, pieces(*given))]
+    events = [event async for event in record(response, pieces(*given))]
+    return [StreamEvent("", event) if isinstance(event, str) else event for event in events]
 
 
 def replayed(response: Recorded, events: list[StreamEvent]) -> bytes:
-    batch = EventBatch(tuple(enumerate(events, 1)), len(events))
+    batch = EventBatch(tuple(enumerate(events, 1)), 0, len(events), StreamEnd("done"))
     return RecordedEncoder(response)(batch)[0]
 
 
@@ -53,7 +54,14 @@ async def test_each_message_is_an_event_and_has_an_id() -> None:
     assert replayed(SSE, events) == (
         b"id: aibind:2\ndata: 1\n\nid: aibind:3\ndata: 2\n\n: ping\n\nid: mine\ndata: 3\n\nid: aibind:6\ndata: 4"
     )
-    assert [source_id(event) for event in events] == [None, None, None, None, "mine", None]
+    assert [event.data for event in events[1:] if event.is_text] == [
+        "data: 1\n\n",
+        "data: 2\n\n",
+        ": ping\n\n",
+        "id: mine\ndata: 3\n\n",
+        "data: 4",
+    ]
+    assert [source_id(event.data.encode()) for event in events[1:]] == [None, None, None, "mine", None]
 
 
 @given(st.lists(st.tuples(st.lists(FIELDS, max_size=3), LINE_ENDS), max_size=5), st.data())
@@ -77,7 +85,7 @@ async def test_a_mark_at_the_beginning_stays_there() -> None:
 
 
 def test_silence_and_errors_are_told_in_server_sent_events_alone() -> None:
-    failed = EventBatch((), 3, StreamEnd("error", "producer lost"))
-    assert RecordedEncoder(SSE)(EventBatch((), 3))[0] == b": ping\n\n"
+    failed = EventBatch.silent(3, StreamEnd("error", "producer lost"))
+    assert RecordedEncoder(SSE)(EventBatch.silent(3))[0] == b": ping\n\n"
     assert RecordedEncoder(SSE)(failed)[0] == b'event: error\ndata: {"error":"producer lost"}\n\n'
-    assert [RecordedEncoder(BYTES)(batch)[0] for batch in (EventBatch((), 3), failed)] == [b"", b""]
+    assert [RecordedEncoder(BYTES)(batch)[0] for batch in (EventBatch.silent(3), failed)] == [b"", b""]

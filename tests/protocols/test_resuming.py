@@ -169,7 +169,7 @@ async def first_of(store: MemoryStreamStore, after: int | None, *, is_live: bool
 
 def batch(*events: tuple[int, str], position: int, end: StreamEnd | None = None) -> EventBatch:
     """Return a batch of texts."""
-    return EventBatch(tuple((id_, StreamEvent("", text)) for id_, text in events), position, end)
+    return EventBatch(tuple((id_, StreamEvent("", text)) for id_, text in events), 0, position, end)
 
 
 async def resumed(batches: Sequence[EventBatch], after: int) -> list[bytes]:

@@ -205,8 +205,8 @@ async def test_a_failure_is_logged_and_it_goes_on(tmp_path: Path, caplog: pytest
 
 async def test_a_handler_that_is_dropped_leaves_no_housekeeping(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    # The first sweep is due after 1.25 leases: a lease that a collection of garbage outlasts would be lost in a sweep, and
-    # the record of that failure would hold the handler.
+    # The first sweep is due after 1.25 leases. A lease that a collection of garbage outlasts would be lost in a sweep,
+    # and the record of that failure would hold the handler.
     store = MemoryStreamStore(ttl_ms=1, lease_ms=1000)
     handler = make_handler(store, housekeeping_interval_s=0.1)
     await ask(handler)

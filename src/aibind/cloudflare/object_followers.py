@@ -249,7 +249,7 @@ class StreamFeed:
                 elif not follower.is_fed and follower.note is None:
                     ping = pings.get(reader.encode)
                     if ping is None:
-                        ping = ffi.to_js_bytes(reader.encode(EventBatch((), reader.position.id)))
+                        ping = ffi.to_js_bytes(reader.encode(EventBatch.silent(reader.position.id)))
                         pings[reader.encode] = ping
                     follower.enqueue(ping)
             except Exception as error:

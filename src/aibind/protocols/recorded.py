@@ -1,4 +1,8 @@
-"""A response of any format, recorded: its bytes are stored as they were sent, and replayed so."""
+"""A response of any format, recorded: its bytes are stored as they were sent, and replayed so.
+
+What a chunk of text holds unchanged is stored as text, so that small pieces share one. The messages of server-sent
+events are told apart again when they are read. The rest, such as a piece with CR, is an event by itself.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,19 @@ import binascii
 import codecs
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from .._closing import close_iterator
 from .._json import compact_json, is_object, scan_json
 from ..streams.batch import EventBatch
 from ..streams.events import StreamEvent
+from ..streams.normalize import is_unfit
+from ..streams.position import MAX_ID, Position
 from ..streams.sse import PING, encode_message
 
-__all__ = ["ID_PREFIX", "Recorded", "RecordedEncoder", "record", "source_id"]
+__all__ = ["ID_PREFIX", "MessageReader", "Recorded", "RecordedEncoder", "record", "source_id"]
 
 _HEAD_EVENT = "response"
 _BODY_EVENT = "body"
@@ -27,6 +34,9 @@ ID_PREFIX = "aibind:"
 _ID_PREFIX = ID_PREFIX.encode()
 
 _to_json = json.JSONEncoder().encode  # json.dumps() looks at its options each time, which takes longer than the rest
+
+_PIECES = (str, bytes, bytearray, memoryview)
+_END = "\n\n"  # of a message that is stored as text
 
 # Compiled when first used: a Worker's start-up is billed.
 _BLANK_LINE = r"(?:\r\n|\n|\r(?!\n)){2}"
@@ -66,26 +76,30 @@ class Recorded:
         return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
-async def record(response: Recorded, pieces: AsyncIterator[str | bytes]) -> AsyncGenerator[StreamEvent]:
+async def record(response: Recorded, pieces: AsyncIterable[str | bytes]) -> AsyncGenerator[StreamEvent | str]:
     """Yield the events of a response: a message of server-sent events each, and any other body piece by piece.
 
-    Raises TypeError for a piece that is neither text nor bytes.
+    Closes ``pieces``. Raises TypeError for a piece that is neither text nor bytes.
     """
     yield response.event
     splitter = _Splitter() if response.is_sse else None
-    async for piece in pieces:
-        if not isinstance(piece, str | bytes | bytearray | memoryview):
-            raise TypeError(
-                f"The source of a durable response yielded {type(piece).__name__}: it must yield str or bytes"
-            )
-        if splitter is None:
-            if piece:
-                yield _event(piece)
-            continue
-        for message in splitter.feed(piece):
-            yield StreamEvent(_BODY_EVENT, _to_json(message))
-    if splitter is not None and (rest := splitter.flush()):
-        yield StreamEvent(_BODY_EVENT, _to_json(rest))
+    iterator = aiter(pieces)
+    try:
+        async for piece in iterator:
+            if not isinstance(piece, _PIECES):
+                raise TypeError(
+                    f"The source of a durable response yielded {type(piece).__name__}: it must yield str or bytes"
+                )
+            if splitter is None:
+                if piece:
+                    yield _event(piece)
+                continue
+            for message in splitter.feed(piece):
+                yield _event(message)
+        if splitter is not None and (rest := splitter.flush()):
+            yield _event(rest)
+    finally:
+        await close_iterator(iterator)
 
 
 class _Splitter:
@@ -116,14 +130,62 @@ class _Splitter:
         return self._rest + self._decoder.decode(b"", final=True)
 
 
-def _event(piece: str | bytes | bytearray | memoryview) -> StreamEvent:
+def _event(piece: str | bytes | bytearray | memoryview) -> StreamEvent | str:
     if not isinstance(piece, str):
         data = bytes(piece)
         try:
             piece = data.decode()
         except UnicodeDecodeError:
             return StreamEvent(_BODY_EVENT, compact_json({"base64": base64.b64encode(data).decode()}))
-    return StreamEvent(_BODY_EVENT, _to_json(piece))
+    return StreamEvent(_BODY_EVENT, _to_json(piece)) if is_unfit(piece) else piece
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReader:
+    """Tells the messages of recorded server-sent events apart, from one batch to the next.
+
+    ``rest`` is text whose message has not ended yet, since a chunk was full in the middle of it.
+    """
+
+    rest: str = ""
+
+    def read(self, batch: EventBatch) -> tuple[list[tuple[int | None, bytes]], MessageReader]:
+        """Return the messages of a batch, each with the id after it (None: with none), and what reads the next one."""
+        found: list[tuple[int | None, bytes]] = []
+        rest, after = self.rest, batch.after
+        for id, event in batch.events:
+            if event.event == _BODY_EVENT:
+                found.append((id, _bytes_of(event)))
+            elif event.event:
+                pass
+            elif not rest and _is_message(event.data):
+                found.append((id, event.data.encode()))
+            else:
+                seq, offset = Position.before(id, after)
+                offset -= len(rest)
+                *messages, (length, rest) = _split(rest + event.data, len(rest))
+                for end, message in messages:
+                    reached = id if end == length else Position(seq, offset + end).id
+                    found.append((reached if reached <= MAX_ID else None, message.encode()))
+            after = id
+        if rest and batch.end is not None:
+            found.append((batch.position, rest.encode()))
+            rest = ""
+        return found, self if rest == self.rest else MessageReader(rest)
+
+
+def _is_message(text: str) -> bool:
+    return text.find(_END) == len(text) - len(_END) >= 0
+
+
+def _split(text: str, known: int) -> Iterator[tuple[int, str]]:
+    """Yield the messages in a text, each with its end, and the rest. None ends in the first ``known`` characters."""
+    begin, place = 0, max(0, known - 1)
+    while (place := text.find(_END, place)) >= 0:
+        place += len(_END)
+        yield place, text[begin:place]
+        begin = place
+    yield len(text), text[begin:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +197,17 @@ class RecordedEncoder:
     """
 
     response: Recorded
+    _reader: MessageReader = field(default=MessageReader(), repr=False)
     _is_sse: bool = field(init=False, repr=False, compare=False)  # asked for each event
 
     opening: ClassVar[bytes] = b""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_is_sse", self.response.is_sse)
+
+    def __hash__(self) -> int:
+        """Return the same for the encoders of all responses, which is found sooner than the hash of its headers."""
+        return hash(self._reader.rest)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -154,27 +221,35 @@ class RecordedEncoder:
 
     def __call__(self, batch: EventBatch, /) -> tuple[bytes, RecordedEncoder]:
         """Return the bytes of the batch; a comment for an idle batch of server-sent events."""
-        body = [(id, _bytes_of(event)) for id, event in batch.events if event.event == _BODY_EVENT]
         if not self._is_sse:
-            return b"".join([data for _, data in body]), self
+            return b"".join([_bytes_of(event) for _, event in batch.events]), self
+        if len(batch.events) == 1 and batch.end is None and not self._reader.rest:
+            id, event = batch.events[0]
+            if not event.event and _is_message(event.data):  # as most are, while the reply goes on
+                return _text_with_id(event.data, id), self
         if batch.is_idle:
             return PING, self
-        messages = [_with_id(data, id) for id, data in body]
+        found, reader = self._reader.read(batch)
+        messages = [data if id is None else _with_id(data, id) for id, data in found]
         if batch.end is not None and batch.end.state == "error":
             messages.append(encode_message(compact_json({"error": batch.end.error or "error"}), event="error"))
-        return b"".join(messages), self
+        return b"".join(messages), self if reader is self._reader else replace(self, _reader=reader)
 
 
-def source_id(event: StreamEvent) -> str | None:
+def source_id(message: bytes) -> str | None:
     """Return the id that the source gave a message of server-sent events; None for one without."""
-    if event.event != _BODY_EVENT:
-        return None
-    found = re.findall(_ID_LINE, _bytes_of(event).decode("utf-8", "replace"))
+    found = re.findall(_ID_LINE, message.decode("utf-8", "replace"))
     return found[-1] if found else None
 
 
+def _text_with_id(message: str, id: int) -> bytes:
+    if message.startswith("data:") and "\nid" not in message:  # as most are, and none has CR
+        return f"id: {ID_PREFIX}{id}\n{message}".encode()
+    return _with_id(message.encode(), id)
+
+
 def _with_id(message: bytes, id: int) -> bytes:
-    if message.startswith(b"data:") and not (b"\nid" in message or b"\r" in message):  # as most are
+    if message.startswith(b"data:") and not (b"\nid" in message or b"\r" in message):
         return b"id: %b%d\n%b" % (_ID_PREFIX, id, message)
     mark = codecs.BOM_UTF8 if message.startswith(codecs.BOM_UTF8) else b""
     message = message.removeprefix(mark)
@@ -184,6 +259,10 @@ def _with_id(message: bytes, id: int) -> bytes:
 
 
 def _bytes_of(event: StreamEvent) -> bytes:
+    if not event.event:
+        return event.data.encode()
+    if event.event != _BODY_EVENT:
+        return b""
     try:
         stored, _ = scan_json(event.data, 0)
     except (ValueError, StopIteration):

@@ -228,4 +228,4 @@ async def _waiting_calls(thread_id: str, replies: SessionReplies) -> list[Pendin
 async def _only(waiting: list[PendingCall]) -> AsyncGenerator[EventBatch]:
     """Yield a run that has nothing but calls which wait."""
     events = [StreamEvent("approval_request", compact_json(call.to_json())) for call in waiting]
-    yield EventBatch(tuple(enumerate(events, 1)), len(events), StreamEnd("done"))
+    yield EventBatch(tuple(enumerate(events, 1)), 0, len(events), StreamEnd("done"))

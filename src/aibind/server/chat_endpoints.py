@@ -254,4 +254,4 @@ def _last_stream(chat: ChatHistory) -> str | None:
 async def _as_batches(answer: UiMessage) -> AsyncGenerator[EventBatch]:
     """Yield a stored answer as its stream had it, in one batch."""
     events = tuple(enumerate(answer.events, 1))
-    yield EventBatch(events, len(events), answer.end)
+    yield EventBatch(events, 0, len(events), answer.end)

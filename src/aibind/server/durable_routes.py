@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .._closing import close_iterator
 from .._kinds import kind_of
 from ..errors import StreamExistsError, StreamNotFoundError
-from ..protocols.recorded import ID_PREFIX, Recorded, RecordedEncoder, record, source_id
+from ..protocols.recorded import ID_PREFIX, MessageReader, Recorded, RecordedEncoder, record, source_id
 from ..streams.batch import EventBatch
 from ..streams.durable import HEARTBEAT_MS, DurableStream, KeepAlive, follow
 from ..streams.store import StreamStore
@@ -128,7 +128,7 @@ async def _nothing() -> None:
 
 def _recorded(
     source: Any, media_type: str, headers: Mapping[str, str] | None
-) -> tuple[Recorded, AsyncGenerator[str | bytes]]:
+) -> tuple[Recorded, AsyncIterable[str | bytes]]:
     body: Any = getattr(source, "body_iterator", source)
     status = 200
     found: dict[str, str] = {"content-type": media_type}
@@ -143,16 +143,7 @@ def _recorded(
         raise TypeError(
             f"source is {kind_of(source)}, but must be an async iterable of str or bytes, or a StreamingResponse"
         )
-    return Recorded(status, tuple(found.items())), _pieces(body)
-
-
-async def _pieces(body: AsyncIterable[str | bytes]) -> AsyncGenerator[str | bytes]:
-    iterator = aiter(body)
-    try:
-        async for piece in iterator:
-            yield piece
-    finally:
-        await close_iterator(iterator)
+    return Recorded(status, tuple(found.items())), body
 
 
 async def _read_response(store: StreamStore, id: str) -> Recorded:
@@ -185,11 +176,13 @@ async def _batches_after(
 async def _find(store: StreamStore, id: str, given: str) -> int:
     """Return our id of the last message that the source gave an id, 0 when there is none."""
     found = 0
+    reader = MessageReader()
     async with aclosing(await follow(store, id, idle_s=SEARCH_S)) as batches:
         async for batch in batches:
-            for our_id, event in batch.events:
-                if source_id(event) == given:
-                    found = our_id
+            messages, reader = reader.read(batch)
+            for our_id, message in messages:
+                if source_id(message) == given:
+                    found = our_id or found
             if found or batch.is_idle:
                 break
     return found
@@ -207,7 +200,7 @@ async def _body(recorded: Recorded, batches: AsyncGenerator[EventBatch]) -> Asyn
     encoder = RecordedEncoder(recorded)
     async with aclosing(batches):
         async for batch in batches:
-            data, _ = batch.share(encoder)
+            data, encoder = batch.share(encoder)
             if data:
                 yield data
             if batch.end is not None and batch.end.state == "error" and not recorded.is_sse:

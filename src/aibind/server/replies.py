@@ -15,7 +15,6 @@ from ..protocols.encoder import Encoder, respond
 from ..streams.claims import ClaimableStreamStore, StreamClaim
 from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
 from ..streams.events import StreamEvent
-from ..streams.position import Position
 from ..streams.response import Body, HttpResponse
 from ..streams.short_messages import in_short_messages
 from ..streams.sse import HEADERS
@@ -310,7 +309,7 @@ class DurableReplies:
     ) -> HttpResponse[AsyncGenerator[bytes]]:
         batches = await follow(self._store, stream_id, after, idle_s=self._heartbeat_ms / 1000)
         encode = encoder_of(None if events is None else frozenset(events))
-        body = in_short_messages(batches, Position.after(after), encode)
+        body = in_short_messages(batches, encode)
         return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
 
     @asynccontextmanager

@@ -19,17 +19,24 @@ class EventBatch:
     """Consecutive events of a stream. Do not change it: followers share it.
 
     ``events`` holds each event with the id of the position after it: a reader that comes back with that id continues
-    with the next event. ``position`` is the id after the whole batch. ``end`` is set in the last batch only. A batch
-    without events and without an end means that the stream has been silent for the time the follower asked for.
+    with the next event. ``after`` is the id before the whole batch, and ``position`` the one after it. ``end`` is set
+    in the last batch only. A batch without events and without an end means that the stream has been silent for the time
+    the follower asked for.
 
     Followers of one process at the same position receive the same batch object, so work on a batch can be shared: see
     :meth:`share`.
     """
 
     events: tuple[tuple[int, StreamEvent], ...]
+    after: int
     position: int
     end: StreamEnd | None = None
     shared: dict[object, Any] = field(default_factory=dict[object, Any], init=False, repr=False, compare=False)
+
+    @classmethod
+    def silent(cls, position: int, end: StreamEnd | None = None) -> EventBatch:
+        """Return a batch without events, at a position."""
+        return cls((), position, position, end)
 
     @property
     def is_idle(self) -> bool:

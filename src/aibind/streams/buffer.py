@@ -80,7 +80,7 @@ class StreamBuffer:
     def push(self, event: StreamEvent) -> None:
         """Add an event, joining adjacent text."""
         self._unsaved += len(event.data)
-        continues = bool(self._open) and event.grows and event.event == self._open_name
+        continues = self._open != "" and event.event == self._open_name  # which is the name of one that grows
         if not continues and self.is_crowded and len(event.data) <= MAX_PACKED_CHARS:
             if self._open:
                 self.close_chunk()
@@ -217,13 +217,16 @@ class StreamBuffer:
         a position that the buffer :meth:`reaches`.
         """
         seq, offset = position
-        if offset == len(self._open) and seq == self.next_seq and not self._is_particular and self.end is None:
+        in_open = seq == self._first + len(self._chunks) and not self._is_particular and self.end is None
+        if in_open and offset == len(self._open):
             return None, position  # a follower that has everything, which each looks for after each token
         found = self._batches.get(position)
         if found is None:
             if len(self._batches) >= MAX_SHARED:
                 self._batches.clear()  # readers who resume a silent stream at many positions must not fill the memory
-            found = self._batches[position] = self._build(position)
+            found = self._batches[position] = (
+                self._read_open(position) if in_open and not self._is_anchored else self._build(position)
+            )
         return found
 
     def anchored(self, position: Position) -> Position:
@@ -239,7 +242,19 @@ class StreamBuffer:
         if not self._is_anchored or batch is None or reached.seq <= self.saved_seq + 1:
             return batch, reached
         events = tuple((self.anchored(Position.after(id_)).id, event) for id_, event in batch.events)
-        return EventBatch(events, self.anchored(reached).id, batch.end), reached
+        return EventBatch(events, self.anchored(position).id, self.anchored(reached).id, batch.end), reached
+
+    def _read_open(self, position: Position) -> tuple[EventBatch | None, Position]:
+        """Return what follows a position in the open chunk, where most followers are."""
+        seq, offset = position
+        if offset > len(self._open):
+            return None, position
+        event = StreamEvent(self._open_name, self._open[offset:] if offset else self._open)
+        reached = Position(seq, len(self._open))
+        last_id = reached.id
+        if len(event.data) > SHORT_CHARS:
+            return EventBatch(tuple(split_event(event, last_id, position)), position.id, last_id), reached
+        return EventBatch(((last_id, event),), position.id, last_id), reached
 
     def _cut(self, position: Position) -> tuple[EventBatch | None, Position]:
         seq, offset = position
@@ -270,18 +285,15 @@ class StreamBuffer:
             end = self.end if seq > visible else None
             if end is not None and offset and end.state != "error":
                 end = StreamEnd("error", NOT_KEPT)
-            return EventBatch(tuple(events), reached.id, end) if events or end is not None else None, reached
+            if not events and end is None:
+                return None, reached
+            return EventBatch(tuple(events), position.id, reached.id, end), reached
         if self._pack.events:
             reached = Position(seq, len(self._pack))
-            return EventBatch((*events, *self._pack.after(seq, offset)), reached.id), reached
-        reached = Position(seq, len(self._open))
-        last_id = reached.id
-        event = StreamEvent(self._open_name, self._open[offset:] if offset else self._open)
-        if len(event.data) > SHORT_CHARS:
-            events += split_event(event, last_id, Position(seq, offset))
-        else:
-            events.append((last_id, event))
-        return EventBatch(tuple(events), last_id), reached  # with an open chunk there is no end yet
+            return EventBatch((*events, *self._pack.after(seq, offset)), position.id, reached.id), reached
+        batch, reached = self._read_open(Position(seq, offset))  # with an open chunk there is no end yet
+        assert batch is not None
+        return EventBatch((*events, *batch.events), position.id, reached.id), reached
 
     @property
     def _is_particular(self) -> bool:

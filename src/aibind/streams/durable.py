@@ -51,6 +51,8 @@ EventHook: TypeAlias = Callable[[StreamEvent], object]
 
 HEARTBEAT_MS = 15_000
 
+_ITEMS = (str, StreamEvent)  # a union would be made again for each event
+
 _T = TypeVar("_T")
 
 logger = logging.getLogger("aibind")
@@ -408,13 +410,13 @@ class DurableStream:
             async for item in events:
                 if self._cut is not None:  # a source that ignores its cancellation
                     return self._uncancelled(self._cut)
-                if not isinstance(item, str | StreamEvent):
+                if not isinstance(item, _ITEMS):
                     raise wrong_item(item)
                 event = normalizer.clean(StreamEvent("", item) if isinstance(item, str) else item)
                 if event is not None:
-                    if not self._writer.is_open:
-                        await self._writer.wait_open()  # so that what the hook is given is also written
                     if on_event is not None:
+                        if not self._writer.is_open:
+                            await self._writer.wait_open()  # so that what the hook is given is also written
                         on_event(event)
                     await self._writer.write(event)
             await self._writer.wait_open()

@@ -85,10 +85,10 @@ async def follow_buffer(
             finally:
                 buffer.discard(waiter)  # of a follower that leaves, or has waited too long
             if not is_news:
-                yield _encode(encode, EventBatch((), position.id))
+                yield _encode(encode, EventBatch.silent(position.id))
                 idle.restart()
     except AibindError as error:
-        yield _encode(encode, EventBatch((), position.id, failure_end(error, stream_id)))
+        yield _encode(encode, EventBatch.silent(position.id, failure_end(error, stream_id)))
     finally:
         idle.stop()
 
@@ -138,7 +138,7 @@ async def follow_store(
             if reading is None:
                 reading = asyncio.ensure_future(_next_page(pages))
             if not await idle.wait(_waiter_for(reading)):
-                yield _encode(encode, EventBatch((), position.id))
+                yield _encode(encode, EventBatch.silent(position.id))
                 idle.restart()
                 continue
             page, reading = await reading, None
@@ -163,7 +163,7 @@ async def follow_store(
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)  # its error is of no interest any more
         await close_iterator(pages)
-    yield _encode(encode, EventBatch((), position.id, end))
+    yield _encode(encode, EventBatch.silent(position.id, end))
 
 
 async def check_kept(page: StreamPage, store: StreamStore, stream_id: str, position: Position) -> StreamPage:
@@ -234,11 +234,12 @@ def _batches_of(page: StreamPage, position: Position, *, whole_chunks: bool) -> 
     if end is not None and end.state != "error" and page.chunks and _advance(position, page).offset:
         end = StreamEnd("error", NOT_KEPT)
     events: list[tuple[int, StreamEvent]] = []
-    reached, size = position.id, 0
+    after = reached = position.id
+    size = 0
     for chunk in page.chunks:
         if size >= BATCH_CHARS:
-            yield EventBatch(tuple(events), reached)
-            events, size = [], 0
+            yield EventBatch(tuple(events), after, reached)
+            events, size, after = [], 0, reached
         event = chunk.event
         reached, offset = chunk.seq, 0
         if chunk.seq == position.seq and position.offset and (passed := length_of(event)) <= position.offset:
@@ -261,7 +262,7 @@ def _batches_of(page: StreamPage, position: Position, *, whole_chunks: bool) -> 
             events.append((chunk.seq, event))
         size += chars
     if events or end is not None:
-        yield EventBatch(tuple(events), reached, end)
+        yield EventBatch(tuple(events), after, reached, end)
 
 
 class _IdleTimer:

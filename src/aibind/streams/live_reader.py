@@ -54,5 +54,5 @@ class LiveReader:
         try:
             batches, self.position = await read_dropped(self.buffer, self._store, self.stream_id, self.position)
         except AibindError as error:
-            return self.encode(EventBatch((), self.position.id, failure_end(error, self.stream_id))), False
+            return self.encode(EventBatch.silent(self.position.id, failure_end(error, self.stream_id))), False
         return b"".join(map(self.encode, batches)), True

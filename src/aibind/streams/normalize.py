@@ -8,12 +8,13 @@ from collections.abc import AsyncIterable, AsyncIterator
 from .._text import SurrogateJoiner
 from .events import StreamEvent, check_event_name
 
-__all__ = ["EventNormalizer", "TextNormalizer", "normalized"]
+__all__ = ["EventNormalizer", "TextNormalizer", "is_unfit", "normalized"]
 
 _UNFIT = re.compile("[\r\ud800-\udfff]")
 
 
-def _is_unfit(text: str) -> bool:
+def is_unfit(text: str) -> bool:
+    """Whether normalising changes a text, or holds a part of it back."""
     return "\r" in text if text.isascii() else _UNFIT.search(text) is not None
 
 
@@ -31,7 +32,7 @@ class TextNormalizer:
 
     def clean(self, text: str) -> str:
         """Return the normalised piece, which is empty when it held nothing but half of something."""
-        if not (self._surrogates.held or self._after_cr or _is_unfit(text)):
+        if not (self._surrogates.held or self._after_cr or is_unfit(text)):
             return text
         if not text:
             return text
@@ -58,7 +59,7 @@ class EventNormalizer:
         """Return the normalised event, or None for a piece without content. Raises ValueError for a bad event name."""
         if not event.grows:
             check_event_name(event.event)
-            if not _is_unfit(event.data):
+            if not is_unfit(event.data):
                 return event
             whole = TextNormalizer()
             return StreamEvent(event.event, whole.clean(event.data) + whole.flush())

@@ -36,6 +36,16 @@ class Position(NamedTuple):
             return cls(last_id + 1, 0)
         return cls(*divmod(last_id, _PART))
 
+    @classmethod
+    def before(cls, last_id: int, after: int) -> Position:
+        """Return where an event begins that ends at ``last_id`` and follows the one that ended at ``after``.
+
+        A position counts the characters of text, in a growing chunk and in one of several events alike.
+        """
+        end, begin = cls.after(last_id), cls.after(after)
+        seq = end.seq if end.offset else end.seq - 1
+        return begin if begin.seq == seq else cls(seq)
+
     @property
     def id(self) -> int:
         """The id of a message that ends here."""

@@ -17,26 +17,23 @@ SHORT_BYTES = 64
 
 
 async def in_short_messages(
-    batches: AsyncGenerator[EventBatch], position: Position, encode: Callable[[EventBatch], bytes]
+    batches: AsyncGenerator[EventBatch], encode: Callable[[EventBatch], bytes]
 ) -> AsyncGenerator[bytes]:
-    """Yield batches that were followed from ``position``, encoded, with all text in short messages of an id each.
+    """Yield batches, encoded, with all text in short messages of an id each.
 
     Batches of which nothing is sent are left out. Closing the result closes ``batches``.
     """
     async with aclosing(batches):
         async for batch in batches:
-            batch, position = _shorten(batch, position)
-            if data := encode(batch):
+            if data := encode(_shorten(batch)):
                 yield data
 
 
-def _shorten(batch: EventBatch, position: Position) -> tuple[EventBatch, Position]:
-    """Return a batch that begins at a position with its text in short parts, and the position after it."""
+def _shorten(batch: EventBatch) -> EventBatch:
+    """Return a batch with its text in short parts."""
     events: list[tuple[int, StreamEvent]] = []
+    after = batch.after
     for id_, event in batch.events:
-        reached = Position.after(id_)
-        seq = reached.seq if reached.offset else reached.seq - 1
-        # A position counts the characters of text, in a growing chunk and in one of several events alike.
-        events += split_event(event, id_, position if position.seq == seq else Position(seq), SHORT_BYTES)
-        position = reached
-    return EventBatch(tuple(events), batch.position, batch.end), position
+        events += split_event(event, id_, Position.before(id_, after), SHORT_BYTES)
+        after = id_
+    return EventBatch(tuple(events), batch.after, batch.position, batch.end)

@@ -48,19 +48,24 @@ class Skip:
             if Position.after(id_) <= begin:
                 continue  # of an earlier chunk
             if passed == left:
-                return Split(EventBatch(events[:place], batch.position), replace(batch, events=events[place:]), None)
+                return self._split(batch, events[:place], events[place:])
             length = length_of(event)
             if passed + length > left:
                 had, more = (StreamEvent(event.event, text) for text in _halves(event.data, left - passed))
-                seen = EventBatch((*events[:place], (id_, had)), batch.position)
-                return Split(seen, replace(batch, events=((id_, more), *events[place + 1 :])), None)
+                return self._split(batch, (*events[:place], (id_, had)), ((id_, more), *events[place + 1 :]))
             passed += length
         is_there = passed == left and Position.after(batch.position) >= begin
-        seen = batch if batch.end is None else EventBatch(events, batch.position)
+        seen = batch if batch.end is None else EventBatch(events, batch.after, batch.position)
         rest = None
         if batch.end is not None:
-            rest = EventBatch((), batch.position, batch.end if is_there else self._short(batch.end))
+            rest = EventBatch.silent(batch.position, batch.end if is_there else self._short(batch.end))
         return Split(seen, rest, None if is_there else replace(self, passed=passed))
+
+    def _split(
+        self, batch: EventBatch, seen: tuple[tuple[int, StreamEvent], ...], rest: tuple[tuple[int, StreamEvent], ...]
+    ) -> Split:
+        reached = self.target.id
+        return Split(EventBatch(seen, batch.after, reached), EventBatch(rest, reached, batch.position, batch.end), None)
 
     def _short(self, end: StreamEnd) -> StreamEnd:
         """Return how a stream ended that has less than its reader; an id of no character is not the reader's proof."""

@@ -54,7 +54,7 @@ def encoder_of(events: frozenset[str] | None, *, whole_chunks: bool = False) -> 
             return batch.share(encoder_of(None, whole_chunks=whole_chunks))
         if not sent and batch.end is None:
             return b""
-        return everything(EventBatch(sent, batch.position, batch.end))
+        return everything(EventBatch(sent, batch.after, batch.position, batch.end))
 
     return encode
 
