@@ -142,7 +142,7 @@ def _event(piece: str | bytes | bytearray | memoryview) -> StreamEvent | str:
 
 @dataclass(frozen=True, slots=True)
 class MessageReader:
-    """Tells the messages of recorded server-sent events apart, from one batch to the next.
+    """A reader that tells the messages of recorded server-sent events apart, from one batch to the next.
 
     ``rest`` is text whose message has not ended yet, since a chunk was full in the middle of it.
     """

@@ -127,31 +127,26 @@ class Housekeeping:
             self._schedule(0.75 * self._interval_s, self._interval_s / 2)
 
     async def _sweep_alone(self, streams: StreamStore) -> None:
-        if not await _claim(streams):
-            return
+        claiming = asyncio.ensure_future(_claim(streams))
         try:
-            sweeping = asyncio.ensure_future(self._sweep_all())
-            try:
-                while not sweeping.done():
-                    try:
-                        async with timeout(streams.lease_ms / 2000):
-                            await asyncio.wait([sweeping])
-                    except TimeoutError:
-                        await streams.renew(CLAIM_ID)
-            finally:
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
-            sweeping.result()
+            if await asyncio.shield(claiming):
+                await self._sweep_and_renew(streams)
         finally:
-            try:
-                async with timeout(FAREWELL_S):
-                    await streams.discard(CLAIM_ID)
-            except (AibindError, TimeoutError):
-                logger.warning(
-                    "No process can sweep until the lease of this one has run out",
-                    exc_info=True,
-                    extra=log_fields("sweep.claim_kept"),
-                )
+            await _give_back(streams, claiming)
+
+    async def _sweep_and_renew(self, streams: StreamStore) -> None:
+        sweeping = asyncio.ensure_future(self._sweep_all())
+        try:
+            while not sweeping.done():
+                try:
+                    async with timeout(streams.lease_ms / 2000):
+                        await asyncio.wait([sweeping])
+                except TimeoutError:
+                    await streams.renew(CLAIM_ID)
+        finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+        sweeping.result()
 
     async def _sweep_all(self) -> None:
         await self._sweep()
@@ -179,3 +174,18 @@ async def _claim(streams: StreamStore) -> bool:
             await streams.discard(CLAIM_ID)
         return False  # until the next time
     return True
+
+
+async def _give_back(streams: StreamStore, claiming: asyncio.Future[bool]) -> None:
+    """Remove the claim if it was, or is being, taken: a statement under way cannot be taken back."""
+    try:
+        async with timeout(FAREWELL_S):
+            await asyncio.wait([claiming])
+            if claiming.exception() is None and claiming.result():
+                await streams.discard(CLAIM_ID)
+    except (AibindError, TimeoutError):
+        logger.warning(
+            "No process can sweep until the lease of this one has run out",
+            exc_info=True,
+            extra=log_fields("sweep.claim_kept"),
+        )

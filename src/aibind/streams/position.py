@@ -38,7 +38,7 @@ class Position(NamedTuple):
 
     @classmethod
     def before(cls, last_id: int, after: int) -> Position:
-        """Return where an event begins that ends at ``last_id`` and follows the one that ended at ``after``.
+        """Return where an event begins that ends at ``last_id`` and follows an event that ended at ``after``.
 
         A position counts the characters of text, in a growing chunk and in one of several events alike.
         """
