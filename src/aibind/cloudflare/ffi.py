@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "MAX_SAFE_INTEGER",
     "ByteSink",
+    "ByteSinks",
     "Fetch",
     "Fetched",
     "JsObject",
@@ -405,6 +406,11 @@ class ByteSink:
         self.controller: JsObject = started[0]
         self.enqueue: Callable[[JsObject], object] = self.controller.enqueue
 
+    def has_room(self) -> bool:
+        """Return whether it takes another piece now."""
+        size = self.controller.desiredSize
+        return isinstance(size, int | float) and size > 0  # null for a stream that has failed
+
     def close(self, error: str | None = None) -> None:
         """End the stream, with an error or without; do nothing when it has ended."""
         if self._on_cancel is None:
@@ -419,6 +425,52 @@ class ByteSink:
                 raise
         self._on_cancel.destroy()
         self._on_cancel = None
+
+
+class ByteSinks:
+    """Sinks that are sent the same by the runtime itself: a few calls, however many sinks they are.
+
+    A Worker may not make functions in JavaScript, which would send to each in a loop; but ``then`` of a promise that
+    is resolved, as the callback of ``map`` with the promise as its ``this``, hands what it is resolved with to each
+    function of an array.
+    """
+
+    def __init__(self) -> None:
+        js = _js("js")
+        self._controllers = js.Array.new()
+        self._sends = js.Array.new()
+        self._room_of: JsObject = None
+        # An array, since Pyodide makes a future of every promise that a call returns.
+        self._then = js.Array.of(js.Object.getOwnPropertyDescriptor(js.Promise.prototype, "then").value)
+
+    def add(self, sink: ByteSink) -> None:
+        """Add a sink at the end."""
+        controller = sink.controller
+        if self._room_of is None:
+            js = _js("js")
+            prototype = js.Object.getPrototypeOf(controller)
+            getter = js.Object.getOwnPropertyDescriptor(prototype, "desiredSize").get
+            self._room_of = getter.call.bind(getter)
+        self._controllers.push(controller)
+        self._sends.push(controller.enqueue.bind(controller))
+
+    def remove(self, place: int) -> None:
+        """Remove the sink at a place, counted from 0."""
+        self._controllers.splice(place, 1)
+        self._sends.splice(place, 1)
+
+    def is_full(self) -> bool:
+        """Return whether any of them has no room, or has ended."""
+        js = _js("js")
+        least = js.Reflect.apply(js.Math.min, None, self._controllers.map(self._room_of))
+        return not least > 0
+
+    async def send(self, data: JsObject) -> None:
+        """Send the same to each, and wait until the runtime has done so. A sink that has ended is passed over."""
+        js = _js("js")
+        resolved = js.Array.of(data).map(js.Promise.resolve, js.Promise)
+        sent = js.Reflect.apply(self._sends.map, self._sends, self._then.concat(resolved))
+        await js.Promise.allSettled(sent)
 
 
 def make_socket_pair() -> tuple[JsObject, JsObject]:

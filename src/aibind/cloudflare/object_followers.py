@@ -1,8 +1,8 @@
 """Feeding the followers of a stream that an object produces: one task for all of them.
 
 There is no task and no promise for a follower. A message is encoded once, crosses to JavaScript once, and all followers
-at one position are given the same bytes. A follower whose client does not read is passed over, and is given what it
-has missed as one message when there is room again.
+at one position are given the same bytes, by the runtime where they are many. A follower whose client does not read is
+passed over, and is given what it has missed as one message when there is room again.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from ..streams.buffer import StreamBuffer
 from ..streams.live_reader import LiveReader
 from ..streams.position import END_ID, Position
 from . import ffi
+from .object_crowd import Crowd
 
 __all__ = ["StreamFeed"]
 
 ROOM = 32
 """Messages that may wait in a response before its follower is passed over."""
+
+MIN_CROWD = 8
+"""Responses at one position from which on the runtime sends to all of them."""
 
 RETRY_S = 0.05
 """Seconds until those who were passed over are looked at again."""
@@ -41,7 +45,7 @@ class _Follower:
     position after each message (None: nobody is).
     """
 
-    __slots__ = ("controller", "enqueue", "is_fed", "is_gone", "note", "pack", "reader", "stalled_ticks")
+    __slots__ = ("controller", "enqueue", "is_alone", "is_fed", "is_gone", "note", "pack", "reader", "stalled_ticks")
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class _Follower:
         self.pack = pack
         self.note = note
         self.is_gone = False
+        self.is_alone = True  # in no crowd
         self.is_fed = True  # since the last tick
         self.stalled_ticks = 0
 
@@ -101,7 +106,9 @@ class StreamFeed:
         self._buffer = buffer
         self._tick_s = idle_s / 2  # so that nobody hears nothing for longer than idle_s
         self._on_empty = on_empty
-        self._followers: list[_Follower] = []
+        self._followers: list[_Follower] = []  # all of them
+        self._alone: list[_Follower] = []  # those that are in no crowd
+        self._crowds: dict[Callable[[EventBatch], bytes], Crowd[_Response]] = {}
         self._changed: asyncio.Future[bool] | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
@@ -121,6 +128,7 @@ class StreamFeed:
         if reader.head:
             follower.enqueue(follower.pack(reader.head))
         self._followers.append(follower)
+        self._alone.append(follower)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"aibind feed of {reader.stream_id}")
         self._wake()
@@ -139,7 +147,7 @@ class StreamFeed:
                     await self._let_go()
                     break
                 self._changed = changed = self._buffer.waiter()  # before the look, so that no change is missed
-                is_passed_over, is_more = self._feed()
+                is_passed_over, is_more = await self._feed()
                 is_more = await self._read_dropped() or is_more
                 await self._let_go()
                 retry = call_later(RETRY_S, self._wake) if is_passed_over else None
@@ -160,11 +168,16 @@ class StreamFeed:
             self._task = None
             self._on_empty()
 
-    def _feed(self) -> tuple[bool, bool]:
+    async def _feed(self) -> tuple[bool, bool]:
         """Give each follower what it lacks; return whether some were passed over, and whether others lack more."""
-        is_passed_over = is_more = False
         shared: dict[_Key, _Piece] = {}
-        for follower in self._followers:  # for each token and follower: nothing here that can be avoided
+        is_more = False
+        for crowd in self._crowds.values():
+            self._alone += crowd.part()
+            if crowd:
+                is_more = await self._feed_crowd(crowd, shared) or is_more
+        is_passed_over = False
+        for follower in self._alone:  # for each token and follower: nothing here that can be avoided
             if follower.is_gone:
                 continue
             reader = follower.reader
@@ -191,7 +204,39 @@ class StreamFeed:
                 if ffi.failure_of(error) is None:
                     raise
                 follower.is_gone = True  # its response was closed meanwhile
+        self._gather()
         return is_passed_over, is_more
+
+    async def _feed_crowd(self, crowd: Crowd[_Response], shared: dict[_Key, _Piece]) -> bool:
+        """Give the members of a crowd what they lack; return whether they lack more. It parts at the end."""
+        key = (crowd.position, crowd.encode, ffi.to_js_bytes)
+        piece = shared[key] = self._read(*key)
+        if piece.is_end or not self._buffer.reaches(crowd.position):
+            self._alone += crowd.part(everybody=True)
+            return False
+        if piece.data is not None:
+            await crowd.send(piece.data, piece.reached)
+        crowd.position = piece.reached
+        return piece.is_more
+
+    def _gather(self) -> None:
+        """Let those who are where a crowd is join it, and many that are at one place become one."""
+        alone = [follower for follower in self._alone if not follower.is_gone]
+        places: dict[_Place, list[_Response]] = {}
+        for follower in alone:
+            if isinstance(follower, _Response):
+                places.setdefault((follower.reader.encode, follower.reader.position), []).append(follower)
+        for (encode, position), found in places.items():
+            crowd = self._crowds.get(encode)
+            if not crowd:
+                if len(found) < MIN_CROWD:
+                    continue
+                crowd = self._crowds[encode] = Crowd(position, encode)
+            if crowd.position == position:
+                for follower in found:
+                    if follower.sink.has_room():
+                        crowd.join(follower)
+        self._alone = [follower for follower in alone if follower.is_alone]
 
     def _read(
         self, position: Position, encode: Callable[[EventBatch], bytes], pack: Callable[[bytes], ffi.JsObject]
@@ -212,7 +257,7 @@ class StreamFeed:
         reaches = self._buffer.reaches
         behind = [
             one
-            for one in self._followers
+            for one in self._alone
             if not reaches(one.reader.position) and not one.is_gone and one.controller.desiredSize > 0
         ]
         for follower in behind:
@@ -236,10 +281,14 @@ class StreamFeed:
     def _tick(self) -> None:
         """Send a comment to those who were given nothing since the last tick; cut off those who take nothing."""
         pings: dict[Callable[[EventBatch], bytes], ffi.JsObject] = {}
+        fed = [crowd.encode for crowd in self._crowds.values() if crowd.take_fed()]
         for follower in self._followers:
             if follower.is_gone:
                 continue
             reader = follower.reader
+            if not follower.is_alone and reader.encode in fed:
+                follower.is_fed = True
+                follower.stalled_ticks = 0
             try:
                 if follower.controller.desiredSize <= 0:
                     follower.stalled_ticks += 1
@@ -260,6 +309,8 @@ class StreamFeed:
             follower.is_fed = False
         self._timer = call_later(self._tick_s, self._tick)
 
+
+_Place: TypeAlias = tuple[Callable[[EventBatch], bytes], Position]
 
 _Key: TypeAlias = tuple[Position, Callable[[EventBatch], bytes], Callable[[bytes], ffi.JsObject]]
 """A position, how it is encoded, and what JavaScript is given of that."""
