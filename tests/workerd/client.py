@@ -25,19 +25,34 @@ def text_of(messages: list[SseMessage]) -> str:
 
 
 class Reader:
-    """Posts a request and reads the answer as it comes, to be cut off at any moment by closing the socket."""
+    """Sends a request and reads the answer as it comes, to be cut off at any moment by closing the socket.
 
-    def __init__(self, url: str, path: str, body: object, headers: Mapping[str, str] | None = None) -> None:
+    It posts ``body`` (None: it asks with GET). ``buffer_bytes`` is what the socket takes while nobody reads it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        buffer_bytes: int | None = None,
+    ) -> None:
         parts = urlsplit(url)
         assert parts.hostname is not None
         assert parts.port is not None
-        data = json.dumps(body).encode()
+        data = b"" if body is None else json.dumps(body).encode()
         more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+        method = "GET" if body is None else "POST"
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(data)}\r\n{more}"
+            f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(data)}\r\n{more}"
             "Connection: close\r\n\r\n"
         )
-        self._socket = socket.create_connection((parts.hostname, parts.port), timeout=90)
+        self._socket = socket.socket()
+        if buffer_bytes is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        self._socket.settimeout(90)
+        self._socket.connect((parts.hostname, parts.port))
         self._socket.sendall(head.encode() + data)
         self.received = b""
 
@@ -53,11 +68,15 @@ class Reader:
         assert data, f"The answer ended: {self.received!r}"
         self.received += data
 
+    def close(self) -> None:
+        """Leave."""
+        self._socket.close()
+
     def __enter__(self) -> Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self.close()
 
 
 def stream_id_of(data: bytes) -> str:

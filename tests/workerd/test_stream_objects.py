@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx2
@@ -72,7 +72,7 @@ def reading(rig: Rig, prompt: str, session_id: str | None = None) -> Iterator[Re
 def messages_of(reader: Reader) -> list[SseMessage]:
     """Read an answer, in chunks, to its end."""
     try:
-        while b"event: done" not in reader.received:
+        while b"event: done" not in reader.received[-200:]:
             reader.read_more()
     except (AssertionError, ConnectionError):
         pass  # cut off
@@ -122,7 +122,37 @@ def test_followers_who_come_at_any_time_read_the_same(rig: Rig, client: httpx2.C
         assert {one.result() for one in followers} == {text_of(whole)}
     name = stream_id.rpartition(".")[0]
     assert name.startswith("r-")
-    assert look(client, name)["feeds"] == 0, "nothing is left of followers who have all"
+    assert look(client, name)["feeds"] == [], "nothing is left of followers who have all"
+
+
+CROWD = 11
+SLOW = (3,)
+LEAVING = (5, 6)
+
+
+def test_a_crowd_reads_the_same_whoever_leaves_or_falls_behind(rig: Rig, client: httpx2.Client) -> None:
+    """Each word is more than the connection of a slow reader holds, and nobody waits for one."""
+    with reading(rig, "240 60 8000") as reader, ExitStack() as stack, ThreadPoolExecutor(CROWD) as threads:
+        stream_id = stream_id_of(reader.read_until("\nid: "))
+        path = f"{STREAM}/resume?id={stream_id}&after=0"
+        url = rig.urls["live"]
+        followers = [
+            stack.enter_context(Reader(url, path, buffer_bytes=4096 if one in SLOW else None)) for one in range(CROWD)
+        ]
+        read = [threads.submit(messages_of, one) for place, one in enumerate(followers) if place not in SLOW + LEAVING]
+        for place in LEAVING:
+            while len(followers[place].received) < place * 200_000:
+                followers[place].read_more()
+            followers[place].close()
+        seen = []
+        while (found := look(client, stream_id.rpartition(".")[0]))["active"]:
+            seen += found["feeds"]
+        whole = text_of(messages_of(reader))
+        assert [word.partition("@")[0] for word in whole.split()] == words(240)
+        assert {text_of(one.result()) for one in read} == {whole}
+        assert {"crowds": [CROWD + 1 - len(SLOW + LEAVING)], "alone": len(SLOW)} in seen
+        for place in SLOW:
+            assert text_of(messages_of(followers[place])) == whole
 
 
 def test_a_reply_without_a_client_is_completed(rig: Rig, client: httpx2.Client) -> None:

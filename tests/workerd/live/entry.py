@@ -24,7 +24,10 @@ from aibind.server import StreamHandler
 
 
 class Chat(DurableStreamObject):
-    """Answers ``COUNT RATE`` with so many words at so many a second, each with the time at which it was said."""
+    """Answers ``COUNT RATE`` with so many words at so many a second, each with the time at which it was said.
+
+    With ``COUNT RATE SIZE`` each is followed by so many characters of four bytes.
+    """
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
@@ -37,13 +40,13 @@ class Chat(DurableStreamObject):
 
     async def say(self, request: ModelRequest) -> AsyncIterator[str]:
         self.asked += 1
-        count, rate = str(request.messages[-1]["content"]).split()
+        count, rate, size = (*str(request.messages[-1]["content"]).split(), "0")[:3]
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             for number in range(int(count)):
                 await sleep(began + number / float(rate) - clock())
-                yield f"word{number}@{time.time() * 1000:.0f} "
+                yield f"word{number}@{time.time() * 1000:.0f}{'👋' * int(size)} "
         finally:
             self.closed_at = time.time() * 1000
 
@@ -60,7 +63,10 @@ class Chat(DurableStreamObject):
                 repr(DurableObjectStreamStore(self.env.CHATS, "s")),
                 repr(SessionIndex(self._engine.store.client)),
             ],
-            "feeds": len(self._engine._feeds),
+            "feeds": [
+                {"crowds": [len(crowd) for crowd in feed._crowds.values()], "alone": len(feed._alone)}
+                for feed in self._engine._feeds.values()
+            ],
         }
 
     async def tables(self) -> list[str]:
