@@ -7,8 +7,8 @@ the rest.
 
 workerd evicts no object in mid-reply: it waits for open responses and for ``waitUntil``, which has the producer, and
 refuses after 30 s ("it still has active references"); the reply goes on. Then it drops the object at once, and with it
-all that SQLite has not committed. An object that is asked to leave in mid-reply while nobody is connected must therefore
-have the whole reply afterwards, with either model.
+all that SQLite has not committed. An object whose eviction is asked for in mid-reply, while nobody is connected, must
+therefore have the whole reply afterwards, with either model.
 """
 
 from __future__ import annotations
