@@ -6,15 +6,12 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
-from dataclasses import replace
 from typing import Any, Self
 
-from .._offload import offload
 from ..conversations.sessions import SessionStore
 from ..conversations.store import ConversationStore
 from ..errors import RequestError
-from ..models.model import ChooseModel, Message, Model, ModelFunction
-from ..models.resuming import can_resume
+from ..models.model import ChooseModel, Model, ModelFunction
 from ..streams.durable import HEARTBEAT_MS, KeepAlive
 from ..streams.memory import MemoryStreamStore
 from ..streams.position import END_ID
@@ -25,20 +22,16 @@ from .access import Access, owner_of, session_key
 from .approvals import Approvals
 from .asking import Asking
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
-from .busy import MAX_QUEUED, OnBusy, check_on_busy, choose_on_busy
-from .claims import Claim
+from .busy import MAX_QUEUED, OnBusy, check_on_busy
 from .completions import Completions
-from .continuation import Continuation, Task
-from .generation import Generation
 from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
 from .limits import Limits
 from .load import Load
 from .models import Models
-from .page_tools import with_page_tools
+from .questions import Questions
 from .recovery import Recovery
 from .replies import DurableReplies
-from .reply_events import ReplyEvent
-from .requests import ChatBody, StreamBody, check_id, is_large, parse_after, parse_id
+from .requests import check_id, parse_after, parse_id
 from .responses import json_response
 from .session_endpoints import SessionEndpoints
 from .session_replies import SessionReplies
@@ -108,7 +101,6 @@ class StreamHandler:
         stream_prefix: str = "",
     ) -> None:
         check_on_busy(on_busy, max_queued, resumable=resumable)
-        self._on_busy: OnBusy = on_busy
         self._models = Models(model, models, choose_model)
         self._conversations = conversations
         if max_messages is not None and max_messages < 0:
@@ -149,6 +141,16 @@ class StreamHandler:
         self._toolsets = toolsets or {}
         self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools, self._shutdown)
         self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
+        self._questions = Questions(
+            self._starter,
+            self._asking,
+            self._limits,
+            self._attachments,
+            replies=self._replies,
+            sessions=self._sessions,
+            tools_of=self._tools,
+            on_busy=on_busy,
+        )
         self._completions = Completions(
             self._asking,
             self._limits,
@@ -287,7 +289,7 @@ class StreamHandler:
         ``events`` are the names of the events that the response has beside text and the end, here and in the other
         endpoints that return a stream (None: all). They are all stored.
         """
-        return await self._answer("stream", body, request_id, access, events)
+        return await self._questions.answer("stream", body, request_id, access, events)
 
     async def structured(
         self,
@@ -298,7 +300,7 @@ class StreamHandler:
         events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a prompt with JSON, as it grows."""
-        return await self._answer("structured", body, request_id, access, events)
+        return await self._questions.answer("structured", body, request_id, access, events)
 
     async def chat(
         self,
@@ -309,22 +311,7 @@ class StreamHandler:
         events: Collection[str] | None = None,
     ) -> HttpResponse[Body]:
         """Answer a conversation that the client keeps, running the tools of a toolset when it names one."""
-        self._limits.check(body)
-        claim, asked = await self._starter.read("chat", body, request_id, ChatBody.parse, owner=owner_of(access))
-        self._attachments.check(asked.attachments)
-        model = self._asking.pick(asked.model)
-        tools = self._tools(asked.toolset)
-        request = self._asking.request(asked.messages, access, asked.model, system=asked.system)
-
-        async def begin() -> HttpResponse[Body]:
-            task = Task(asked.model, asked.system, asked.toolset, asked.max_steps, messages=asked.messages)
-            generation = Generation(
-                self._asking.answer_with_tools(model, request, tools, asked.max_steps),
-                continuation=await self._continuation(model, task, is_large(body)),
-            )
-            return await self._starter.start(generation, None, claim, owner=owner_of(access), events=events)
-
-        return await self._starter.once(claim, begin, owner=owner_of(access), events=events)
+        return await self._questions.chat(body, request_id, access, events)
 
     async def complete(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Continue a text that is being written."""
@@ -427,77 +414,6 @@ class StreamHandler:
         return self._shutdown.response(sending, leaving)
 
     # --- shared by endpoints ---
-
-    async def _answer(
-        self,
-        endpoint: str,
-        body: object,
-        request_id: str | None,
-        access: Access | None,
-        sent: Collection[str] | None,
-    ) -> HttpResponse[Body]:
-        structured = endpoint == "structured"
-        self._limits.check(body)
-        claim, asked = await self._starter.read(endpoint, body, request_id, StreamBody.parse, owner=owner_of(access))
-        on_busy = choose_on_busy(self._on_busy, body, resumable=self.resumable)
-        self._attachments.check(asked.attachments)
-        model = self._asking.pick(asked.model)
-        tools = with_page_tools(self._tools(asked.toolset), asked.tools)
-        session: Session | None = None
-        if asked.session_id and self._sessions is not None:
-            session = self._sessions.find(asked.session_id, owner_of(access))
-        elif asked.edit or asked.regenerate:
-            raise RequestError("edit and regenerate need stored conversations, which this server does not keep")
-
-        def ask(messages: Sequence[Message]) -> AsyncGenerator[ReplyEvent]:
-            request = self._asking.request(messages, access, asked.model, asked.session_id, system=asked.system)
-            request = replace(request, json_schema=asked.schema) if structured else request
-            if tools:
-                return self._asking.answer_with_tools(model, request, tools, asked.max_steps)
-            return self._asking.answer(model, request)
-
-        pace = self._replies.pace if self._replies is not None else None
-        again = asked.to_go_on(structured=structured) if session is not None else None
-
-        async def begin() -> HttpResponse[Body]:
-            if session is not None and on_busy != "branch":
-                return await self._starter.start_in_order(
-                    session,
-                    asked,
-                    claim,
-                    on_busy,
-                    ask,
-                    structured=structured,
-                    again=again,
-                    owner=owner_of(access),
-                    events=sent,
-                )
-            turn = await session.begin(asked, claim) if session is not None else None
-            messages = turn.messages if turn else [await offload(asked.question, is_large(body))]
-            events = ask(messages)
-            task = Task(
-                asked.model,
-                asked.system,
-                asked.toolset,
-                asked.max_steps,
-                asked.session_id,
-                messages=None if turn else messages,  # the conversation has those of a turn
-            )
-            continuation = None if structured else await self._continuation(model, task, is_large(body))
-            generation = Generation(events, structured=structured, pace=pace, turn=again, continuation=continuation)
-            return await self._starter.start(generation, turn, claim, owner=owner_of(access), events=sent)
-
-        async def check_question(claim: Claim) -> None:
-            if session is not None and not asked.regenerate:
-                await session.save_claimed(asked, claim)
-
-        return await self._starter.once(claim, begin, check_question, owner=owner_of(access), events=sent)
-
-    async def _continuation(self, model: Model, task: Task, is_large: bool) -> Continuation | None:
-        """Return how another process goes on with a reply; None where none can."""
-        if not can_resume(model) or not self.resumable:
-            return None
-        return Continuation(await offload(task.to_text, is_large), model, task.model)
 
     def _tools(self, toolset: str | None) -> Sequence[Tool]:
         if toolset is None:
