@@ -462,8 +462,8 @@ class ByteSinks:
     def is_full(self) -> bool:
         """Return whether any of them has no room, or has ended."""
         js = _js("js")
-        least = js.Reflect.apply(js.Math.min, None, self._controllers.map(self._room_of))
-        return not least > 0
+        room = js.Reflect.apply(js.Math.min, None, self._controllers.map(self._room_of))
+        return not room > 0
 
     async def send(self, data: JsObject) -> None:
         """Send the same to each, and wait until the runtime has done so. A sink that has ended is passed over."""
