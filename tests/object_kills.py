@@ -1,8 +1,14 @@
 """Objects that end in mid-reply: each reader has the whole reply, or an exact prefix and ``producer lost``.
 
-``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()`` and by killing workerd, with a
-model that does not go on; the suite runs a few rounds. With ``--continued`` the model goes on: by background responses
-of a loopback endpoint, which counts what it generates. ``--rounds`` and ``--seed`` change the rest.
+``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()``, by killing workerd and by
+evicting the object, with a model that does not go on; the suite runs a few rounds. With ``--continued`` the model goes
+on: by background responses of a loopback endpoint, which counts what it generates. ``--rounds`` and ``--seed`` change
+the rest.
+
+workerd evicts no object in mid-reply: it waits for open responses and for ``waitUntil``, which has the producer, and
+refuses after 30 s ("it still has active references"); the reply goes on. Then it drops the object at once, and with it
+all that SQLite has not committed. An object whose eviction is asked for in mid-reply, while nobody is connected, must
+therefore have the whole reply afterwards, with either model.
 """
 
 from __future__ import annotations
@@ -38,6 +44,7 @@ class Game:
 
     rig: Rig
     endpoint: BackgroundEndpoint | None = None
+    words: int = WORDS
 
     @property
     def stream(self) -> str:
@@ -47,9 +54,13 @@ class Game:
     def binding(self) -> str:
         return "CHATS" if self.endpoint is None else "CONTINUED"
 
+    @property
+    def class_name(self) -> str:
+        return "Chat" if self.endpoint is None else "Continued"
+
     def body(self, session_id: str) -> dict[str, str]:
         if self.endpoint is None:
-            return {"prompt": f"{WORDS} {RATE}", "sessionId": session_id}
+            return {"prompt": f"{self.words} {RATE}", "sessionId": session_id}
         return {"prompt": session_id, "system": self.endpoint.base_url, "sessionId": session_id}
 
 
@@ -102,6 +113,8 @@ def follow(game: Game, stream_id: str, reading: Reading, deadline: float) -> Non
 
 def play(game: Game, kind: str, dice: random.Random, number: int) -> list[str]:
     """End an object in mid-reply; return what was wrong, or nothing."""
+    if kind == "evict":
+        return list(evict(game, dice, number))
     rig = game.rig
     session_id = f"kill-{number}-{time.time_ns()}"
     deadline = time.monotonic() + MAX_S
@@ -145,6 +158,33 @@ def play(game: Game, kind: str, dice: random.Random, number: int) -> list[str]:
     if game.endpoint is None:
         return list(check_prefix(stored, readings))
     return list(check_whole(game, session_id, [*readings, stored]))
+
+
+def evict(game: Game, dice: random.Random, number: int) -> Iterator[str]:
+    """Ask for the eviction of an object in mid-reply, while nobody is connected; say what was wrong."""
+    session_id = f"evict-{number}-{time.time_ns()}"
+    look = f"/object/{game.binding}/c-{session_id}/look"
+    with game.rig.client("live") as client:
+        with client.stream("POST", game.stream, json=game.body(session_id)) as response:
+            stream_id = response.headers["x-stream-id"]
+        time.sleep(dice.uniform(0, 2))
+        before = client.post(look).json()
+        if before["active"] != [stream_id]:
+            yield f"the object has {before['active']} under way"
+        game.rig.evict("live", game.class_name, f"c-{session_id}")
+        if client.post(look).json()["made_at"] == before["made_at"]:
+            yield "the object was not evicted"
+        history = client.get(f"{game.stream.removesuffix('/stream')}/sessions/{session_id}").json()["messages"]
+    reading = Reading()
+    follow(game, stream_id, reading, time.monotonic() + MAX_S)
+    if game.endpoint is not None:
+        yield from check_whole(game, session_id, [reading])
+        return
+    words = [word.partition("@")[0] for word in reading.text.split()]
+    if words != [f"word{one}" for one in range(game.words)] or reading.ends != [("done", "")]:
+        yield f"of {game.words} words there are {len(words)}, {reading.ends}"
+    if [one["message"]["content"] for one in history][1:] != [reading.text]:
+        yield f"the conversation has {history}"
 
 
 def check_whole(game: Game, prompt: str, readings: list[Reading]) -> Iterator[str]:
@@ -192,7 +232,7 @@ def main() -> None:
     try:
         with served_in_thread(endpoint_of_game()) if options.continued else nullcontext() as endpoint:
             for number in range(options.rounds):
-                kind = dice.choice(["abort", "abort", "kill"])
+                kind = dice.choice(["abort", "abort", "kill", "evict"])
                 counts[kind] += 1
                 wrong += (failures := play(Game(rig, endpoint), kind, dice, number))
                 print(f"{number + 1} of {options.rounds}: {kind}: {failures or 'as it should be'}", flush=True)

@@ -185,6 +185,14 @@ def test_a_reply_goes_on_when_its_object_has_ended(rig: Rig, kind: str) -> None:
         assert play(Game(rig, endpoint), kind, random.Random(3), 1) == []
 
 
+def test_an_eviction_in_mid_reply_loses_nothing(rig: Rig) -> None:
+    """workerd lets the producer end, and then drops at once what SQLite has not committed."""
+    if rig.setting.release.name == "oldest":
+        pytest.skip("The oldest workerd evicts nothing on request")
+    rig.start()
+    assert play(Game(rig, words=100), "evict", random.Random(4), 1) == []
+
+
 def test_a_repeated_request_finds_its_reply(client: httpx2.Client) -> None:
     def ask(**body: str) -> httpx2.Response:
         return client.post(STREAM, json={"prompt": "5 100", **body}, headers={"Idempotency-Key": "once"})

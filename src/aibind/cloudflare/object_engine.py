@@ -212,11 +212,18 @@ class ObjectEngine:
 
     def _keep_alive(self, producer: Awaitable[None]) -> None:
         """Keep the object alive for a producer; if that fails, an alarm finds out."""
-        ffi.wait_until(producer)
+        produced = asyncio.ensure_future(producer)
+        produced.add_done_callback(lambda _: self._set_alarm(now_ms() + self._stream_ttl_ms))
+        ffi.wait_until(asyncio.ensure_future(self._hold(produced)))
         self._set_alarm(now_ms() + self.store.streams.lease_ms)
-        asyncio.ensure_future(producer).add_done_callback(lambda _: self._set_alarm(now_ms() + self._stream_ttl_ms))
         for stream_id in self.store.take_created():
             self._sockets.begin(stream_id)
+
+    async def _hold(self, produced: asyncio.Future[None]) -> None:
+        """Wait for a producer, and until what it wrote is on disk: an eviction that comes sooner drops the end."""
+        await asyncio.wait([produced])
+        await ffi.settle(self._context.storage, "sync")
+        await produced  # so that a failure is logged
 
     async def _sweep(self) -> None:
         await self.handler.sweep()
