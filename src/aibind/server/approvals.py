@@ -13,12 +13,12 @@ from .access import Access, Action, owner_of
 from .answers import approval_message
 from .approval_body import parse_answers, unknown_outcome_error
 from .asking import Asking
+from .begun_replies import BegunReplies
 from .continuing import AnswersTakenError, ContinuingTurn
 from .generation import Generation
 from .json_body import parse_json
 from .page_tools import parse_page_tools, with_page_tools
 from .pending import PendingCalls
-from .replies import DurableReplies
 from .requests import MAX_STEPS
 from .responses import error_response, json_response
 from .session_requests import check_session_id
@@ -43,7 +43,7 @@ class Approvals:
     def __init__(
         self,
         sessions: Sessions | None,
-        replies: DurableReplies | None,
+        replies: BegunReplies | None,
         starter: ReplyStarter,
         asking: Asking,
         tools_of: Callable[[str | None], Sequence[Tool]],
@@ -91,7 +91,7 @@ class Approvals:
                 continue
         raise RequestError("Other answers to these calls come at the same time: try again", 503)
 
-    async def _repeated(self, pending: PendingCalls, replies: DurableReplies, owner: str | None) -> HttpResponse[Body]:
+    async def _repeated(self, pending: PendingCalls, replies: BegunReplies, owner: str | None) -> HttpResponse[Body]:
         if pending.stream_id is None:
             return _listed(pending, 202)
         followed = await replies.follow(pending.stream_id, owner)
@@ -124,7 +124,7 @@ class Approvals:
         generation = Generation(
             events,
             structured=is_object(schema),
-            pace=self._replies.pace if self._replies is not None else None,
+            pace=self._starter.pace,
             turn=asked,
             answered=turn.answered,
         )

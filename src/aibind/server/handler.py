@@ -22,6 +22,7 @@ from .access import Access, owner_of, session_key
 from .approvals import Approvals
 from .asking import Asking
 from .attachments import MAX_ATTACHMENT_BYTES, Attachments, file_response
+from .begun_replies import BegunReplies
 from .busy import MAX_QUEUED, OnBusy, check_on_busy
 from .completions import Completions
 from .housekeeping import HOUSEKEEPING_INTERVAL_S, Housekeeping, sweep
@@ -118,7 +119,9 @@ class StreamHandler:
         self._load = Load(self._limits)
         self._stream_ids = StreamIds(stream_prefix)
         self._replies: DurableReplies | None = None
+        self._begun: BegunReplies | None = None
         if store is not None:
+            self._begun = BegunReplies(store, self._load, whole_chunks=whole_chunks, heartbeat_ms=heartbeat_ms)
             self._replies = DurableReplies(
                 store,
                 flush_interval_ms=flush_interval_ms,
@@ -132,7 +135,13 @@ class StreamHandler:
         self._shutdown = Shutdown(self._replies)
         self._housekeeping = Housekeeping(store, conversations, self.sweep, housekeeping_interval_s)
         self._starter = ReplyStarter(
-            self._replies, self._shutdown, self._housekeeping, self._load, self._stream_ids, max_queued=max_queued
+            self._replies,
+            self._begun,
+            self._shutdown,
+            self._housekeeping,
+            self._load,
+            self._stream_ids,
+            max_queued=max_queued,
         )
         self._attachments = Attachments(conversations, max_attachment_bytes)
         self._sessions: Sessions | None = None
@@ -140,13 +149,12 @@ class StreamHandler:
             self._sessions = Sessions(conversations, store, max_messages, self._attachments, self._stream_ids)
         self._toolsets = toolsets or {}
         self._takeovers = Takeovers(store, self._replies, self._sessions, self._asking, self._tools, self._shutdown)
-        self.approvals = Approvals(self._sessions, self._replies, self._starter, self._asking, self._tools)
+        self.approvals = Approvals(self._sessions, self._begun, self._starter, self._asking, self._tools)
         self._questions = Questions(
             self._starter,
             self._asking,
             self._limits,
             self._attachments,
-            replies=self._replies,
             sessions=self._sessions,
             tools_of=self._tools,
             on_busy=on_busy,
@@ -191,7 +199,7 @@ class StreamHandler:
 
         Raises RuntimeError for a handler without ``resumable`` or without ``conversations``.
         """
-        if self._store is None or self._replies is None or self._conversations is None or self._sessions is None:
+        if self._store is None or self._begun is None or self._conversations is None or self._sessions is None:
             raise RuntimeError("This handler keeps no sessions: create it with resumable=True and conversations=…")
         return SessionReplies(
             self.stream,
@@ -199,7 +207,7 @@ class StreamHandler:
             self._conversations,
             self._sessions,
             self._store,
-            self._replies,
+            self._begun,
             access,
         )
 
@@ -218,7 +226,7 @@ class StreamHandler:
             self._conversations,
             self._sessions,
             self._store,
-            self._replies,
+            self._begun,
             self._attachments,
             owner=owner_of(access),
         )
@@ -327,10 +335,10 @@ class StreamHandler:
 
     async def stop(self, body: object, *, access: Access | None = None) -> HttpResponse[Body]:
         """Stop a durable stream, wherever it is produced, and answer the same when it is unknown or has ended."""
-        replies = self._require_replies()
+        begun = self._require_begun()
         stream_id = parse_id(body)
-        is_produced_here = replies.produces(stream_id)
-        await replies.stop(stream_id, owner_of(access))
+        is_produced_here = begun.produces(stream_id)
+        await begun.stop(stream_id, owner_of(access))
         if not is_produced_here:
             await self._takeovers.cancel(stream_id, owner_of(access))
         return json_response({"ok": True})
@@ -351,14 +359,14 @@ class StreamHandler:
         is older. After that of ``done`` the answer is a 204, which tells the ``EventSource`` to stop. With ``short``
         text comes in messages of at most 64 bytes, for a connection that breaks before longer ones have arrived.
         """
-        replies = self._require_replies()
+        begun = self._require_begun()
         if not stream_id:
             raise RequestError("id parameter is required")
         check_id("id", stream_id)
         position = parse_after(last_event_id or after, stream_id)
         if last_event_id and position == END_ID:
-            return await replies.confirm_end(stream_id, owner_of(access))
-        return await replies.resume(stream_id, position, owner_of(access), events=events, short=short)
+            return await begun.confirm_end(stream_id, owner_of(access))
+        return await begun.resume(stream_id, position, owner_of(access), events=events, short=short)
 
     async def file(self, session_id: str, file_id: str, *, access: Access | None = None) -> HttpResponse[Body]:
         """Return a file that a message of a session refers to, by the ``id`` in the message.
@@ -427,7 +435,7 @@ class StreamHandler:
             raise RuntimeError("This handler keeps no conversations: create it with conversations=…")
         return self._sessions.find(session_id, owner)
 
-    def _require_replies(self) -> DurableReplies:
-        if self._replies is None:
+    def _require_begun(self) -> BegunReplies:
+        if self._begun is None:
             raise RequestError("Not Found", 404)
-        return self._replies
+        return self._begun

@@ -19,7 +19,6 @@ from .continuation import Continuation, Task
 from .generation import Generation
 from .limits import Limits
 from .page_tools import with_page_tools
-from .replies import DurableReplies
 from .reply_events import ReplyEvent
 from .requests import ChatBody, StreamBody, is_large
 from .sessions import Session, Sessions
@@ -32,9 +31,8 @@ __all__ = ["Questions"]
 class Questions:
     """The endpoints of a handler that begin a reply, which is the response.
 
-    ``replies`` and ``sessions`` are None where replies are not durable and conversations are not stored. ``tools_of``
-    returns the tools of a toolset by its name. The methods take the values of :meth:`StreamHandler.stream`, and raise
-    RequestError for a wrong request.
+    ``sessions`` is None where conversations are not stored. ``tools_of`` returns the tools of a toolset by its name.
+    The methods take the values of :meth:`StreamHandler.stream`, and raise RequestError for a wrong request.
     """
 
     def __init__(
@@ -44,7 +42,6 @@ class Questions:
         limits: Limits,
         attachments: Attachments,
         *,
-        replies: DurableReplies | None,
         sessions: Sessions | None,
         tools_of: Callable[[str | None], Sequence[Tool]],
         on_busy: OnBusy,
@@ -53,7 +50,6 @@ class Questions:
         self._asking = asking
         self._limits = limits
         self._attachments = attachments
-        self._replies = replies
         self._sessions = sessions
         self._tools_of = tools_of
         self._on_busy: OnBusy = on_busy
@@ -70,7 +66,7 @@ class Questions:
         structured = endpoint == "structured"
         self._limits.check(body)
         claim, asked = await self._starter.read(endpoint, body, request_id, StreamBody.parse, owner=owner_of(access))
-        on_busy = choose_on_busy(self._on_busy, body, resumable=self._replies is not None)
+        on_busy = choose_on_busy(self._on_busy, body, resumable=self._starter.is_resumable)
         self._attachments.check(asked.attachments)
         model = self._asking.pick(asked.model)
         tools = with_page_tools(self._tools_of(asked.toolset), asked.tools)
@@ -87,7 +83,7 @@ class Questions:
                 return self._asking.answer_with_tools(model, request, tools, asked.max_steps)
             return self._asking.answer(model, request)
 
-        pace = self._replies.pace if self._replies is not None else None
+        pace = self._starter.pace
         again = asked.to_go_on(structured=structured) if session is not None else None
 
         async def begin() -> HttpResponse[Body]:
@@ -147,6 +143,6 @@ class Questions:
 
     async def _continuation(self, model: Model, task: Task, is_large: bool) -> Continuation | None:
         """Return how another process goes on with a reply; None where none can."""
-        if not can_resume(model) or self._replies is None:
+        if not can_resume(model) or not self._starter.is_resumable:
             return None
         return Continuation(await offload(task.to_text, is_large), model, task.model)

@@ -1,25 +1,18 @@
-"""The life of replies: starting, stopping and resuming them, and ending those under way with the server."""
+"""Durable replies of this process: starting them, going on with lost ones, and ending them with the server."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
 from typing import TypedDict
 from weakref import WeakSet
 
-from .._logging import log_fields
 from ..errors import RequestError, StreamNotFoundError
-from ..protocols.encoder import Encoder, respond
 from ..streams.claims import ClaimableStreamStore, StreamClaim
-from ..streams.durable import DurableStream, KeepAlive, PrepareHook, follow
+from ..streams.durable import DurableStream, KeepAlive, PrepareHook
 from ..streams.events import StreamEvent
 from ..streams.response import Body, HttpResponse
-from ..streams.short_messages import in_short_messages
-from ..streams.sse import HEADERS
-from ..streams.sse_body import encoder_of
-from ..streams.store import Pace, StreamEnd, StreamStatus, StreamStore
+from ..streams.store import Pace, StreamEnd, StreamStore
 from ..streams.writer import SHUT_DOWN
 from .answers import Answer
 from .busy import WaitingTurn
@@ -27,7 +20,6 @@ from .claims import Claim
 from .continuation import Continuation
 from .continuing import ContinuingTurn
 from .generation import Generation
-from .housekeeping import CLAIM_ID
 from .load import Load, Slot, followed
 from .recovery import read_reply
 from .stream_ids import StreamIds
@@ -37,8 +29,6 @@ __all__ = ["DurableReplies", "shut_down_error"]
 
 RETRY_AFTER_S = 1
 """Seconds after which a refused request is to come again: by then, connections lead to another process."""
-
-logger = logging.getLogger("aibind")
 
 
 def shut_down_error() -> RequestError:
@@ -54,7 +44,10 @@ class _StreamOptions(TypedDict):
 
 
 class DurableReplies:
-    """Replies that are durable streams in ``store``. The options are those of :meth:`DurableStream.create`."""
+    """The replies that this process produces, each a durable stream in ``store``.
+
+    The options are those of :meth:`DurableStream.create`.
+    """
 
     def __init__(
         self,
@@ -77,8 +70,6 @@ class DurableReplies:
             "whole_chunks": whole_chunks,
             "heartbeat_ms": heartbeat_ms,
         }
-        self._whole_chunks = whole_chunks
-        self._heartbeat_ms = heartbeat_ms
         self._keep_alive = keep_alive
         self._producing: WeakSet[DurableStream] = WeakSet()  # a stream that has ended is let go
         self._closed = False
@@ -99,10 +90,10 @@ class DurableReplies:
     ) -> HttpResponse[Body]:
         """Start a reply of ``owner`` and store its turn's question, and return the response that follows the reply.
 
-        The response has the named ``events`` (None: all), here and in the other methods.
-        The answer of the turn is stored as its rounds of tool calls end, and the rest at the end of the reply. With a
-        ``claim`` the model is asked once the claim is ours and the question is stored, and so it is for a turn that
-        waits. Raises StreamExistsError when the claim is taken, and SessionBusyError for a turn that is refused.
+        The response has the named ``events`` (None: all). The answer of the turn is stored as its rounds of tool calls
+        end, and the rest at the end of the reply. With a ``claim`` the model is asked once the claim is ours and the
+        question is stored, and so it is for a turn that waits. Raises StreamExistsError when the claim is taken, and
+        SessionBusyError for a turn that is refused.
         """
         if self._closed:
             raise shut_down_error()
@@ -188,157 +179,16 @@ class DurableReplies:
         if self._closed:
             await stream.abort(SHUT_DOWN)
 
-    async def find(self, claim: Claim) -> StreamStatus | None:
-        """Return the current state of the stream that answers a request already; None when there is none.
-
-        Raises RequestError, with status 409, when the request had another body.
-        """
-        status = await self._store.get_status(claim.stream_id)
-        if status is not None:
-            claim.check(status.request)
-        return status
-
-    async def attach(
-        self, claim: Claim, owner: str | None, *, events: Collection[str] | None = None
-    ) -> HttpResponse[Body] | None:
-        """Return the response of the stream that answers a request already, from its start; None when there is none."""
-        return await self.follow(claim.stream_id, owner, events=events)
-
-    async def follow(
-        self, stream_id: str, owner: str | None, *, events: Collection[str] | None = None
-    ) -> HttpResponse[Body] | None:
-        """Return the response that follows a reply from its start, its id included; None when there is none."""
-        try:
-            async with self._load.opening(owner), self._following(stream_id, owner) as slot:
-                return followed(await self._resume(stream_id, None, events), slot)
-        except StreamNotFoundError:
-            return None
-
-    def produces(self, stream_id: str) -> bool:
-        """Return whether this process produces a reply at the moment."""
-        return DurableStream.find(self._store, stream_id) is not None
-
-    async def stop(self, stream_id: str, owner: str | None = None) -> None:
-        """Stop a reply, wherever it is produced; do nothing when it is unknown, not the owner's, or has ended."""
-        if not await self._is_own(stream_id, owner):
-            return
-        try:
-            await DurableStream.stop_by_id(self._store, stream_id)
-        except StreamNotFoundError:
-            logger.debug(
-                "Stop of unknown stream %s", stream_id, extra=log_fields("stream.stop_unknown", stream_id=stream_id)
-            )
-
-    async def resume(
-        self,
-        stream_id: str,
-        after: int,
-        owner: str | None = None,
-        *,
-        events: Collection[str] | None = None,
-        short: bool = False,
-    ) -> HttpResponse[Body]:
-        """Return the response that continues a reply after the message with id ``after`` (0: from the beginning).
-
-        With ``short`` its text comes in short messages, unless each id must be that of a stored chunk.
-        Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
-        """
-        async with self._load.opening(owner):
-            await self._require_own(stream_id, owner)
-            try:
-                async with self._following(stream_id, owner) as slot:
-                    resume = self._resume_short if short and not self._whole_chunks else self._resume
-                    return followed(await resume(stream_id, after, events), slot)
-            except ValueError as error:
-                raise RequestError(str(error)) from error
-            except StreamNotFoundError as error:
-                raise RequestError(str(error), 404) from error
-
-    async def follow_in(
-        self, stream_id: str, encoder: Encoder, owner: str | None = None, *, after: int | None = None
-    ) -> HttpResponse[AsyncGenerator[bytes]]:
-        """Return the response that follows a reply in another format, from its beginning or after the id ``after``.
-
-        Raises RequestError for a reply that is unknown, not the owner's, or has expired, and for an id out of range.
-        """
-        async with self._load.opening(owner):
-            await self._require_own(stream_id, owner)
-            try:
-                async with self._following(stream_id, owner) as slot:
-                    batches = await follow(self._store, stream_id, idle_s=self._heartbeat_ms / 1000)
-                    return followed(respond(batches, encoder, after=after), slot)
-            except ValueError as error:
-                raise RequestError(str(error)) from error
-            except StreamNotFoundError as error:
-                raise RequestError(str(error), 404) from error
-
     async def wait_idle(self) -> None:
         """Wait until no reply is under way."""
         while under_way := [stream for stream in self._producing if stream.end is None]:
             for stream in under_way:
                 await stream.wait_closed()
 
-    async def confirm_end(self, stream_id: str, owner: str | None = None) -> HttpResponse[Body]:
-        """Return the response that tells an ``EventSource`` not to come back, as it has the whole reply.
-
-        Raises RequestError for a reply that is unknown, not the owner's, or has expired.
-        """
-        if await self._store.get_status(stream_id, owner=owner) is None:
-            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
-        return HttpResponse(204, {"Cache-Control": "no-store"}, b"")
-
     async def aclose(self) -> None:
         """End the replies under way, store what there is of them, and refuse new ones."""
         self._closed = True
         await asyncio.gather(*(stream.abort(SHUT_DOWN) for stream in list(self._producing)))
-
-    async def _resume(
-        self, stream_id: str, after: int | None, events: Collection[str] | None
-    ) -> HttpResponse[AsyncGenerator[bytes]]:
-        return await DurableStream.resume(
-            self._store,
-            stream_id,
-            after,
-            events=events,
-            whole_chunks=self._whole_chunks,
-            heartbeat_ms=self._heartbeat_ms,
-        )
-
-    async def _resume_short(
-        self, stream_id: str, after: int, events: Collection[str] | None
-    ) -> HttpResponse[AsyncGenerator[bytes]]:
-        batches = await follow(self._store, stream_id, after, idle_s=self._heartbeat_ms / 1000)
-        encode = encoder_of(None if events is None else frozenset(events))
-        body = in_short_messages(batches, encode)
-        return HttpResponse(200, {**HEADERS, "X-Stream-Id": stream_id}, body)
-
-    @asynccontextmanager
-    async def _following(self, stream_id: str, owner: str | None) -> AsyncGenerator[Slot]:
-        """Take the place of a follower, and give it back when it cannot be opened."""
-        slot = self._load.follow(owner, stream_id)
-        try:
-            yield slot
-        except BaseException:
-            slot.release()
-            raise
-
-    async def _require_own(self, stream_id: str, owner: str | None) -> None:
-        if not await self._is_own(stream_id, owner):
-            raise RequestError(str(StreamNotFoundError(stream_id)), 404)
-
-    async def _is_own(self, stream_id: str, owner: str | None) -> bool:
-        """Return whether a stream is the owner's (None: whether or not it exists).
-
-        The store is asked about another's stream, even one of this process: it takes the time of an unknown one.
-        """
-        if stream_id == CLAIM_ID:
-            return False  # of no reply
-        if owner is None:
-            return True
-        producer = DurableStream.find(self._store, stream_id)
-        if producer is not None and producer.owner == owner:
-            return True
-        return await self._store.get_status(stream_id, owner=owner) is not None
 
     def _cancel(self, continuation: Continuation) -> None:
         """End an answer at its provider, beside what the reply still has to do."""

@@ -17,9 +17,9 @@ from ..streams.store import StreamStore
 from .access import OwnedSessions
 from .approvals import waiting_json
 from .attachments import Attachments
+from .begun_replies import BegunReplies
 from .json_body import parse_json
 from .live_streams import live_streams
-from .replies import DurableReplies
 from .requests import parse_after
 from .responses import json_response
 from .session_requests import SessionChanges, cursor_of, imported_id, parse_cursor, parse_limit, parse_title
@@ -50,7 +50,7 @@ class SessionEndpoints:
         store: SessionStore,
         sessions: Sessions,
         streams: StreamStore | None,
-        replies: DurableReplies | None,
+        replies: BegunReplies | None,
         attachments: Attachments,
         *,
         owner: str | None = None,

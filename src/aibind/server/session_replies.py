@@ -12,11 +12,11 @@ from ..protocols.encoder import Encoder
 from ..streams.response import Body, HttpResponse
 from ..streams.store import StreamStore
 from .access import Access, owner_of, session_key
+from .begun_replies import BegunReplies
 from .claims import claim_of
 from .exchanges import nodes_of
 from .live_streams import live_streams
 from .pending import PendingCalls
-from .replies import DurableReplies
 from .sessions import ALL_MESSAGES, Session, Sessions
 
 __all__ = ["RECENT", "SessionReplies"]
@@ -56,7 +56,7 @@ class SessionReplies:
         conversations: ConversationStore,
         sessions: Sessions,
         store: StreamStore,
-        replies: DurableReplies,
+        replies: BegunReplies,
         access: Access | None,
     ) -> None:
         self._ask = ask

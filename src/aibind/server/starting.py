@@ -11,6 +11,8 @@ from .._offload import offload
 from ..errors import RequestError, StreamExistsError
 from ..models.model import Message
 from ..streams.response import Body, HttpResponse
+from ..streams.store import Pace
+from .begun_replies import BegunReplies
 from .busy import OnBusy, WaitingTurn
 from .claims import Claim, lacks_question
 from .generation import Generation
@@ -37,11 +39,12 @@ MAX_CLAIM_ATTEMPTS = 5
 
 
 class ReplyStarter:
-    """Starts the replies of a handler: durable ones in ``replies``, plain ones where that is None."""
+    """Starts the replies of a handler: durable ones in ``replies``, plain ones where that and ``begun`` are None."""
 
     def __init__(
         self,
         replies: DurableReplies | None,
+        begun: BegunReplies | None,
         shutdown: Shutdown,
         housekeeping: Housekeeping,
         load: Load,
@@ -50,11 +53,22 @@ class ReplyStarter:
         max_queued: int,
     ) -> None:
         self._replies = replies
+        self._begun = begun
         self._shutdown = shutdown
         self._housekeeping = housekeeping
         self._load = load
         self._ids = ids
         self._max_queued = max_queued
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether replies are durable streams."""
+        return self._replies is not None
+
+    @property
+    def pace(self) -> Pace | None:
+        """How often the store recommends to write; None where replies are not stored."""
+        return None if self._replies is None else self._replies.pace
 
     async def read(
         self,
@@ -98,13 +112,13 @@ class ReplyStarter:
         if claim is None:
             self._admit()
             return await begin()
-        assert self._replies is not None
+        assert self._begun is not None
         for _ in range(MAX_CLAIM_ATTEMPTS):
-            status = await self._replies.find(claim)
+            status = await self._begun.find(claim)
             if status is not None:
                 if check_question is not None and lacks_question(status):
                     await check_question(claim)
-                attached = await self._replies.attach(claim, owner, events=events)
+                attached = await self._begun.attach(claim, owner, events=events)
                 if attached is not None:
                     return attached
             self._admit()
@@ -145,6 +159,7 @@ class ReplyStarter:
     ) -> HttpResponse[Body]:
         """Begin a turn that makes other replies of its session stop, waits for them, or is refused for them."""
         assert self._replies is not None
+        assert self._begun is not None
         if claim is not None:
             claim = replace(claim, waits=on_busy == "queue")
         stream_id = claim.stream_id if claim is not None else self._ids.new()
@@ -153,7 +168,7 @@ class ReplyStarter:
             stream_id,
             on_busy,
             lambda: session.begin(asked, claim, stream_id),
-            self._replies.stop,
+            self._begun.stop,
             max_queued=self._max_queued,
         )
 
