@@ -84,11 +84,20 @@ def test_wrangler_executes_the_schema_as_one_file_once(wrangler: Wrangler) -> No
 
 
 @pytest.mark.timeout(900)
-def test_wrangler_would_deploy_the_example(wrangler: Wrangler) -> None:
-    shutil.copytree(EXAMPLE / "src", wrangler.folder / "src")
-    output = wrangler.run("deploy", "--dry-run", "--outdir", "out")
-    assert all(f"env.{name}" in output for name in ("DB", "CONVERSATIONS", "AI"))
-    assert (wrangler.folder / "out" / "entry.py").read_text() == (EXAMPLE / "src" / "entry.py").read_text()
+@pytest.mark.parametrize(
+    ("example", "bindings"),
+    [("worker", ("DB", "CONVERSATIONS", "AI")), ("worker-durable-object", ("CHATS (Chat)", "DB", "AI"))],
+)
+def test_wrangler_would_deploy_the_examples(
+    example: str, bindings: tuple[str, ...], tmp_path: Path, node_modules: None
+) -> None:
+    source = EXAMPLE.parent / example
+    shutil.copy(source / "wrangler.jsonc", tmp_path)
+    shutil.copytree(source / "src", tmp_path / "src")
+    output = run_wrangler(tmp_path, "deploy", "--dry-run", "--outdir", "out")
+    assert all(f"env.{name}" in output for name in bindings)
+    for module in (source / "src").glob("*.py"):
+        assert (tmp_path / "out" / module.name).read_text() == module.read_text()
 
 
 def _check_tables(wrangler: Wrangler) -> None:
