@@ -19,7 +19,7 @@ from aibind.models import EchoModel
 from aibind.models.echo.json import example_value
 from aibind.models.echo.tokens import Dice
 from aibind.server import Endpoints, StreamHandler
-from aibind.server.attachments import parse_attachments
+from aibind.server.attachment_body import parse_attachments
 from aibind.server.partial_json import MAX_PARTIAL_CHARS, parse_partial
 from aibind.server.requests import parse_after
 from aibind.server.session_requests import check_session_id, parse_cursor, parse_limit, parse_title

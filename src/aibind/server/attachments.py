@@ -1,93 +1,31 @@
-"""Attachments: checked in requests, kept apart from messages where the store can, and put into what a model sees."""
+"""Attachments of stored conversations: kept apart from messages where the store can, and put into what models see."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
-from .._json import is_list, is_object
+from .._json import is_list
 from .._offload import offload
 from ..conversations.files import ID_PREFIX, FileReference, FileStore, StoredFile, is_sha256, references_in
 from ..errors import HistoryError, RequestError
 from ..history import ChatHistory
 from ..models.model import Message
 from ..streams.response import Body, HttpResponse
+from .attachment_body import Attachment, is_mime_type
+from .data_urls import LARGE_BYTES, data_url, decode_url
+from .file_parts import left_out_part, part_of
 from .json_body import parse_in_thread
 
-__all__ = [
-    "MAX_ATTACHMENT_BYTES",
-    "Attachment",
-    "Attachments",
-    "PendingFiles",
-    "are_large",
-    "file_response",
-    "parse_attachments",
-]
+__all__ = ["MAX_ATTACHMENT_BYTES", "Attachments", "PendingFiles", "file_response"]
 
 MAX_ATTACHMENT_BYTES = 10 * 1024 * 1024
 """The default limit of the files in one request, in bytes: a few times as much is in memory while it is made."""
 
-MAX_NAME_CHARS = 255
-
-_LARGE_BYTES = 256 * 1024
-"""Bytes of files from which on they are encoded in a thread."""
-
-_PIECE_CHARS = 256 * 1024
-"""Characters of base64 that are decoded at once: whole groups of four."""
-
-MAX_SHOWN_CHARS = 100
-"""Characters of a refused URL that the error repeats."""
-
 SHOWN_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 """Types that a browser may show in place: they cannot hold scripts, as SVG can."""
-
-_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\Z", re.ASCII)
-_TEXT_TYPE = re.compile(r"text/|application/(.*\+)?(json|xml|yaml|x-yaml|toml|javascript|sql)\Z")
-_AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """An attachment of a request: a ``file``, or the ``url`` of one, which a model's provider is to fetch."""
-
-    mime_type: str
-    name: str | None
-    file: StoredFile | None
-    url: str | None
-
-    @classmethod
-    def parse(cls, number: int, item: object) -> Attachment:
-        """Return a checked attachment, which is ``{"mimeType", "data" (base64) or "url", "name"}``."""
-        fields = item if is_object(item) else {}
-        mime_type, data, url, name = (fields.get(key) for key in ("mimeType", "data", "url", "name"))
-        mime_type = mime_type.partition(";")[0].strip().lower() if isinstance(mime_type, str) else ""
-        if not _TYPE.match(mime_type):
-            raise RequestError(f"Attachment {number} needs a mimeType")
-        name = _plain_name(name) if isinstance(name, str) else None
-        if isinstance(url, str) and url.startswith("https://"):
-            return cls(mime_type, name, None, url)
-        if isinstance(url, str) and url.startswith("data:"):
-            content = _decode_url(url)
-        elif isinstance(url, str) and url:
-            raise RequestError(f'Attachment {number} has the url "{url[:MAX_SHOWN_CHARS]}": use https or data')
-        elif isinstance(data, str) and data:
-            content = _decode(data)
-        else:
-            raise RequestError(f"Attachment {number} needs data (base64) or a url (https or data)")
-        if content is None:
-            raise RequestError(f"Attachment {number} is not valid base64")
-        return cls(mime_type, name, StoredFile.of(content, mime_type, name), None)
-
-    def to_part(self, *, by_reference: bool) -> dict[str, Any]:
-        """Return the part of the message's content: of chat completions, or a reference to the file."""
-        if self.file is None:
-            return _part(self.mime_type, self.name, self.url or "")
-        return self.file.reference.to_part() if by_reference else _part_of(self.file)
 
 
 @dataclass(slots=True)
@@ -177,9 +115,11 @@ class Attachments:
             if reference is None:
                 return part
             if (place, reference.sha256) in budget.refused:
-                return _note(reference, f"{reference.size:,} bytes are too many to be shown again")
+                return left_out_part(reference, f"{reference.size:,} bytes are too many to be shown again")
             data = contents.get(reference.sha256)
-            return _note(reference, "it is no longer stored") if data is None else _part_of(StoredFile(reference, data))
+            if data is None:
+                return left_out_part(reference, "it is no longer stored")
+            return part_of(StoredFile(reference, data))
 
         def resolve_all() -> list[Message]:
             return [
@@ -189,7 +129,7 @@ class Attachments:
                 for place, message in enumerate(messages)
             ]
 
-        return await offload(resolve_all, sum(map(len, contents.values())) > _LARGE_BYTES)
+        return await offload(resolve_all, sum(map(len, contents.values())) > LARGE_BYTES)
 
     async def find(self, session_id: str, file_id: str) -> StoredFile | None:
         """Return a file that a session refers to, by its id or its bare hash; None when there is none."""
@@ -213,7 +153,7 @@ class Attachments:
         def bring() -> ChatHistory:
             for file, reference in parts:
                 if reference.sha256 in contents:
-                    file["file_data"] = _data_url(reference.mime_type, contents[reference.sha256])
+                    file["file_data"] = data_url(reference.mime_type, contents[reference.sha256])
             return ChatHistory.from_tree(chat.tree.deserialize(data))
 
         return await offload(bring)
@@ -253,31 +193,15 @@ class Attachments:
             return part
         url = part["file"].pop("file_data", None)
         if url is None:
-            return _note(reference, "it did not come with this conversation")
-        data = _decode_url(url) if isinstance(url, str) and url.startswith("data:") else None
+            return left_out_part(reference, "it did not come with this conversation")
+        data = decode_url(url) if isinstance(url, str) and url.startswith("data:") else None
         file = StoredFile.of(data or b"", reference.mime_type, reference.name)
         if data is None or file.reference != reference:
             raise RequestError(f'The file "{reference.name or reference.sha256}" is not what its reference says')
         if self._files is None:
-            return _part_of(file)
+            return part_of(file)
         brought.append(file)
         return part
-
-
-def parse_attachments(value: object) -> tuple[Attachment, ...]:
-    """Return the checked attachments of a request. Raises RequestError."""
-    if value is None:
-        return ()
-    if not is_list(value):
-        raise RequestError("attachments must be a list")
-    return tuple(Attachment.parse(number, item) for number, item in enumerate(value, 1))
-
-
-def are_large(value: object) -> bool:
-    """Return whether attachments of a request, not checked yet, take long to decode."""
-    items = value if is_list(value) else []
-    texts = (item.get(name) for item in items if is_object(item) for name in ("data", "url"))
-    return sum(len(text) for text in texts if isinstance(text, str)) > _LARGE_BYTES
 
 
 def file_response(file: StoredFile) -> HttpResponse[Body]:
@@ -289,7 +213,7 @@ def file_response(file: StoredFile) -> HttpResponse[Body]:
     is_shown = reference.mime_type in SHOWN_TYPES
     name = f"; filename*=UTF-8''{quote(reference.name, safe='')}" if reference.name else ""
     headers = {
-        "Content-Type": reference.mime_type if _TYPE.match(reference.mime_type) else "application/octet-stream",
+        "Content-Type": reference.mime_type if is_mime_type(reference.mime_type) else "application/octet-stream",
         "Content-Disposition": ("inline" if is_shown else "attachment") + name,
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -320,88 +244,3 @@ def _reference_parts(data: Mapping[str, Any]) -> Iterable[tuple[dict[str, Any], 
             reference = FileReference.from_part(part)
             if reference is not None:
                 yield part["file"], reference
-
-
-# --- parts of chat completions ---
-
-
-def _part_of(file: StoredFile) -> dict[str, Any]:
-    """Return the part of chat completions that holds a file: text as text, which every model reads."""
-    reference = file.reference
-    if _TEXT_TYPE.match(reference.mime_type):
-        try:
-            text = file.data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            pass
-        else:
-            return {"type": "text", "text": f"The attached file {_label(reference)}:\n\n{text}"}
-    if audio_format := _AUDIO_FORMATS.get(reference.mime_type):
-        audio = {"data": _encode(file.data), "format": audio_format}
-        return {"type": "input_audio", "input_audio": audio}
-    return _part(reference.mime_type, reference.name, _data_url(reference.mime_type, file.data))
-
-
-def _part(mime_type: str, name: str | None, source: str) -> dict[str, Any]:
-    if mime_type.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": source}}
-    return {"type": "file", "file": {"filename": name or "file", "file_data": source}}
-
-
-def _note(reference: FileReference, why: str) -> dict[str, Any]:
-    return {"type": "text", "text": f"[The attached file {_label(reference)} is left out here: {why}]"}
-
-
-def _label(reference: FileReference) -> str:
-    return f'"{reference.name}"' if reference.name else f"of type {reference.mime_type}"
-
-
-# --- bytes in JSON ---
-
-
-def _data_url(mime_type: str, data: bytes) -> str:
-    return f"data:{mime_type};base64,{_encode(data)}"
-
-
-def _encode(data: bytes) -> str:
-    """Return bytes in base64, in short calls: the loop may be waiting."""
-    size = _PIECE_CHARS // 4 * 3
-    return "".join(base64.b64encode(data[start : start + size]).decode("ascii") for start in range(0, len(data), size))
-
-
-def _decode_url(url: str) -> bytes | None:
-    """Return the bytes of a data: URL; None when it is malformed."""
-    header, comma, data = url.partition(",")
-    if not comma:
-        return None
-    return _decode(data) if header.endswith(";base64") else b"".join(map(unquote_to_bytes, _escaped_pieces(data)))
-
-
-def _escaped_pieces(text: str) -> Iterator[str]:
-    """Cut a percent-encoded text between its characters."""
-    start = 0
-    while start < len(text):
-        end = start + _PIECE_CHARS
-        if (cut := text.rfind("%", end - 2, end)) >= 0:
-            end = cut
-        yield text[start:end]
-        start = end
-
-
-def _decode(text: str) -> bytes | None:
-    """Return the bytes of a text in base64; None when it is malformed."""
-    pieces: list[bytes] = []
-    try:
-        for start in range(0, len(text), _PIECE_CHARS):
-            piece = text[start : start + _PIECE_CHARS]
-            pieces.append(base64.b64decode(piece, validate=True))
-            if "=" in piece and start + _PIECE_CHARS < len(text):
-                return None  # what pads the end is in the middle
-    except (binascii.Error, ValueError):
-        return None
-    return b"".join(pieces)
-
-
-def _plain_name(name: str) -> str | None:
-    """Return the last part of a file's path, without what a header cannot hold; None when nothing is left."""
-    name = name.encode("utf-8", "replace").decode().replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in name if character.isprintable()).strip()[:MAX_NAME_CHARS] or None

@@ -9,7 +9,7 @@ from typing import Any, cast
 from .._json import is_list, is_object
 from ..errors import RequestError
 from ..models.model import Message
-from .attachments import Attachment, are_large, parse_attachments
+from .attachment_body import Attachment, are_large, parse_attachments
 from .page_tools import parse_page_tools
 from .tools import Tool
 
