@@ -3,7 +3,8 @@
 One object says ``--tokens`` tokens at ``--rate`` a second, and 1 to 500 connections follow it. ``statements`` and
 ``rows_written`` are counted in the object, during the reply: they are the writer's. ``elsewhere`` is a follower through
 another Worker, and ``stop`` is the time from a request to that Worker until the model was closed. Server and readers
-share the machine's processors.
+share the machine's processors. The yardstick ``javascript`` is an object in JavaScript that stores each token and
+enqueues its bytes to each follower, and does no more.
 """
 
 from __future__ import annotations
@@ -23,9 +24,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, say: Say) -> Result:
-    from .support.object_crowd import follow_object, open_objects, stop_object, warm_up
+    from .support.object_crowd import (
+        follow_javascript,
+        follow_object,
+        open_javascript,
+        open_objects,
+        stop_object,
+        warm_up,
+    )
 
     found: Figures = {}
+    yardstick: Figures = {}
+    with open_javascript(say) as url:
+        follow_javascript(url, 1, tokens=20, rate=50)
+        for count in options.followers:
+            say(f"JavaScript: {count} followers")
+            figures = follow_javascript(url, count, tokens=options.tokens, rate=options.rate)
+            yardstick[f"followers_{count}"] = figures
     with open_objects(say) as rig:
         follow_object(rig, "first", 1, tokens=20, rate=50)
         warm_up(rig)
@@ -41,7 +56,7 @@ def run(options: argparse.Namespace, say: Say) -> Result:
             time.sleep(0.05)
         found["stop"] = delay_figures(took)
     names = ("tokens", "rate", "stops")
-    return Result("objects", {name: getattr(options, name) for name in names}, found, {})
+    return Result("objects", {name: getattr(options, name) for name in names}, found, {"javascript": yardstick})
 
 
 BENCHMARK = Benchmark(

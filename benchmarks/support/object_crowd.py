@@ -1,24 +1,35 @@
-"""Replies in Durable Objects inside workerd: their followers, and stops, through one Worker or another."""
+"""Replies in Durable Objects inside workerd: their followers, and stops, through one Worker or another.
+
+The yardstick is an object in JavaScript.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from testbed.workerd.install import ROOT
+import httpx2
+
+from testbed.workerd.install import ROOT, install_node, install_node_modules
 from testbed.workerd.rig import Rig, Worker
 from testbed.workerd.setting import parse_setting
 
+from .child import ChildFailedError
 from .measure import delay_figures, percentile
+from .node import FOLDER
 from .object_readers import Readers
 from .result import Figures, Say
 
-__all__ = ["follow_object", "open_objects", "stop_object", "warm_up"]
+__all__ = ["follow_javascript", "follow_object", "open_javascript", "open_objects", "stop_object", "warm_up"]
 
 FILES = {"entry.py": ROOT / "benchmarks" / "support" / "object_crowd_entry.py"}
 STREAM = "/__aibind__/stream"
+SETTING = "py314"
 
 
 @contextmanager
@@ -29,7 +40,7 @@ def open_objects(say: Say) -> Iterator[Rig]:
         Worker("first", FILES, objects={"CHATS": "Chat"}),
         Worker("second", FILES, objects={"CHATS": "Chat@first"}),
     ]
-    rig = Rig(parse_setting("py314"), workers)
+    rig = Rig(parse_setting(SETTING), workers)
     rig.start()
     try:
         yield rig
@@ -58,15 +69,46 @@ def follow_object(rig: Rig, worker: str, count: int, *, tokens: int, rate: float
     stream_id = _begin(rig, session_id, f"{tokens} {rate}")
     readers = Readers(rig.urls[worker], f"{STREAM}/resume?id={stream_id}", count)
     readers.start()
-    ages = readers.join()
+    figures = _figures_of(readers)
     counted = rig.ask("first", f"/look/c-{session_id}")
-    return {
-        **delay_figures(ages),
-        "p95_ms": round(percentile(ages, 95), 3),
-        "whole": readers.whole,
-        "statements": counted["statements"],
-        "rows_written": counted["rows_written"],
-    }
+    return {**figures, "statements": counted["statements"], "rows_written": counted["rows_written"]}
+
+
+def _figures_of(readers: Readers) -> Figures:
+    """Wait until all have read to the end, and return how old tokens were when they arrived."""
+    ages = readers.join()
+    return {**delay_figures(ages), "p95_ms": round(percentile(ages, 95), 3), "whole": readers.whole}
+
+
+@contextmanager
+def open_javascript(say: Say) -> Iterator[str]:
+    """Run workerd with the object in JavaScript, and yield its address."""
+    say("starting workerd for JavaScript")
+    setting = parse_setting(SETTING)
+    modules = install_node_modules(setting.release.folder)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [install_node(setting.release.oldest_node), str(FOLDER / "object.mjs"), str(modules), folder]
+        process = subprocess.Popen(
+            [*command, setting.date], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            if not (line := process.stdout.readline()):
+                raise ChildFailedError("The object in JavaScript did not start, see above")
+            yield json.loads(line)["url"]
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+def follow_javascript(url: str, count: int, *, tokens: int, rate: float) -> Figures:
+    """Let ``count`` readers follow a new object in JavaScript; return how old tokens were when they arrived."""
+    name = uuid.uuid4().hex
+    readers = Readers(url, f"/?object={name}", count)
+    readers.start()
+    httpx2.get(f"{url}/begin?object={name}&tokens={tokens}&rate={rate}").raise_for_status()
+    return _figures_of(readers)
 
 
 def stop_object(rig: Rig, number: int) -> float:
