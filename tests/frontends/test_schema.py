@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from aibind.protocols import UiMessageEncoder
 from aibind.streams import StreamEnd, StreamEvent
 from testbed.node import find_node, install_packages
 from tests.frontends.driver import APPROVING, FOLDER, VERSIONS, text_of
-from tests.protocols.events import ENDS, EVENTS, batches_of, encode
+from tests.protocols.events import ENDS, EVENTS, batches_of, encode, named
 
 TYPED = frozenset({"weather"})
 
@@ -36,6 +36,12 @@ class Clients:
         return answer["value"]
 
 
+# Of one call, with the names of a tool that is typed and of others.
+OTHER_DELTA = named("tool_call_delta", id="1", name="search", delta="{}")
+OTHER_CALL = named("tool_call", id="1", name="weather", args={})
+OTHER_RESULT = named("tool_result", id="1", name="clock", result=0)
+
+
 @pytest.fixture(scope="module")
 def clients() -> Iterator[Clients]:
     install_packages(FOLDER, "the chat clients of the tests")
@@ -49,6 +55,8 @@ def clients() -> Iterator[Clients]:
 @pytest.mark.parametrize("version", VERSIONS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(events=EVENTS, end=ENDS)
+@example(events=[OTHER_CALL, OTHER_RESULT], end=StreamEnd("done"))
+@example(events=[OTHER_DELTA, OTHER_CALL, OTHER_RESULT], end=StreamEnd("done"))
 def test_the_schema_and_the_client_accept_any_events(
     clients: Clients, version: int, events: list[StreamEvent], end: StreamEnd
 ) -> None:

@@ -23,8 +23,8 @@ class Place:
     """A place in a message.
 
     ``kind`` is that of the text that is open (empty: none is), ``number`` counts such texts. ``begun`` are the calls
-    whose arguments grow, and ``called`` those without a result. ``has_results`` is whether the step has results, after
-    which another step begins.
+    whose arguments grow, and ``called`` those without a result; ``names`` has the tools of all, by the calls' ids.
+    ``has_results`` is whether the step has results, after which another step begins.
     """
 
     in_step: bool = False
@@ -32,6 +32,7 @@ class Place:
     number: int = 0
     begun: frozenset[str] = frozenset()
     called: frozenset[str] = frozenset()
+    names: frozenset[tuple[str, str]] = frozenset()
     has_results: bool = False
     reason: str | None = None
 
@@ -47,6 +48,7 @@ class ChunkWriter:
         self._number = place.number
         self._begun = set(place.begun)
         self._called = set(place.called)
+        self._names = dict(place.names)
         self._has_results = place.has_results
         self._reason = place.reason
 
@@ -59,6 +61,7 @@ class ChunkWriter:
             self._number,
             frozenset(self._begun),
             frozenset(self._called),
+            frozenset(self._names.items()),
             self._has_results,
             self._reason,
         )
@@ -140,7 +143,7 @@ class ChunkWriter:
         self._close_text()
         if call_id not in self._begun:
             self._begun.add(call_id)
-            self.write({"type": "tool-input-start", "toolCallId": call_id, **self._named(value)})
+            self.write({"type": "tool-input-start", "toolCallId": call_id, **self._named(call_id, value)})
         if isinstance(delta, str):
             self.write({"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": delta})
 
@@ -149,7 +152,9 @@ class ChunkWriter:
         self._close_text()
         self._called.add(call_id)
         given = value.get("args")
-        self.write({"type": "tool-input-available", "toolCallId": call_id, **self._named(value), "input": given})
+        self.write(
+            {"type": "tool-input-available", "toolCallId": call_id, **self._named(call_id, value), "input": given}
+        )
 
     def _add_result(self, call_id: str, value: Mapping[str, Any]) -> None:
         if call_id not in self._called:
@@ -159,7 +164,7 @@ class ChunkWriter:
         self._has_results = True
         result = value.get("result")
         # Of a tool that ran here, so that the page does not send the result back.
-        about = {"toolCallId": call_id, "providerExecuted": True, **self._dynamic(value)}
+        about = {"toolCallId": call_id, "providerExecuted": True, **self._dynamic(call_id)}
         error = result.get("error") if is_object(result) and len(result) == 1 else None
         if isinstance(error, str):
             self.write({"type": "tool-output-error", **about, "errorText": error})
@@ -177,11 +182,13 @@ class ChunkWriter:
             self._has_results = True
             self.write({"type": "tool-output-denied", "toolCallId": call_id})
 
-    def _named(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return {"toolName": str(value.get("name", "")), **self._dynamic(value)}
+    def _named(self, call_id: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        # The first name of a call counts: clients find its part by the kind of tool that it began with.
+        name = self._names[call_id] = self._names.get(call_id) or str(value.get("name", ""))
+        return {"toolName": name, **self._dynamic(call_id)}
 
-    def _dynamic(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return {} if value.get("name") in self._typed_tools else {"dynamic": True}
+    def _dynamic(self, call_id: str) -> dict[str, Any]:
+        return {} if self._names.get(call_id) in self._typed_tools else {"dynamic": True}
 
 
 _OF_TOOLS = {
