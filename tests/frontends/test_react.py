@@ -166,7 +166,7 @@ async def test_our_transport_over_connections_that_break(browser: Browser, bundl
     app = create_chat_app(handler, cors_origins=["*"])
     places = random.Random(3)
     async with serve(Starlette(routes=[Route("/", page_of), Mount("/api", app)])) as url:
-        proxy = CuttingProxy(url, every(lambda: places.randrange(800, 4_000)))
+        proxy = CuttingProxy(url, every(lambda: places.randrange(700, 2_000)), linger_s=0.05)
         async with proxy.serving() as proxied:
             context = await browser.new_context()
             page = await context.new_page()

@@ -12,13 +12,18 @@ class CuttingProxy:
     """Passes connections on to ``target``, each until as many bytes of its responses have passed as ``limits`` says.
 
     ``limits`` gives the number for each connection: None for one that is not cut, and 0 for one that is refused.
-    ``reset`` closes a connection with RST in place of FIN. ``passed`` holds what each connection brought its client.
+    ``reset`` closes a connection with RST in place of FIN. ``linger_s`` is how long its client has to take what has
+    passed: Chromium drops what it has not handed to the page yet when a response breaks. ``passed`` holds what each
+    connection brought its client.
     """
 
-    def __init__(self, target: str, limits: Iterator[int | None], *, reset: bool = False) -> None:
+    def __init__(
+        self, target: str, limits: Iterator[int | None], *, reset: bool = False, linger_s: float = 0.0
+    ) -> None:
         self.retarget(target)
         self._limits = limits
         self._reset = reset
+        self._linger_s = linger_s
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.cuts = 0
@@ -66,6 +71,7 @@ class CuttingProxy:
             await writer.drain()
             passed += len(data)
             if passed == limit:
+                await asyncio.sleep(self._linger_s)
                 self.cuts += 1
                 return
 
