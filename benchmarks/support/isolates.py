@@ -56,7 +56,9 @@ def open_isolates(say: Say) -> Iterator[Rig]:
     """
     say("starting workerd")
     workers = [Worker(name, FILES, meter=True) for name in ("first", "second")]
-    rig = Rig(parse_setting(SETTING), [*workers, Worker("objects", OBJECT_FILES, objects={"CHATS": "Chat"})])
+    rig = Rig(
+        parse_setting(SETTING), [*workers, Worker("objects", OBJECT_FILES, meter=True, objects={"CHATS": "Chat"})]
+    )
     rig.start()
     try:
         yield rig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from testbed.workerd.rig import Rig
@@ -12,7 +13,7 @@ from .measure import percentile
 from .prices import Operations
 from .result import Figures
 
-__all__ = ["object_a_conversation", "object_a_reply"]
+__all__ = ["count_operations", "object_a_conversation", "object_a_reply", "operations_of"]
 
 STREAM = "/__aibind__/stream"
 SWEEP_S = 3.0
@@ -32,26 +33,36 @@ def object_a_conversation(rig: Rig, tokens: int, rate: float, resumed: float) ->
 
 
 def _count(rig: Rig, body: dict[str, Any], tokens: int, resumed: float) -> tuple[Operations, Figures]:
-    before = _counts(rig)
+    count_operations(rig)
     began = time.monotonic()
     stream_id, delays_ms = _read(rig, body, tokens)
     seconds = time.monotonic() - began
-    written = _counts(rig)
+    operations = count_operations(rig) + Operations(worker_requests=1, object_s=seconds)
     if resumed:
         with rig.client("objects") as client:
             response = client.get(f"{STREAM}/resume", params={"id": stream_id, "after": "0"})
             assert response.content.count(b"@") == tokens, response.text
-    read_again = _counts(rig)
+        operations += (count_operations(rig) + Operations(worker_requests=1)) * resumed
     time.sleep(SWEEP_S)
-    after = _counts(rig)
-    operations = (
-        Operations(worker_requests=1, object_requests=1, object_s=seconds)
-        + _rows(before, written)
-        + (Operations(worker_requests=1, object_requests=1) + _rows(written, read_again)) * resumed
-        + Operations(object_requests=after.get("alarms", 0) - before.get("alarms", 0))
-        + _rows(read_again, after)
-    )
+    operations += count_operations(rig)
     return operations, {"p50_ms": round(percentile(delays_ms, 50), 2), "p99_ms": round(percentile(delays_ms, 99), 2)}
+
+
+def count_operations(rig: Rig) -> Operations:
+    """Return what the objects of the Worker ``objects`` have done since its meter was last read."""
+    return operations_of(rig.meter("objects", 0))
+
+
+def operations_of(meter: Mapping[str, Any]) -> Operations:
+    """Return what objects are billed for, as the rig's meter counts it.
+
+    Requests are those, remote calls and alarms; rows are those that workerd reports for each statement, and one for
+    each time that the alarm was set.
+    """
+    counted = meter["objects"]
+    return Operations(
+        object_requests=counted["requests"], rows_read=counted["rowsRead"], rows_written=counted["rowsWritten"]
+    )
 
 
 def _read(rig: Rig, body: dict[str, Any], tokens: int) -> tuple[str, list[float]]:
@@ -63,16 +74,3 @@ def _read(rig: Rig, body: dict[str, Any], tokens: int) -> tuple[str, list[float]
     if len(text.delays_ms) != tokens:
         raise AssertionError(f"of {tokens} tokens, {len(text.delays_ms)} arrived")
     return stream_id, text.delays_ms
-
-
-def _counts(rig: Rig) -> dict[str, int]:
-    with rig.client("objects") as client:
-        counts: dict[str, int] = client.get("/counts").json()
-    return counts
-
-
-def _rows(before: dict[str, int], after: dict[str, int]) -> Operations:
-    return Operations(
-        rows_read=after.get("rows_read", 0) - before.get("rows_read", 0),
-        rows_written=after.get("rows_written", 0) - before.get("rows_written", 0),
-    )

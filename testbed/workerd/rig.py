@@ -37,7 +37,7 @@ class RigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A Worker to run: its files by their place in its site packages, and whether its D1 binding counts.
+    """A Worker to run: its files by their place in its site packages, and whether its D1 binding and its objects count.
 
     The module ``entry`` among the files has the Worker's class, and those of its Durable Objects: ``objects`` has their
     names, by those of their bindings, and ``Class@worker`` for those of another Worker. Workers with equal files and
@@ -184,7 +184,7 @@ class Rig:
         return httpx2.Client(base_url=self.urls[worker], timeout=timeout_s, limits=limits)
 
     def meter(self, worker: str, delay_ms: float) -> dict[str, Any]:
-        """Read and reset a Worker's D1 meter, and delay each of its calls by ``delay_ms`` from now on."""
+        """Read and reset a Worker's meter, and delay each of its calls to D1 by ``delay_ms`` from now on."""
         with self.client(worker) as client:
             counted: dict[str, Any] = client.get("/.rig/meter").json()
             client.post("/.rig/meter", json={"delayMs": delay_ms})

@@ -6,12 +6,15 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from benchmarks.support.objects import operations_of
+from benchmarks.support.prices import Operations, dollars_of
 from testbed.workerd.rig import Rig
 
 from .client import Reader, read_sse, stream_id_of, text_of
@@ -19,7 +22,9 @@ from .client import Reader, read_sse, stream_id_of, text_of
 RUNS_ON = EVERY = ("py314",)
 
 STREAM = "/__aibind__/stream"
-EXAMPLE = Path(__file__).parents[2] / "examples" / "worker-durable-object"
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "worker-durable-object"
+GUIDE = ROOT / "docs" / "choosing-an-engine.md"
 
 
 @pytest.fixture
@@ -57,7 +62,65 @@ def wait_for_list(client: httpx2.Client, count: int) -> list[dict[str, Any]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the example was billed for, in its objects and in D1."""
+
+    objects: Operations
+    alarms: int
+    d1: Operations
+
+
+def count(rig: Rig, what: str) -> Cost:
+    """Wait until the example is at rest; print and return what it has done since it was last counted."""
+    objects, d1, alarms = Operations(), Operations(), 0
+    is_at_rest = False
+    while not is_at_rest:
+        time.sleep(0.5)
+        meter = rig.meter("objects", 0)
+        more = operations_of(meter)
+        more_d1 = Operations(rows_read=meter["rowsRead"], rows_written=meter["rowsWritten"])
+        is_at_rest = more == more_d1 == Operations()
+        objects, d1, alarms = objects + more, d1 + more_d1, alarms + meter["objects"]["alarms"]
+    print(f"{what}: {objects}, {alarms} alarms, in D1 {d1}; {dollars_of(objects + d1):.1f} dollars a million")
+    return Cost(objects, alarms, d1)
+
+
+def rows_of_guide() -> list[int]:
+    """Return the rows that a reply writes, by what they are for, as the guide has them."""
+    page = GUIDE.read_text(encoding="utf-8")
+    return [int(rows) for rows in re.findall(r"^\| (\d+)(?: more)? \| [^|]+ \|$", page, re.MULTILINE)]
+
+
+def test_replies_cost_what_the_guide_says(prepared: Rig, guest: httpx2.Client) -> None:
+    turn, text, alarms, removal, owner, listed = rows_of_guide()
+    row = re.search(
+        r"^\| aibind, an object a conversation.*\| ([\d.]+) \| (\d+) \|", GUIDE.read_text("utf-8"), re.MULTILINE
+    )
+    assert row is not None
+    assert turn + text + alarms + removal == int(row[2])
+    read_sse(guest.post(STREAM, json={"prompt": "/short", "sessionId": "counted"}))  # makes the tables
+    count(prepared, "the first reply")
+    for prompt in ("/short", "/long 60"):
+        began = time.monotonic()
+        response = guest.post(STREAM, json={"prompt": prompt, "sessionId": "counted"})
+        text_s = time.monotonic() - began
+        cost = count(prepared, f"{prompt}, {text_s:.1f} s")
+        assert cost.objects.object_requests - cost.alarms == 1
+        # A row of text at once and one a second, of which a busy machine skips some; alarms may have been set before.
+        texts = cost.objects.rows_written - turn - owner
+        assert 1 + int(text_s) // 2 <= texts <= 2 + int(text_s) + alarms
+        assert cost.alarms or cost.objects.rows_read <= float(row[1])
+        assert cost.d1 == Operations(rows_written=listed)
+        guest.get(f"{STREAM}/resume", params={"id": response.headers["x-stream-id"]})
+        cost = count(prepared, "resumed")
+        assert cost.objects.object_requests - cost.alarms == 1
+        assert cost.objects.rows_written == cost.alarms
+        assert cost.d1 == Operations()
+
+
 def test_send_reload_second_tab_and_stop(prepared: Rig, guest: httpx2.Client) -> None:
+    count(prepared, "before")
     first = read_sse(guest.post(STREAM, json={"prompt": "/short", "sessionId": "chat"}))
     assert messages_of(guest, "chat") == [("user", "/short"), ("assistant", text_of(first))]
     with asking(prepared, guest, "/long 2000", "chat") as reader:
@@ -77,6 +140,8 @@ def test_send_reload_second_tab_and_stop(prepared: Rig, guest: httpx2.Client) ->
     text = text_of(read_sse(guest.get(f"{STREAM}/resume", params={"id": stream_id})))
     assert messages_of(guest, "chat")[3:] == [("assistant", text)]
     assert len(text) > 10
+    cost = count(prepared, "two replies, three looks, two tabs, a stop and a resume")
+    assert cost.objects.object_requests - cost.alarms == 9
     assert [one["title"] for one in wait_for_list(guest, 1)] == ["/short"]
 
 

@@ -40,6 +40,8 @@ STAYS_AWAKE = "durable_object_io_tasks_prevent_eviction"
 
 LIVE = {"entry.py": ROOT / "tests" / "workerd" / "live" / "entry.py"}
 
+OBJECT_EXAMPLE = {"": ROOT / "examples" / "worker-durable-object" / "src"}
+
 LIVE_OBJECTS = {"CHATS": "Chat", "BRIEF": "Brief", "BARE": "Bare", "CONTINUED": "Continued"}
 
 
@@ -58,6 +60,6 @@ def open_rig(setting: str) -> Rig:
             Worker("second", CHECKS, meter=True, objects=OBJECTS, flags=flags),
             Worker("example", {"": ROOT / "examples" / "worker" / "src"}),
             Worker("live", LIVE, objects=LIVE_OBJECTS, flags=flags),
-            Worker("objects", {"": ROOT / "examples" / "worker-durable-object" / "src"}, objects={"CHATS": "Chat"}),
+            Worker("objects", OBJECT_EXAMPLE, meter=True, objects={"CHATS": "Chat"}),
         ],
     )

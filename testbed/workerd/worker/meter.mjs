@@ -1,16 +1,21 @@
 // A D1 binding that counts what goes through it and can make each call slower: what a Worker really sends to D1 is
-// measured on the binding itself.
+// measured on the binding itself. What its Durable Objects are billed for is counted on their storage.
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-export const meter = { delayMs: 0, statements: 0, roundTrips: 0, rowsRead: 0, rowsWritten: 0, sql: {}, times: [] };
+function zero() {
+  const objects = { requests: 0, alarms: 0, statements: 0, rowsRead: 0, rowsWritten: 0 };
+  return { delayMs: 0, statements: 0, roundTrips: 0, rowsRead: 0, rowsWritten: 0, sql: {}, times: [], objects };
+}
+
+export const meter = zero();
 
 export function readMeter() {
   return { ...meter };
 }
 
 export function resetMeter(delayMs) {
-  Object.assign(meter, { delayMs, statements: 0, roundTrips: 0, rowsRead: 0, rowsWritten: 0, sql: {}, times: [] });
+  Object.assign(meter, zero(), { delayMs });
 }
 
 async function call(statements, run) {
@@ -25,6 +30,32 @@ async function call(statements, run) {
     meter.rowsWritten += meta.rows_written;
   }
   return answer;
+}
+
+// Counts the rows of an object's SQLite, and its alarms, each of which is billed as a row.
+export function countStorage({ storage }) {
+  const { sql } = storage;
+  const [exec, setAlarm] = [sql.exec.bind(sql), storage.setAlarm.bind(storage)];
+  sql.exec = (...values) => {
+    const cursor = exec(...values);
+    meter.objects.statements += 1;
+    queueMicrotask(() => {
+      // it has been read by now
+      meter.objects.rowsRead += cursor.rowsRead;
+      meter.objects.rowsWritten += cursor.rowsWritten;
+    });
+    return cursor;
+  };
+  storage.setAlarm = (...values) => {
+    meter.objects.rowsWritten += 1;
+    return setAlarm(...values);
+  };
+}
+
+// Counts a request, a remote call or an alarm of an object: each is billed as a request.
+export function countEvent(name) {
+  meter.objects.requests += 1;
+  if (name === "alarm") meter.objects.alarms += 1;
 }
 
 class Statement {

@@ -2,9 +2,11 @@
 // the Python class of that name in the module "entry", as Cloudflare's runtime does.
 import * as cloudflare from "cloudflare:workers";
 import { bindingsOf, failure } from "./bindings.mjs";
+import { countEvent, countStorage } from "./meter.mjs";
 import { startPython } from "./python.mjs";
 
 async function answer(made, method, values) {
+  countEvent(method);
   const { python, object } = await made;
   const workers = python.pyimport("workers");
   if (method === "fetch") {
@@ -24,6 +26,7 @@ export function objectClass(name) {
     constructor(ctx, env) {
       super(ctx, env);
       const bindings = bindingsOf(env);
+      if (env.METER) countStorage(ctx);
       const made = startPython(env, bindings).then((python) => ({ python, object: python.pyimport("entry")[name](ctx, bindings) }));
       made.catch(() => {}); // whoever asks the object something is told
       return new Proxy(this, {
