@@ -4,7 +4,7 @@ A reply of ``--tokens`` tokens, ``--rate`` a second, has one live reader, and a 
 are those that workerd reports for each statement, with the removal of the reply when it has expired. In an object they
 include the tables that a new object makes, and its alarms; it is in memory while the reply lasts. ``dollars`` is for a
 million replies, by Cloudflare's prices of November 2026, before what a plan includes
-(``benchmarks/support/prices.py``).
+(``testbed/workerd/prices.py``).
 
 ``ours`` is a DurableStreamObject, with a conversation of many turns in one object (its questions and answers are
 counted), ``object`` the same with an object for each reply, without conversations, and ``d1`` is
@@ -19,7 +19,8 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from .support.prices import Operations, agents_reply, dollars_of
+from testbed.workerd.prices import Operations, agents_reply, dollars_of
+
 from .support.result import Benchmark, Figures, Result, Say
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
 """Objects that end in mid-reply: each reader has the whole reply, or an exact prefix and ``producer lost``.
 
-``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()``, by killing workerd and by
-evicting the object, with a model that does not go on; the suite runs a few rounds. With ``--continued`` the model goes
-on: by background responses of a loopback endpoint, which counts what it generates. ``--rounds`` and ``--seed`` change
-the rest.
+``python -m tests.object_kills`` ends 50 objects at random moments, by ``ctx.abort()`` and by killing workerd, with a
+model that does not go on, and asks for the eviction of others in between; the suite runs a few rounds. With
+``--continued`` the model goes on: by background responses of a loopback endpoint, which counts what it generates.
+``--rounds`` and ``--seed`` change the rest.
 
 workerd evicts no object in mid-reply: it waits for open responses and for ``waitUntil``, which has the producer, and
 refuses after 30 s ("it still has active references"); the reply goes on. Then it drops the object at once, and with it
@@ -231,11 +231,11 @@ def main() -> None:
     counts: Counter[str] = Counter()
     try:
         with served_in_thread(endpoint_of_game()) if options.continued else nullcontext() as endpoint:
-            for number in range(options.rounds):
+            while (ends := counts["abort"] + counts["kill"]) < options.rounds:
                 kind = dice.choice(["abort", "abort", "kill", "evict"])
+                wrong += (failures := play(Game(rig, endpoint), kind, dice, counts.total()))
+                print(f"{ends} of {options.rounds}, then {kind}: {failures or 'as it should be'}", flush=True)
                 counts[kind] += 1
-                wrong += (failures := play(Game(rig, endpoint), kind, dice, number))
-                print(f"{number + 1} of {options.rounds}: {kind}: {failures or 'as it should be'}", flush=True)
     finally:
         rig.stop()
     print(json.dumps({"rounds": options.rounds, "kinds": counts, "wrong": wrong}))

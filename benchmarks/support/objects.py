@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
+from testbed.workerd.prices import Operations, operations_of
 from testbed.workerd.rig import Rig
 
 from .clocked import ClockedText
 from .measure import percentile
-from .prices import Operations
 from .result import Figures
 
-__all__ = ["count_operations", "object_a_conversation", "object_a_reply", "operations_of"]
+__all__ = ["count_operations", "object_a_conversation", "object_a_reply"]
 
 STREAM = "/__aibind__/stream"
 SWEEP_S = 3.0
@@ -51,18 +50,6 @@ def _count(rig: Rig, body: dict[str, Any], tokens: int, resumed: float) -> tuple
 def count_operations(rig: Rig) -> Operations:
     """Return what the objects of the Worker ``objects`` have done since its meter was last read."""
     return operations_of(rig.meter("objects", 0))
-
-
-def operations_of(meter: Mapping[str, Any]) -> Operations:
-    """Return what objects are billed for, as the rig's meter counts it.
-
-    Requests are those, remote calls and alarms; rows are those that workerd reports for each statement, and one for
-    each time that the alarm was set.
-    """
-    counted = meter["objects"]
-    return Operations(
-        object_requests=counted["requests"], rows_read=counted["rowsRead"], rows_written=counted["rowsWritten"]
-    )
 
 
 def _read(rig: Rig, body: dict[str, Any], tokens: int) -> tuple[str, list[float]]:

@@ -13,8 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from benchmarks.support.objects import operations_of
-from benchmarks.support.prices import Operations, dollars_of
+from testbed.workerd.prices import Operations, dollars_of, operations_of
 from testbed.workerd.rig import Rig
 
 from .client import Reader, read_sse, stream_id_of, text_of

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
-__all__ = ["PRICES", "PRICES_OF", "Operations", "agents_reply", "dollars_of"]
+__all__ = ["PRICES", "PRICES_OF", "Operations", "agents_reply", "dollars_of", "operations_of"]
 
 PRICES_OF = "November 2026"
 
@@ -44,6 +45,18 @@ class Operations:
 
     def __mul__(self, times: float) -> Operations:
         return Operations(*(getattr(self, one.name) * times for one in fields(self)))
+
+
+def operations_of(meter: Mapping[str, Any]) -> Operations:
+    """Return what objects are billed for, as the rig's meter counts it.
+
+    Requests are those, remote calls and alarms; rows are those that workerd reports for each statement, and one for
+    each time that the alarm was set.
+    """
+    counted = meter["objects"]
+    return Operations(
+        object_requests=counted["requests"], rows_read=counted["rowsRead"], rows_written=counted["rowsWritten"]
+    )
 
 
 def dollars_of(reply: Operations, replies: int = 1_000_000) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.support.prices import PRICES_OF, Operations, agents_reply, dollars_of
+from testbed.workerd.prices import PRICES_OF, Operations, agents_reply, dollars_of
 
 
 @pytest.mark.parametrize(
