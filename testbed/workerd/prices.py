@@ -31,7 +31,7 @@ PRICES: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What is billed for one reply."""
+    """The operations of one reply that are billed."""
 
     worker_requests: float = 0.0
     object_requests: float = 0.0
