@@ -157,7 +157,7 @@ def test_modules_import_what_the_page_says() -> None:
     ("words", "places"),
     [
         (r"\b(threading|_thread|concurrent)\b", ("sqlite/driver/", "_offload.py")),
-        (r"\b(js|pyodide|workers)\b", ("cloudflare/ffi.py", "_time.py")),
+        (r"\b(js|pyodide|workers)\b", ("cloudflare/ffi.py", "cloudflare/ffi_http.py", "_time.py")),
         (r"\bhttpx2?\b", ("models/openai.py", "models/endpoint_client.py", "client/")),
     ],
     ids=["threads", "JavaScript", "HTTP client"],

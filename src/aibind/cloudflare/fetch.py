@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from .._time import timeout
-from . import ffi
+from . import ffi, ffi_http
 
 __all__ = ["FetchTransport"]
 
@@ -33,7 +33,7 @@ class FetchTransport:
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, timeout_s: float
     ) -> _Response:
         """Send a request and return its response. Raises OSError when the server is out of reach."""
-        request = ffi.Fetch(self._target)
+        request = ffi_http.Fetch(self._target)
         try:
             async with timeout(timeout_s):
                 await request.send(method, url, headers, body)
@@ -53,7 +53,7 @@ class _Response:
     are left, and one that waits while it is collected fails.
     """
 
-    def __init__(self, request: ffi.Fetch, timeout_s: float) -> None:
+    def __init__(self, request: ffi_http.Fetch, timeout_s: float) -> None:
         self.status = request.status
         self.headers: Mapping[str, str] = request.headers
         self._request = request

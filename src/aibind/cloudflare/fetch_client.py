@@ -15,7 +15,7 @@ from ..models.endpoint.errors import snippet
 from ..models.endpoint.refusal import MAX_ERROR_BYTES, MAX_ERROR_S, refusal
 from ..models.endpoint.reply import cut_off
 from ..models.endpoint.sending import Sender, SendingError
-from . import ffi
+from . import ffi, ffi_http
 
 __all__ = ["FetchAnswer", "FetchClient"]
 
@@ -51,7 +51,7 @@ class FetchClient:
     async def _send(self, method: str, url: str, content: str) -> FetchAnswer:
         try:
             async with timeout(self._timeout_s):
-                response = await ffi.fetch(url, method=method, headers=self._endpoint.headers, body=content)
+                response = await ffi_http.fetch(url, method=method, headers=self._endpoint.headers, body=content)
         except TimeoutError as error:
             failure = ModelTimeoutError(f"The model's endpoint sent nothing for {self._timeout_s:g} s")
             raise SendingError(failure, is_silent=True) from error
@@ -78,7 +78,7 @@ class FetchClient:
 class FetchAnswer:
     """An answer, whose body is still to be read."""
 
-    def __init__(self, response: ffi.Fetched, timeout_s: float | None) -> None:
+    def __init__(self, response: ffi_http.Fetched, timeout_s: float | None) -> None:
         self._response = response
         self._timeout_s = timeout_s
         self._parts = _parts(response.body)
@@ -136,6 +136,6 @@ class FetchAnswer:
 
 async def _parts(body: ffi.JsObject | None) -> AsyncGenerator[bytes, None]:
     if body is not None:
-        async with aclosing(ffi.read_stream(body)) as parts:
+        async with aclosing(ffi_http.read_stream(body)) as parts:
             async for part in parts:
                 yield part

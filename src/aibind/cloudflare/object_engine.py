@@ -17,7 +17,7 @@ from ..server.bodies import MAX_BODY_BYTES
 from ..server.requests import parse_after
 from ..streams.live_reader import LiveReader
 from ..streams.response import Body
-from . import ffi
+from . import ffi, ffi_http
 from .object_access import ACCESS_HEADER, granted
 from .object_followers import StreamFeed
 from .object_sockets import ObjectSockets
@@ -101,7 +101,7 @@ class ObjectEngine:
 
     async def fetch(self, request: object) -> Any:
         """Answer a request to the endpoints."""
-        asked = ffi.read_request(request)
+        asked = ffi_http.read_request(request)
         url = urlsplit(asked.url)
 
         async def read_body() -> bytes:
@@ -168,11 +168,11 @@ class ObjectEngine:
     def respond(self, response: HttpResponse[Body]) -> Any:
         """Return a response as JavaScript takes it."""
         if isinstance(response.body, bytes):
-            return ffi.make_response(response.status, response.headers, response.body)
+            return ffi_http.make_response(response.status, response.headers, response.body)
         if response.live is None:
-            return ffi.make_response(response.status, response.headers, ffi.stream_body(response.body))
+            return ffi_http.make_response(response.status, response.headers, ffi_http.stream_body(response.body))
         body = self._feed_of(response.live).add(response.live, response.body)
-        return ffi.make_response(response.status, response.headers, body)
+        return ffi_http.make_response(response.status, response.headers, body)
 
     def _feed_of(self, live: LiveReader) -> StreamFeed:
         feed = self._feeds.get(live.stream_id)
@@ -257,12 +257,12 @@ class ObjectEngine:
         return found
 
 
-async def read_limited(request: ffi.JsRequest, max_bytes: int) -> bytes:
+async def read_limited(request: ffi_http.JsRequest, max_bytes: int) -> bytes:
     """Return the body of a request. Raises RequestError, with status 413, for one that is too large."""
     if ffi.is_nothing(request.raw.body):
         return b""
     data = bytearray()
-    parts = ffi.read_stream(request.raw.body)
+    parts = ffi_http.read_stream(request.raw.body)
     try:
         async for part in parts:
             data += part

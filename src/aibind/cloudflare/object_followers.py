@@ -18,7 +18,7 @@ from ..streams.batch import EventBatch
 from ..streams.buffer import StreamBuffer
 from ..streams.live_reader import LiveReader
 from ..streams.position import END_ID, Position
-from . import ffi
+from . import ffi, ffi_http
 from .object_crowd import Crowd
 
 __all__ = ["StreamFeed"]
@@ -80,8 +80,8 @@ class _Response(_Follower):
             wake()
 
         self._body = body
-        self.sink = ffi.ByteSink(ROOM, leave)
-        super().__init__(reader, self.sink.controller, self.sink.enqueue, ffi.to_js_bytes)
+        self.sink = ffi_http.ByteSink(ROOM, leave)
+        super().__init__(reader, self.sink.controller, self.sink.enqueue, ffi_http.to_js_bytes)
 
     async def close(self, error: str | None = None) -> None:
         """End the response, which also ends for a client that has gone."""
@@ -209,7 +209,7 @@ class StreamFeed:
 
     async def _feed_crowd(self, crowd: Crowd[_Response], shared: dict[_Key, _Piece]) -> bool:
         """Give the members of a crowd what they lack; return whether they lack more. It parts at the end."""
-        key = (crowd.position, crowd.encode, ffi.to_js_bytes)
+        key = (crowd.position, crowd.encode, ffi_http.to_js_bytes)
         piece = shared[key] = self._read(*key)
         if piece.is_end or not self._buffer.reaches(crowd.position):
             self._alone += crowd.part(everybody=True)
@@ -298,7 +298,7 @@ class StreamFeed:
                 elif not follower.is_fed and follower.note is None:
                     ping = pings.get(reader.encode)
                     if ping is None:
-                        ping = ffi.to_js_bytes(reader.encode(EventBatch.silent(reader.position.id)))
+                        ping = ffi_http.to_js_bytes(reader.encode(EventBatch.silent(reader.position.id)))
                         pings[reader.encode] = ping
                     follower.enqueue(ping)
             except Exception as error:

@@ -21,7 +21,7 @@ from ..server.guard import Guard, check_content_type
 from ..server.responses import json_response
 from ..server.sent_events import lost_reply
 from ..streams.response import Body
-from . import ffi
+from . import ffi, ffi_http
 from .object_access import ACCESS_HEADER, write_access
 from .object_engine import read_limited
 from .object_routes import Route, find_route
@@ -88,7 +88,7 @@ class ObjectRouter:
 
     async def fetch(self, request: object) -> Any:
         """Answer a request: by the object that it is for, or by a refusal."""
-        asked = ffi.read_request(request)
+        asked = ffi_http.read_request(request)
         found: list[_Destination] = []
 
         async def find() -> HttpResponse[Body]:
@@ -102,9 +102,9 @@ class ObjectRouter:
         if found:
             return await self._forward(asked, found[0])
         assert isinstance(refusal.body, bytes)
-        return ffi.make_response(refusal.status, refusal.headers, refusal.body)
+        return ffi_http.make_response(refusal.status, refusal.headers, refusal.body)
 
-    async def _find(self, asked: ffi.JsRequest) -> _Destination | HttpResponse[Body]:
+    async def _find(self, asked: ffi_http.JsRequest) -> _Destination | HttpResponse[Body]:
         """Return where a request is to go, or the response when that is known here. Raises RequestError."""
         self._guard.check(asked.method, asked.headers)
         url = urlsplit(asked.url)
@@ -136,19 +136,19 @@ class ObjectRouter:
         assert route.stream_id is not None
         return lost_reply(RequestError(str(StreamNotFoundError(route.stream_id)), 404), asked.headers)
 
-    async def _enter(self, asked: ffi.JsRequest, route: Route, path: str, query: str) -> Access | None:
+    async def _enter(self, asked: ffi_http.JsRequest, route: Route, path: str, query: str) -> Access | None:
         if self._authorize is None:
             return None
         request = HttpRequest(asked.method, path, query, asked.headers)
         return await ask_authorize(self._authorize, request, route.action, route.session_id, route.stream_id)
 
-    async def _forward(self, asked: ffi.JsRequest, destination: _Destination) -> Any:
+    async def _forward(self, asked: ffi_http.JsRequest, destination: _Destination) -> Any:
         headers: Mapping[str, str] = {
             name: value for name, value in asked.headers.items() if name not in _NOT_FORWARDED
         }
         if destination.access is not None:
             headers = {**headers, ACCESS_HEADER: write_access(destination.access)}
-        response = await ffi.ask_object(self._namespace, destination.name, asked, headers, destination.route.data)
+        response = await ffi_http.ask_object(self._namespace, destination.name, asked, headers, destination.route.data)
         if self._index is not None and response.status < 300:
             ffi.wait_until(self._note(self._index, destination))
         return response

@@ -17,7 +17,7 @@ from ..streams.live_reader import LiveReader
 from ..streams.position import END_ID
 from ..streams.sse_body import encode_end
 from ..streams.store import StreamEnd, StreamStore
-from . import ffi
+from . import ffi, ffi_http
 from .object_followers import StreamFeed
 
 __all__ = ["ObjectSockets"]
@@ -58,9 +58,9 @@ class ObjectSockets:
         It is sent the ``live`` streams from their beginning, but the one with ``stream_id`` after the message with id
         ``after``; that one even if it has ended.
         """
-        client, server = ffi.make_socket_pair()
+        client, server = ffi_http.make_socket_pair()
         self._context.acceptWebSocket(server)
-        ffi.answer_pings(self._context)
+        ffi_http.answer_pings(self._context)
         socket = _Socket(server)
         self._sockets.append(socket)
         for live_id in live:
@@ -68,7 +68,7 @@ class ObjectSockets:
                 await self._follow(socket, live_id, None)
         if stream_id is not None:
             await self._follow(socket, stream_id, after)
-        return ffi.make_response(101, {}, b"", socket=client)
+        return ffi_http.make_response(101, {}, b"", socket=client)
 
     def begin(self, stream_id: str) -> None:
         """Send a stream that has begun to all sockets."""

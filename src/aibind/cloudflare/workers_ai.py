@@ -13,7 +13,7 @@ from ..errors import ModelError
 from ..models import ModelEvent, ModelRequest
 from ..models.chat import ChatReply, chat_body
 from ..streams import SseParser
-from . import ffi
+from . import ffi, ffi_http
 
 __all__ = ["DEFAULT_MODEL", "WorkersAIModel"]
 
@@ -90,7 +90,7 @@ async def _messages(answer: ffi.JsObject) -> AsyncGenerator[tuple[str, str], Non
             yield "", "[DONE]"
         return
     parser = SseParser()
-    async with aclosing(ffi.read_stream(answer)) as pieces:
+    async with aclosing(ffi_http.read_stream(answer)) as pieces:
         async for piece in pieces:
             for message in parser.feed(piece):
                 yield message.event, message.data
