@@ -180,7 +180,7 @@ def imported_by(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield str(node.module)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "_js", "__import__"}:
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "js_module", "__import__"}:
             yield from (str(argument.value) for argument in node.args if isinstance(argument, ast.Constant))
 
 
