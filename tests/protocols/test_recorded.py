@@ -61,7 +61,7 @@ async def test_each_message_is_an_event_and_has_an_id() -> None:
         "id: mine\ndata: 3\n\n",
         "data: 4",
     ]
-    assert [source_id(event.data.encode()) for event in events[1:]] == [None, None, None, "mine", None]
+    assert [source_id(event.data) for event in events[1:]] == [None, None, None, "mine", None]
 
 
 @given(st.lists(st.tuples(st.lists(FIELDS, max_size=3), LINE_ENDS), max_size=5), st.data())

@@ -69,8 +69,7 @@ class Crowd(Generic[_M]):
         is_fed, self._is_fed = self._is_fed, False
         return is_fed
 
-    async def send(self, data: ffi.JsObject, reached: Position) -> None:
-        """Send data to all members, which are at ``reached`` then."""
-        self.position = reached
+    async def send(self, data: ffi.JsObject) -> None:
+        """Send data to all members."""
         self._is_fed = True
         await self._sinks.send(data)

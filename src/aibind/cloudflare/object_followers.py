@@ -214,9 +214,9 @@ class StreamFeed:
         if piece.is_end or not self._buffer.reaches(crowd.position):
             self._alone += crowd.part(everybody=True)
             return False
-        if piece.data is not None:
-            await crowd.send(piece.data, piece.reached)
         crowd.position = piece.reached
+        if piece.data is not None:
+            await crowd.send(piece.data)
         return piece.is_more
 
     def _gather(self) -> None:

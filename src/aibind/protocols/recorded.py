@@ -31,8 +31,6 @@ _BODY_EVENT = "body"
 ID_PREFIX = "aibind:"
 """The beginning of our ids, which are added to messages without one."""
 
-_ID_PREFIX = ID_PREFIX.encode()
-
 _to_json = json.JSONEncoder().encode  # json.dumps() looks at its options each time, which takes longer than the rest
 
 _PIECES = (str, bytes, bytearray, memoryview)
@@ -149,27 +147,27 @@ class MessageReader:
 
     rest: str = ""
 
-    def read(self, batch: EventBatch) -> tuple[list[tuple[int | None, bytes]], MessageReader]:
+    def read(self, batch: EventBatch) -> tuple[list[tuple[int | None, str]], MessageReader]:
         """Return the messages of a batch, each with the id after it (None: with none), and what reads the next one."""
-        found: list[tuple[int | None, bytes]] = []
+        found: list[tuple[int | None, str]] = []
         rest, after = self.rest, batch.after
         for id, event in batch.events:
             if event.event == _BODY_EVENT:
-                found.append((id, _bytes_of(event)))
+                found.append((id, _bytes_of(event).decode("utf-8", "replace")))
             elif event.event:
                 pass
             elif not rest and _is_message(event.data):
-                found.append((id, event.data.encode()))
+                found.append((id, event.data))
             else:
                 seq, offset = Position.before(id, after)
                 offset -= len(rest)
                 *messages, (length, rest) = _split(rest + event.data, len(rest))
                 for end, message in messages:
                     reached = id if end == length else Position(seq, offset + end).id
-                    found.append((reached if reached <= MAX_ID else None, message.encode()))
+                    found.append((reached if reached <= MAX_ID else None, message))
             after = id
         if rest and batch.end is not None:
-            found.append((batch.position, rest.encode()))
+            found.append((batch.position, rest))
             rest = ""
         return found, self if rest == self.rest else MessageReader(rest)
 
@@ -226,36 +224,30 @@ class RecordedEncoder:
         if len(batch.events) == 1 and batch.end is None and not self._reader.rest:
             id, event = batch.events[0]
             if not event.event and _is_message(event.data):  # as most are, while the reply goes on
-                return _text_with_id(event.data, id), self
+                return _with_id(event.data, id), self
         if batch.is_idle:
             return PING, self
         found, reader = self._reader.read(batch)
-        messages = [data if id is None else _with_id(data, id) for id, data in found]
+        messages = [text.encode() if id is None else _with_id(text, id) for id, text in found]
         if batch.end is not None and batch.end.state == "error":
             messages.append(encode_message(compact_json({"error": batch.end.error or "error"}), event="error"))
         return b"".join(messages), self if reader is self._reader else replace(self, _reader=reader)
 
 
-def source_id(message: bytes) -> str | None:
+def source_id(message: str) -> str | None:
     """Return the id that the source gave a message of server-sent events; None for one without."""
-    found = re.findall(_ID_LINE, message.decode("utf-8", "replace"))
+    found = re.findall(_ID_LINE, message)
     return found[-1] if found else None
 
 
-def _text_with_id(message: str, id: int) -> bytes:
-    if message.startswith("data:") and "\nid" not in message:  # as most are, and none has CR
+def _with_id(message: str, id: int) -> bytes:
+    if message.startswith("data:") and not ("\nid" in message or "\r" in message):  # as most are
         return f"id: {ID_PREFIX}{id}\n{message}".encode()
-    return _with_id(message.encode(), id)
-
-
-def _with_id(message: bytes, id: int) -> bytes:
-    if message.startswith(b"data:") and not (b"\nid" in message or b"\r" in message):
-        return b"id: %b%d\n%b" % (_ID_PREFIX, id, message)
-    mark = codecs.BOM_UTF8 if message.startswith(codecs.BOM_UTF8) else b""
+    mark = "\ufeff" if message.startswith("\ufeff") else ""
     message = message.removeprefix(mark)
-    text = message.decode("utf-8", "replace")
-    has_data_alone = re.search(_DATA_LINE, text) and not re.search(_ID_LINE, text)
-    return mark + (f"id: {ID_PREFIX}{id}\n".encode() if has_data_alone else b"") + message
+    has_data_alone = re.search(_DATA_LINE, message) and not re.search(_ID_LINE, message)
+    added = f"id: {ID_PREFIX}{id}\n" if has_data_alone else ""
+    return f"{mark}{added}{message}".encode()
 
 
 def _bytes_of(event: StreamEvent) -> bytes:
