@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 from aibind.streams import SseMessage, SseParser
 from testbed.node import find_node, install_packages
@@ -131,7 +131,7 @@ async def test_pages(recipes: Path, url: str, browser: Browser, name: str) -> No
     await page.reload()
     await expect(page.get_by_role("button", name="Stop")).to_be_visible()
     await expect(answer).to_contain_text("#")
-    await page.get_by_role("button", name="Stop").click()
+    await press(page, page.get_by_role("button", name="Stop"), while_growing=answer)
     await expect(page.get_by_role("button", name="Send")).to_be_visible()
     await page.reload()
     async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
@@ -149,6 +149,16 @@ async def say(page: Page, text: str) -> None:
     """Send a message."""
     await page.get_by_label("Message").fill(text)
     await page.get_by_role("button", name="Send").click()
+
+
+async def press(page: Page, button: Locator, *, while_growing: Locator) -> None:
+    """Click as people do, who hold the mouse button down while the reply grows by a few lines."""
+    await button.hover()
+    await page.mouse.down()
+    before = (await while_growing.bounding_box() or {})["height"]
+    while (await while_growing.bounding_box() or {})["height"] < before + 48:
+        await asyncio.sleep(0.02)
+    await page.mouse.up()
 
 
 async def stored_answer(url: str, session: str) -> str:
