@@ -1,10 +1,11 @@
 """Followers of a reply in a Durable Object: how old a token is when its bytes arrive, inside workerd.
 
-One object says ``--tokens`` tokens at ``--rate`` a second, and 1 to 500 connections follow it. ``statements`` and
-``rows_written`` are counted in the object, during the reply: they are the writer's. ``elsewhere`` is a follower through
-another Worker, and ``stop`` is the time from a request to that Worker until the model was closed. Server and readers
-share the machine's processors. The yardstick ``javascript`` is an object in JavaScript that stores each token and
-enqueues its bytes to each follower, and does no more.
+One object says ``--tokens`` tokens at ``--rate`` a second to 1 to 500 connections, which follow it before it begins.
+``late`` are as many as the most of them that come while it speaks; what is said once all are there counts.
+``statements`` and ``rows_written`` are counted in the object, during the reply: they are the writer's. ``elsewhere`` is
+a follower through another Worker, and ``stop`` is the time from a request to that Worker until the model was closed.
+Server and readers share the machine's processors. The yardstick ``javascript`` is an object in JavaScript that stores
+each token and enqueues its bytes to each follower, and does no more.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ def run(options: argparse.Namespace, say: Say) -> Result:
         for count in options.followers:
             say(f"{count} followers")
             found[f"followers_{count}"] = follow_object(rig, "first", count, tokens=options.tokens, rate=options.rate)
+        say(f"{max(options.followers)} late followers")
+        most = max(options.followers)
+        found["late"] = follow_object(rig, "first", most, tokens=options.tokens, rate=options.rate, are_late=True)
         say("a follower through another Worker")
         found["elsewhere"] = follow_object(rig, "second", 1, tokens=options.tokens, rate=options.rate)
         took = []

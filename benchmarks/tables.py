@@ -226,6 +226,7 @@ SECTIONS = (
             ("ours.followers_10", "10 followers"),
             ("ours.followers_100", "100 followers"),
             ("ours.followers_500", "500 followers"),
+            ("ours.late", "500 who come while it speaks"),
             ("yardsticks.javascript.followers_1", "1 follower of an object in JavaScript"),
             ("yardsticks.javascript.followers_10", "10 of it"),
             ("yardsticks.javascript.followers_100", "100 of it"),

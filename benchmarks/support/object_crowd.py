@@ -63,12 +63,18 @@ def warm_up(rig: Rig) -> None:
             client.get(f"{STREAM}/resume?id={stream_id}")
 
 
-def follow_object(rig: Rig, worker: str, count: int, *, tokens: int, rate: float) -> Figures:
-    """Let ``count`` readers follow a reply through a Worker; return how old tokens were when they arrived."""
+def follow_object(rig: Rig, worker: str, count: int, *, tokens: int, rate: float, are_late: bool = False) -> Figures:
+    """Let ``count`` readers follow a reply through a Worker; return how old tokens were when they arrived.
+
+    The first token is said when all of them are there, unless they ``are_late``: then they come while it speaks.
+    """
     session_id = uuid.uuid4().hex
-    stream_id = _begin(rig, session_id, f"{tokens} {rate}")
+    stream_id = _begin(rig, session_id, f"{tokens} {rate}{'' if are_late else ' wait'}")
     readers = Readers(rig.urls[worker], f"{STREAM}/resume?id={stream_id}", count)
     readers.start()
+    if not are_late:
+        readers.wait_until_joined()
+        rig.ask("first", f"/go/c-{session_id}")
     figures = _figures_of(readers)
     counted = rig.ask("first", f"/look/c-{session_id}")
     return {**figures, "statements": counted["statements"], "rows_written": counted["rows_written"]}

@@ -17,10 +17,14 @@ from aibind.models import ModelRequest
 
 
 class Chat(DurableStreamObject):
-    """Answers ``COUNT RATE`` with so many words, each of which is the time at which it was said."""
+    """Answers ``COUNT RATE`` with so many words, each of which is the time at which it was said.
+
+    With ``COUNT RATE wait`` it waits before the first until it is told to go on.
+    """
 
     def __init__(self, ctx: Any, env: Any) -> None:
         super().__init__(ctx, env)
+        self.may_go = asyncio.Event()
         self.closed_at = 0.0
         self.statements = 0
         self.rows_written = 0
@@ -39,7 +43,9 @@ class Chat(DurableStreamObject):
         return self.say
 
     async def say(self, request: ModelRequest) -> AsyncIterator[str]:
-        count, rate = str(request.messages[-1]["content"]).split()
+        count, rate, *wait = str(request.messages[-1]["content"]).split()
+        if wait:
+            await self.may_go.wait()
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
@@ -49,6 +55,9 @@ class Chat(DurableStreamObject):
         finally:
             self.closed_at = time.time() * 1000
 
+    async def go(self) -> None:
+        self.may_go.set()
+
     async def look(self) -> dict[str, float]:
         return {"closed_at": self.closed_at, "statements": self.statements, "rows_written": self.rows_written}
 
@@ -56,6 +65,10 @@ class Chat(DurableStreamObject):
 class Default(WorkerEntrypoint):  # type: ignore[misc]  # its base is known inside workerd alone
     async def fetch(self, request: Any) -> Any:
         path = urlsplit(request.url).path
+        chat = self.env.CHATS.getByName(path.rpartition("/")[2])
+        if path.startswith("/go/"):
+            await chat.go()
+            return Response("null")
         if path.startswith("/look/"):
-            return Response(json.dumps(await self.env.CHATS.getByName(path.rpartition("/")[2]).look()))
+            return Response(json.dumps(await chat.look()))
         return await ObjectRouter(self.env.CHATS).fetch(request)

@@ -42,6 +42,12 @@ class Readers:
             self._selector.register(connection, selectors.EVENT_READ)
         self._thread.start()
 
+    def wait_until_joined(self) -> None:
+        """Wait until each connection has been sent something."""
+        while len(self._joined) < self._count:
+            assert self._thread.is_alive(), "The readers have ended"
+            time.sleep(0.01)
+
     def join(self) -> list[float]:
         """Wait until all have read to the end; return the ages, in milliseconds, of the tokens that all waited for."""
         self._thread.join(120)

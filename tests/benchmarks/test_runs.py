@@ -65,7 +65,7 @@ EXPECTED: dict[str, tuple[set[str], dict[str, set[str]]]] = {
         {"cpu_us_per_event", "added_us_per_event", "memory", "named"},
         {"passthrough": {"cpu_us_per_event"}},
     ),
-    "objects": ({"followers_1", "elsewhere", "stop"}, {}),
+    "objects": ({"followers_1", "late", "elsewhere", "stop"}, {}),
     "import": ({"seconds", "modules"}, {"asyncio": {"seconds", "modules"}}),
 }
 """The figures that must be there: of ours, and of each yardstick."""

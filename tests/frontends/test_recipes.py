@@ -155,10 +155,17 @@ async def press(page: Page, button: Locator, *, while_growing: Locator) -> None:
     """Click as people do, who hold the mouse button down while the reply grows by a few lines."""
     await button.hover()
     await page.mouse.down()
-    before = (await while_growing.bounding_box() or {})["height"]
-    while (await while_growing.bounding_box() or {})["height"] < before + 48:
+    before = await height_of(while_growing)
+    while await height_of(while_growing) < before + 48:
         await asyncio.sleep(0.02)
     await page.mouse.up()
+
+
+async def height_of(shown: Locator) -> float:
+    """Return the height of something on a page, in pixels."""
+    box = await shown.bounding_box()
+    assert box is not None
+    return box["height"]
 
 
 async def stored_answer(url: str, session: str) -> str:

@@ -153,6 +153,29 @@ def test_a_crowd_reads_the_same_whoever_leaves_or_falls_behind(rig: Rig, client:
             assert text_of(messages_of(followers[place])) == whole
 
 
+def test_a_crowd_of_slow_clients_reads_all(rig: Rig, client: httpx2.Client) -> None:
+    """Nobody has room at first, at one and the same place."""
+    with reading(rig, "60 60 7000") as reader, ExitStack() as stack:
+        stream_id = stream_id_of(reader.read_until("\nid: "))
+        path = f"{STREAM}/resume?id={stream_id}&after=0"
+        followers = [stack.enter_context(Reader(rig.urls["live"], path, buffer_bytes=4096)) for _ in range(CROWD)]
+        whole = text_of(messages_of(reader))
+        assert [word.partition("@")[0] for word in whole.split()] == words(60)
+        for follower in followers:
+            assert text_of(messages_of(follower)) == whole
+
+
+def test_a_crowd_reads_the_same_when_words_come_faster_than_they_are_sent(rig: Rig, client: httpx2.Client) -> None:
+    with reading(rig, "1000 1000") as reader, ExitStack() as stack, ThreadPoolExecutor(40) as threads:
+        stream_id = stream_id_of(reader.read_until("\nid: "))
+        path = f"{STREAM}/resume?id={stream_id}&after=0"
+        followers = [stack.enter_context(Reader(rig.urls["live"], path)) for _ in range(40)]
+        read = [threads.submit(messages_of, one) for one in followers]
+        whole = messages_of(reader)
+        assert words_in(whole) == words(1000)
+        assert {text_of(one.result()) for one in read} == {text_of(whole)}
+
+
 def watch(client: httpx2.Client, name: str) -> list[Any]:
     """Return how the followers of an object's reply were fed, until it ended."""
     feeds = []

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TypeAlias
 
 from .._logging import log_fields
-from .._time import Timer, call_later
+from .._time import Timer, call_later, sleep
 from ..streams.batch import EventBatch
 from ..streams.buffer import StreamBuffer
 from ..streams.live_reader import LiveReader
@@ -23,11 +23,17 @@ from .object_crowd import Crowd
 
 __all__ = ["StreamFeed"]
 
-ROOM = 32
-"""Messages that may wait in a response before its follower is passed over."""
-
 MIN_CROWD = 8
 """Responses at one position from which on the runtime sends to all of them."""
+
+LOOK_S = 0.003
+"""Seconds until a crowd that is busy is looked at again."""
+
+PAUSE_S = 0.000_004
+"""Seconds for each response, before those of a large crowd are sent something: it is a fraction of what that takes."""
+
+MIN_PAUSED = 250
+"""Responses from which on there is such a pause, of a millisecond or more."""
 
 RETRY_S = 0.05
 """Seconds until those who were passed over are looked at again."""
@@ -74,13 +80,15 @@ class _Response(_Follower):
 
     __slots__ = ("_body", "sink")
 
-    def __init__(self, reader: LiveReader, body: AsyncGenerator[bytes], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, reader: LiveReader, body: AsyncGenerator[bytes], crowd: Crowd[_Response], wake: Callable[[], None]
+    ) -> None:
         def leave() -> None:
             self.is_gone = True
             wake()
 
         self._body = body
-        self.sink = ffi_http.ByteSink(ROOM, leave)
+        self.sink = crowd.open_sink(leave)
         super().__init__(reader, self.sink.controller, self.sink.enqueue, ffi_http.to_js_bytes)
 
     async def close(self, error: str | None = None) -> None:
@@ -115,7 +123,10 @@ class StreamFeed:
 
     def add(self, reader: LiveReader, body: AsyncGenerator[bytes]) -> ffi.JsObject:
         """Return a ReadableStream of what ``reader`` lacks; ``body`` is closed when that has been sent, or is left."""
-        follower = _Response(reader, body, self._wake)
+        crowd = self._crowds.get(reader.encode)
+        if crowd is None:
+            crowd = self._crowds[reader.encode] = Crowd(reader.encode)
+        follower = _Response(reader, body, crowd, self._wake)
         self._add(follower)
         return follower.sink.stream
 
@@ -147,13 +158,15 @@ class StreamFeed:
                     await self._let_go()
                     break
                 self._changed = changed = self._buffer.waiter()  # before the look, so that no change is missed
-                is_passed_over, is_more = await self._feed()
+                retry_s, is_more = self._feed()
                 is_more = await self._read_dropped() or is_more
                 await self._let_go()
-                retry = call_later(RETRY_S, self._wake) if is_passed_over else None
+                retry = call_later(retry_s, self._wake) if retry_s else None
                 try:
                     if self._followers and not is_more:
                         await changed
+                        if (members := sum(map(len, self._crowds.values()))) >= MIN_PAUSED:
+                            await sleep(members * PAUSE_S)  # what the busy runtime is late with is sent along
                 finally:
                     self._buffer.discard(changed)
                     if retry is not None:
@@ -168,22 +181,28 @@ class StreamFeed:
             self._task = None
             self._on_empty()
 
-    async def _feed(self) -> tuple[bool, bool]:
-        """Give each follower what it lacks; return whether some were passed over, and whether others lack more."""
+    def _feed(self) -> tuple[float, bool]:
+        """Give each follower what it lacks.
+
+        Return the seconds after which those who were passed over are to be looked at (0: there are none), and whether
+        others lack more.
+        """
         shared: dict[_Key, _Piece] = {}
         is_more = False
-        for crowd in self._crowds.values():
+        retry_s = 0.0
+        for crowd in list(self._crowds.values()):
             self._alone += crowd.part()
-            if crowd:
-                is_more = await self._feed_crowd(crowd, shared) or is_more
-        is_passed_over = False
+            if crowd and crowd.is_busy():
+                retry_s = LOOK_S
+            elif crowd:
+                is_more = self._feed_crowd(crowd, shared) or is_more
         for follower in self._alone:  # for each token and follower: nothing here that can be avoided
             if follower.is_gone:
                 continue
             reader = follower.reader
             try:
-                if follower.controller.desiredSize <= 0:
-                    is_passed_over = True
+                if follower.controller.desiredSize <= -ffi_http.ROOM:
+                    retry_s = retry_s or RETRY_S
                     continue
                 key = (reader.position, reader.encode, follower.pack)
                 piece = shared.get(key)
@@ -205,9 +224,9 @@ class StreamFeed:
                     raise
                 follower.is_gone = True  # its response was closed meanwhile
         self._gather()
-        return is_passed_over, is_more
+        return retry_s, is_more
 
-    async def _feed_crowd(self, crowd: Crowd[_Response], shared: dict[_Key, _Piece]) -> bool:
+    def _feed_crowd(self, crowd: Crowd[_Response], shared: dict[_Key, _Piece]) -> bool:
         """Give the members of a crowd what they lack; return whether they lack more. It parts at the end."""
         key = (crowd.position, crowd.encode, ffi_http.to_js_bytes)
         piece = shared[key] = self._read(*key)
@@ -216,7 +235,7 @@ class StreamFeed:
             return False
         crowd.position = piece.reached
         if piece.data is not None:
-            await crowd.send(piece.data)
+            crowd.send(piece.data)
         return piece.is_more
 
     def _gather(self) -> None:
@@ -227,11 +246,11 @@ class StreamFeed:
             if isinstance(follower, _Response):
                 places.setdefault((follower.reader.encode, follower.reader.position), []).append(follower)
         for (encode, position), found in places.items():
-            crowd = self._crowds.get(encode)
+            crowd = self._crowds[encode]
             if not crowd:
                 if len(found) < MIN_CROWD:
                     continue
-                crowd = self._crowds[encode] = Crowd(position, encode)
+                crowd.position = position
             if crowd.position == position:
                 for follower in found:
                     if follower.sink.has_room():
@@ -258,7 +277,7 @@ class StreamFeed:
         behind = [
             one
             for one in self._alone
-            if not reaches(one.reader.position) and not one.is_gone and one.controller.desiredSize > 0
+            if not reaches(one.reader.position) and not one.is_gone and one.controller.desiredSize > -ffi_http.ROOM
         ]
         for follower in behind:
             data, may_go_on = await follower.reader.read_dropped()
@@ -275,6 +294,8 @@ class StreamFeed:
         if not gone:
             return
         self._followers = [follower for follower in self._followers if not follower.is_gone]
+        for crowd in self._crowds.values():
+            crowd.has_leaving = True
         for follower in gone:
             await follower.close(error or ("The client took nothing for too long" if follower.stalled_ticks else None))
 
@@ -290,7 +311,7 @@ class StreamFeed:
                 follower.is_fed = True
                 follower.stalled_ticks = 0
             try:
-                if follower.controller.desiredSize <= 0:
+                if follower.controller.desiredSize <= -ffi_http.ROOM:
                     follower.stalled_ticks += 1
                     if follower.stalled_ticks * self._tick_s > MAX_STALLED_S:
                         follower.is_gone = True

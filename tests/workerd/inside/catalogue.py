@@ -9,6 +9,7 @@ from typing import Any
 from . import (
     agent_conversations,
     checkpoints,
+    crowds,
     d1,
     durable_object,
     engine,
@@ -33,6 +34,7 @@ __all__ = ["contract_of", "names", "names_in_objects", "run_check"]
 _MODULES = (
     agent_conversations,
     checkpoints,
+    crowds,
     d1,
     durable_object,
     engine,
