@@ -26,7 +26,7 @@ __all__ = ["StreamFeed"]
 MIN_CROWD = 8
 """Responses at one position from which on the runtime sends to all of them."""
 
-LOOK_S = 0.003
+LOOK_S = 0.001
 """Seconds until a crowd that is busy is looked at again."""
 
 PAUSE_S = 0.000_004
