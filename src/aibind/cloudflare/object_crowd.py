@@ -87,15 +87,17 @@ class Crowd(Generic[_M]):
 
     def part(self, *, everybody: bool = False) -> list[_M]:
         """Let go of those who have gone and those without room, or of everybody, and return them."""
-        is_due = self._sent >= LOOK_EACH
-        if not self._members or not (everybody or self.has_leaving or (is_due and self._sinks.is_full())):
+        is_full = False
+        if self._sent >= LOOK_EACH:
+            self._sent = 0
+            is_full = self._sinks.is_full()
+        if not (everybody or self.has_leaving or is_full):
             return []
-        self._sent = 0
         self.has_leaving = False
         left: list[_M] = []
         for place in reversed(range(len(self._members))):
             member = self._members[place]
-            if everybody or member.is_gone or not member.sink.has_room():
+            if everybody or member.is_gone or (is_full and not member.sink.has_room()):
                 member.reader.position = self.position
                 member.is_alone = True
                 del self._members[place]
