@@ -48,8 +48,8 @@ def run(options: argparse.Namespace, say: Say) -> Result:
         for count in options.followers:
             say(f"{count} followers")
             found[f"followers_{count}"] = follow_object(rig, "first", count, tokens=options.tokens, rate=options.rate)
-        say(f"{max(options.followers)} late followers")
         most = max(options.followers)
+        say(f"{most} late followers")
         found["late"] = follow_object(rig, "first", most, tokens=options.tokens, rate=options.rate, are_late=True)
         say("a follower through another Worker")
         found["elsewhere"] = follow_object(rig, "second", 1, tokens=options.tokens, rate=options.rate)

@@ -158,7 +158,7 @@ class ByteSinks:
     def is_full(self) -> bool:
         """Return whether any of them has no room."""
         js = js_module("js")
-        return not js.Reflect.apply(js.Math.min, None, js.Array.from_(self._controllers, self._room_of)) > -ROOM
+        return not self._apply(js.Math.min, None, js.Array.from_(self._controllers, self._room_of)) > -ROOM
 
     def count_idle(self) -> int:
         """Return how many of the watched ones have passed on all since ``send`` was called."""

@@ -47,22 +47,22 @@ logger = logging.getLogger("aibind")
 class _Follower:
     """A reader: what it lacks, and where it goes.
 
-    ``controller`` tells whether there is room, ``enqueue`` sends what ``pack`` makes of bytes, and ``note`` is told the
-    position after each message (None: nobody is).
+    ``has_room`` tells whether it takes another message, ``enqueue`` sends what ``pack`` makes of bytes, and ``note`` is
+    told the position after each message (None: nobody is).
     """
 
-    __slots__ = ("controller", "enqueue", "is_alone", "is_fed", "is_gone", "note", "pack", "reader", "stalled_ticks")
+    __slots__ = ("enqueue", "has_room", "is_alone", "is_fed", "is_gone", "note", "pack", "reader", "stalled_ticks")
 
     def __init__(
         self,
         reader: LiveReader,
-        controller: ffi.JsObject,
+        has_room: Callable[[], bool],
         enqueue: Callable[[ffi.JsObject], object],
         pack: Callable[[bytes], ffi.JsObject],
         note: Callable[[int], object] | None = None,
     ) -> None:
         self.reader = reader
-        self.controller = controller
+        self.has_room = has_room
         self.enqueue = enqueue
         self.pack = pack
         self.note = note
@@ -89,7 +89,7 @@ class _Response(_Follower):
 
         self._body = body
         self.sink = crowd.open_sink(leave)
-        super().__init__(reader, self.sink.controller, self.sink.enqueue, ffi_http.to_js_bytes)
+        super().__init__(reader, self.sink.has_room, self.sink.enqueue, ffi_http.to_js_bytes)
 
     async def close(self, error: str | None = None) -> None:
         """End the response, which also ends for a client that has gone."""
@@ -97,10 +97,9 @@ class _Response(_Follower):
         await self._body.aclose()
 
 
-class _AlwaysRoom:
-    """The controller of a socket, which takes all that it is sent."""
-
-    desiredSize = 1  # noqa: N815  # as JavaScript's
+def _always_has_room() -> bool:
+    """Return that there is room: a socket takes all that it is sent."""
+    return True
 
 
 def _as_text(data: bytes) -> str:
@@ -132,7 +131,7 @@ class StreamFeed:
 
     def add_socket(self, reader: LiveReader, socket: ffi.JsObject, note: Callable[[int], object]) -> None:
         """Send a WebSocket what ``reader`` lacks, as text; ``note`` is told the id after each message."""
-        self._add(_Follower(reader, _AlwaysRoom, socket.send, _as_text, note))
+        self._add(_Follower(reader, _always_has_room, socket.send, _as_text, note))
 
     def _add(self, follower: _Follower) -> None:
         reader = follower.reader
@@ -201,7 +200,7 @@ class StreamFeed:
                 continue
             reader = follower.reader
             try:
-                if follower.controller.desiredSize <= -ffi_http.ROOM:
+                if not follower.has_room():
                     retry_s = retry_s or RETRY_S
                     continue
                 key = (reader.position, reader.encode, follower.pack)
@@ -253,7 +252,7 @@ class StreamFeed:
                 crowd.position = position
             if crowd.position == position:
                 for follower in found:
-                    if follower.sink.has_room():
+                    if follower.has_room():
                         crowd.join(follower)
         self._alone = [follower for follower in alone if follower.is_alone]
 
@@ -274,11 +273,7 @@ class StreamFeed:
     async def _read_dropped(self) -> bool:
         """Give those whose place the buffer has dropped a page from the store; return whether there were any."""
         reaches = self._buffer.reaches
-        behind = [
-            one
-            for one in self._alone
-            if not reaches(one.reader.position) and not one.is_gone and one.controller.desiredSize > -ffi_http.ROOM
-        ]
+        behind = [one for one in self._alone if not reaches(one.reader.position) and not one.is_gone and one.has_room()]
         for follower in behind:
             data, may_go_on = await follower.reader.read_dropped()
             if follower.is_gone:
@@ -311,7 +306,7 @@ class StreamFeed:
                 follower.is_fed = True
                 follower.stalled_ticks = 0
             try:
-                if follower.controller.desiredSize <= -ffi_http.ROOM:
+                if not follower.has_room():
                     follower.stalled_ticks += 1
                     if follower.stalled_ticks * self._tick_s > MAX_STALLED_S:
                         follower.is_gone = True
